@@ -1,0 +1,208 @@
+"""Noise models: likelihood, derivatives, sampling.
+
+Everything here is elementwise and in units of sigma: `x` is a measurement and `a` the noise-free
+signal, both divided by the standard deviation of the Gaussian noise per channel.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+import torch
+
+
+class _NoiseModel:
+    """Noise models have no state: all instances of a class are the same."""
+
+    def __eq__(self, other):
+        return type(self) is type(other)
+
+    def __hash__(self):
+        return hash(type(self))
+
+    def __repr__(self):
+        return f"{type(self).__name__}()"
+
+
+class Gaussian(_NoiseModel):
+    """Additive Gaussian noise: signed, averaged or spherical-mean data.
+
+    Attributes
+    ----------
+    channels : int
+        Number of Gaussian channels behind one measurement.
+    """
+
+    channels = 1
+
+    def derivatives(self, x, a):
+        """Negative log-likelihood without `normalizer`, and its two derivatives by `a`.
+
+        Parameters
+        ----------
+        x, a : tensor
+            Measurement and noise-free signal in units of sigma; broadcast against each other.
+
+        Returns
+        -------
+        loss, first, second : tensor
+        """
+        residual = a - x
+        return 0.5 * residual * residual, residual, torch.ones_like(residual)
+
+    def normalizer(self, x):
+        """What `derivatives` leaves out of the negative log-likelihood of ``x``."""
+        return torch.full_like(x, 0.5 * math.log(2 * math.pi))
+
+    def mean(self, a):
+        """Expected measurement."""
+        return a
+
+    def squared_channels(self, x, a):
+        """Expected squared noise summed over channels, given the measurement."""
+        return (x - a) ** 2
+
+    def sample(self, a, rng):
+        """Draw one measurement for each noise-free signal.
+
+        Parameters
+        ----------
+        a : ndarray
+        rng : numpy.random.RandomState
+
+        Returns
+        -------
+        ndarray
+        """
+        return a + rng.standard_normal(a.shape)
+
+    def is_valid(self, X):
+        """Rows of X (n_voxels, n_measurements) that can be measurements at all."""
+        return np.isfinite(X).all(axis=1)
+
+
+class Rician(_NoiseModel):
+    """Magnitude of a complex signal with independent Gaussian noise in both channels.
+
+    With ``z = x * a``, the density of x is ``x * exp(-(x^2 + a^2) / 2) * I0(z)``
+    (Gudbjartsson and Patz, Magn Reson Med 1995;34:910). It is even in `a`, so signed signals
+    meet no kink. The density at x = 0 is 0, so the likelihood of a measured zero is -inf; its
+    derivatives are finite.
+
+    Attributes
+    ----------
+    channels : int
+        Number of Gaussian channels behind one measurement.
+    """
+
+    channels = 2
+
+    def derivatives(self, x, a):
+        """Negative log-likelihood without `normalizer`, and its two derivatives by `a`.
+
+        Parameters
+        ----------
+        x, a : tensor
+            Measurement and noise-free signal in units of sigma; broadcast against each other.
+
+        Returns
+        -------
+        loss, first, second : tensor
+        """
+        size = a.abs()
+        log_i0e, slope, bend = log_bessel(x * size)
+        residual = size - x
+        loss = (0.5 * residual * residual).sub_(log_i0e)
+        first = torch.addcmul(residual, x, slope, value=-1).mul_(torch.sign(a))
+        second = bend.mul_(x * x).neg_().add_(1)
+        return loss, first, second
+
+    def normalizer(self, x):
+        """What `derivatives` leaves out of the negative log-likelihood of ``x``."""
+        return -torch.log(x)
+
+    def mean(self, a):
+        """Expected measurement, ``sqrt(pi/2) * L_{1/2}(-a^2 / 2)``."""
+        q = a * a / 4
+        return math.sqrt(math.pi / 2) * (
+            (1 + 2 * q) * torch.special.i0e(q) + 2 * q * torch.special.i1e(q)
+        )
+
+    def squared_channels(self, x, a):
+        """Expected squared noise summed over channels, given the measurement."""
+        ratio = 1 + log_bessel((x * a).abs())[1]
+        return x * x + a * a - 2 * (x * a).abs() * ratio
+
+    def sample(self, a, rng):
+        """Draw one measurement for each noise-free signal.
+
+        Parameters
+        ----------
+        a : ndarray
+        rng : numpy.random.RandomState
+
+        Returns
+        -------
+        ndarray
+        """
+        real = a + rng.standard_normal(a.shape)
+        return np.hypot(real, rng.standard_normal(a.shape))
+
+    def is_valid(self, X):
+        """Rows of X (n_voxels, n_measurements) that can be measurements at all."""
+        return np.isfinite(X).all(axis=1) & (X >= 0).all(axis=1) & (X > 0).any(axis=1)
+
+
+def log_bessel(z):
+    """``log(exp(-z) * I0(z))`` for z >= 0, and its first and second derivatives.
+
+    The first derivative is ``I1(z) / I0(z) - 1``, kept accurate relative to itself where it is
+    small. Cubic interpolation of ``log(i0e(z)) - log(t) / 2`` over ``t = c / (c + z)``, smooth on
+    all of [0, 1]; one table look-up serves all three, 8 times faster than ``torch.special.i0e``.
+
+    Parameters
+    ----------
+    z : tensor
+
+    Returns
+    -------
+    value, slope, bend : tensor
+        Absolute error of the value under 1e-11, relative error of the slope under 1e-8 and of
+        the second derivative under 1e-5 (float64).
+    """
+    table = _bessel_table(z.dtype, z.device)
+    t = (z + _CENTER).reciprocal_().mul_(_CENTER)
+    position = t * _KNOTS
+    row = position.detach().to(torch.int32).clamp_(0, _KNOTS - 1)  # NaN too must find a row
+    h = position - row
+    flat = row.reshape(-1)
+    c0, c1, c2, c3 = (torch.index_select(c, 0, flat).view(z.shape) for c in table)
+    value = c0 + h * (c1 + h * (c2 + h * c3)) + 0.5 * torch.log(t)
+    by_t = (c1 + h * (2 * c2 + h * (3 * c3))) * _KNOTS
+    by_tt = (2 * c2 + h * (6 * c3)) * _KNOTS**2
+    # Chain rule with dt/dz = -t^2 / c.
+    slope = (-1 / _CENTER) * t * (0.5 + t * by_t)
+    bend = (1 / _CENTER**2) * t * t * (0.5 + t * (2 * by_t + t * by_tt))
+    return value, slope, bend
+
+
+_CENTER = 4.0  # z at t = 1/2
+_KNOTS = 2048
+
+
+@cache
+def _bessel_table(dtype, device):
+    """Coefficients of the Hermite cubics of `log_bessel`, each of shape (_KNOTS,)."""
+    t = torch.arange(1, _KNOTS + 1, dtype=torch.float64) / _KNOTS
+    z = _CENTER * (1 - t) / t
+    i0e, i1e = torch.special.i0e(z), torch.special.i1e(z)
+    value = torch.log(i0e) - 0.5 * torch.log(t)
+    slope = ((i0e - i1e) / i0e * _CENTER / t - 0.5) / t / _KNOTS
+    # At t = 0 (infinite z) the asymptotic series of I0, DLMF 10.40.1.
+    value = torch.cat([t.new_tensor([-0.5 * math.log(2 * math.pi * _CENTER)]), value])
+    slope = torch.cat([t.new_tensor([(0.5 + 1 / (8 * _CENTER)) / _KNOTS]), slope])
+    rise = value.diff()
+    c2 = 3 * rise - 2 * slope[:-1] - slope[1:]
+    c3 = slope[:-1] + slope[1:] - 2 * rise
+    coefficients = torch.stack([value[:-1], slope[:-1], c2, c3])
+    return coefficients.to(dtype=dtype, device=device)

@@ -1,0 +1,7 @@
+"""Signal models: what a tissue with given parameters would measure, without noise."""
+
+from ._base import Parameter, SignalModel
+from ._ivim import IVIM
+from ._linear import LinearGaussian
+
+__all__ = ["IVIM", "LinearGaussian", "Parameter", "SignalModel"]

@@ -1,0 +1,212 @@
+"""The parts that every signal model shares: parameters, acquisition, identity by value."""
+
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tissue parameter of a signal model.
+
+    Parameters
+    ----------
+    name : str
+        The field's usual symbol, e.g. ``"D_star"``.
+    unit : str
+        Unit of the values, e.g. ``"um^2/ms"``; empty for fractions.
+    bounds : tuple of float
+        Smallest and largest value that an estimate may take; may be infinite.
+    prior : tuple of float
+        Range from which tissues are simulated; finite.
+    scale : float, default=None
+        Divides the parameter's errors when errors of several parameters are added. None: the
+        midpoint of the prior, or its half-width where the prior includes 0.
+    amplitude : bool, default=False
+        True where the signal is proportional to this parameter (jointly, where several are).
+    log : bool, default=False
+        True where the parameter is better searched for on a logarithmic axis; needs a
+        positive lower bound.
+    """
+
+    name: str
+    unit: str
+    bounds: tuple[float, float]
+    prior: tuple[float, float]
+    scale: float | None = None
+    amplitude: bool = False
+    log: bool = False
+
+    @property
+    def loss_scale(self):
+        """`scale`, or the value that stands for it."""
+        low, high = self.prior
+        if self.scale is not None:
+            return self.scale
+        return (high - low) / 2 if low <= 0 <= high else abs(low + high) / 2
+
+
+class SignalModel(ABC):
+    """Base class of signal models.
+
+    A subclass stores its acquisition in ``__init__`` exactly as given, declares `parameters`
+    and computes `signal`. It may also override `jacobian`, `curvature` and `starts`, which are
+    exact or good enough without, but faster by hand.
+
+    Arrays are torch tensors with the parameters (or measurements) along the *first* axis and
+    voxels along the last, so that ``S0, D = theta`` unpacks them and a formula reads as printed.
+
+    Attributes
+    ----------
+    parameters : tuple of Parameter
+        In the order of the rows of `theta` and of the columns of y.
+    magnitude : bool
+        True where the scanner's magnitude of the signal is measured, so that ``noise="auto"``
+        means Rician noise; False for signed, averaged or spherical-mean data (Gaussian).
+    """
+
+    parameters: tuple[Parameter, ...] = ()
+    magnitude = True
+
+    @abstractmethod
+    def signal(self, theta):
+        """Noise-free signal.
+
+        Parameters
+        ----------
+        theta : tensor of shape (n_parameters, n_voxels)
+
+        Returns
+        -------
+        tensor of shape (n_measurements, n_voxels)
+        """
+
+    def jacobian(self, theta):
+        """Signal and its first derivatives; by forward-mode differentiation unless overridden.
+
+        Returns
+        -------
+        signal : tensor of shape (n_measurements, n_voxels)
+        jacobian : tensor of shape (n_parameters, n_measurements, n_voxels)
+        """
+        columns = []
+        for j in range(len(theta)):
+            tangent = torch.zeros_like(theta)
+            tangent[j] = 1.0
+            signal, column = torch.func.jvp(self.signal, (theta,), (tangent,))
+            columns.append(column)
+        return signal, torch.stack(columns)
+
+    def curvature(self, theta, jacobian, weights):
+        """Weighted sum of the signal's second derivatives, or None where not known.
+
+        Parameters
+        ----------
+        theta : tensor of shape (n_parameters, n_voxels)
+        jacobian : tensor of shape (n_parameters, n_measurements, n_voxels)
+            As returned by `jacobian` at `theta`; second derivatives often are multiples of it.
+        weights : tensor of shape (n_measurements, n_voxels)
+
+        Returns
+        -------
+        tensor of shape (n_parameters, n_parameters, n_voxels) or None
+            Only the upper triangle of the first two axes is read.
+        """
+        return
+
+    def starts(self, signals):
+        """Starting points that suit this model best, or None for the solver's own dictionary.
+
+        Parameters
+        ----------
+        signals : tensor of shape (n_measurements, n_voxels)
+
+        Returns
+        -------
+        tensor of shape (n_starts, n_parameters, n_voxels) or None
+        """
+        return
+
+    @property
+    def parameter_names(self):
+        """Names of the parameters, in the order of the columns of y."""
+        return tuple(p.name for p in self.parameters)
+
+    @property
+    def n_measurements(self):
+        """Number of measurements per voxel."""
+        middle = torch.tensor([[np.mean(p.prior)] for p in self.parameters], dtype=torch.float64)
+        return self.signal(middle).shape[0]
+
+    def acquisition(self, name, theta, *, minimum=0.0):
+        """The acquisition attribute `name` as a column that broadcasts against rows of `theta`.
+
+        Raises
+        ------
+        ValueError
+            If it is not a non-empty 1-D sequence of finite numbers of at least `minimum`.
+        """
+        given = getattr(self, name)
+        owner = f"{type(self).__name__}({name}=...)"
+        try:
+            values = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{owner} expects a sequence of numbers, got {given!r}.") from error
+        if values.ndim != 1 or values.size == 0:
+            raise ValueError(f"{owner} expects a non-empty 1-D sequence, got {given!r}.")
+        bad = ~(np.isfinite(values) & (values >= minimum))
+        if bad.any():
+            raise ValueError(
+                f"{owner} expects finite values of at least {minimum:g}, "
+                f"got {values[bad].tolist()} at positions {np.flatnonzero(bad).tolist()}."
+            )
+        return torch.as_tensor(values, dtype=theta.dtype, device=theta.device)[:, None]
+
+    # What scikit-learn asks of an object that is a parameter of an estimator.
+
+    def get_params(self, deep=True):
+        """Constructor arguments by name."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
+
+    def set_params(self, **params):
+        """Set constructor arguments by name; returns self."""
+        valid = self.get_params()
+        for name, value in params.items():
+            if name not in valid:
+                raise ValueError(
+                    f"{type(self).__name__} has no parameter {name!r}; it has {list(valid)}."
+                )
+            setattr(self, name, value)
+        return self
+
+    def _identity(self):
+        """Type and arguments as hashable values; a list and an array of the same are equal."""
+        arguments = []
+        for name, value in sorted(self.get_params().items()):
+            if not isinstance(value, str) and np.ndim(value) > 0:
+                array = np.asarray(value, dtype=np.float64)
+                value = (array.shape, array.tobytes())
+            arguments.append((name, value))
+        return type(self), tuple(arguments)
+
+    def __eq__(self, other):
+        if not isinstance(other, SignalModel):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self):
+        return hash(self._identity())
+
+    def __repr__(self):
+        with np.printoptions(threshold=12, precision=4, suppress=True):
+            arguments = ", ".join(
+                f"{name}={np.asarray(value).tolist()}"
+                if isinstance(value, np.ndarray) and value.size <= 12
+                else f"{name}={value!r}"
+                for name, value in self.get_params().items()
+            )
+        return f"{type(self).__name__}({arguments})"

@@ -1,0 +1,133 @@
+"""Intravoxel incoherent motion."""
+
+import torch
+
+from ._base import Parameter, SignalModel
+
+_S0 = Parameter("S0", "signal", (0.0, float("inf")), (0.8, 1.2), amplitude=True)
+
+# Additive: bounds and prior of arXiv 2205.05587, but f to 1 (0.5 there, for D_star's sake).
+# Total: bounds of the OSIPI base class, prior of IVIM-NEToptim (MRM 2021;86:2250).
+_PARAMETERS = {
+    "additive": (
+        _S0,
+        Parameter("f", "", (0.0, 1.0), (0.1, 0.5)),
+        Parameter("D", "um^2/ms", (0.01, 4.0), (0.4, 3.0)),
+        Parameter("D_star", "um^2/ms", (2.0, 300.0), (10.0, 150.0), log=True),
+    ),
+    "total": (
+        _S0,
+        Parameter("f", "", (0.0, 1.0), (0.05, 0.55)),
+        Parameter("D", "um^2/ms", (0.0, 5.0), (0.5, 3.0)),
+        Parameter("D_star", "um^2/ms", (5.0, 200.0), (10.0, 100.0), log=True),
+    ),
+}
+
+
+class IVIM(SignalModel):
+    """Bi-exponential diffusion and perfusion signal, intravoxel incoherent motion.
+
+    With ``convention="additive"`` (arXiv 2205.05587), whose compartments cannot swap::
+
+        S0 * (f * exp(-b * (D + D_star)) + (1 - f) * exp(-b * D))
+
+    and with ``convention="total"`` (the consensus form of OSIPI and DIPY)::
+
+        S0 * (f * exp(-b * D_star) + (1 - f) * exp(-b * D))
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        b-values in s/mm^2, in the order of the columns of X.
+    convention : {"additive", "total"}, default="additive"
+        What D_star means. Bounds and priors differ too.
+
+    Notes
+    -----
+    Tissue parameters: S0 (units of the signal), f (perfusion fraction, 0-1), D and D_star in
+    um^2/ms (1e-3 mm^2/s).
+
+    References
+    ----------
+    Le Bihan et al., Radiology 1988;168:497. Epstein et al., arXiv 2205.05587.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> IVIM([0, 50, 800]).parameter_names
+    ('S0', 'f', 'D', 'D_star')
+    """
+
+    def __init__(self, b_values, convention="additive"):
+        self.b_values = b_values
+        self.convention = convention
+
+    @property
+    def parameters(self):
+        """S0, f, D and D_star with the bounds and priors of the convention."""
+        if self.convention not in _PARAMETERS:
+            raise ValueError(
+                f"IVIM(convention=...) expects one of {list(_PARAMETERS)}, got {self.convention!r}."
+            )
+        return _PARAMETERS[self.convention]
+
+    @property
+    def _additive(self):
+        return self.convention == "additive"
+
+    def _compartments(self, theta):
+        b = self.acquisition("b_values", theta) * 1e-3  # s/mm^2 -> ms/um^2
+        _, _, D, D_star = theta
+        slow = torch.exp(-b * D)
+        fast = torch.exp(-b * D_star)
+        return b, slow, fast * slow if self._additive else fast
+
+    def signal(self, theta):
+        """Noise-free signal; see `SignalModel.signal`."""
+        _, slow, fast = self._compartments(theta)
+        S0, f, _, _ = theta
+        return S0 * (slow + f * (fast - slow))
+
+    def jacobian(self, theta):
+        """Signal and its derivatives; see `SignalModel.jacobian`."""
+        b, slow, fast = self._compartments(theta)
+        S0, f, _, _ = theta
+        jacobian = slow.new_empty(4, *slow.shape)
+        by_S0, by_f, by_D, by_D_star = jacobian
+        torch.sub(fast, slow, out=by_f)
+        torch.addcmul(slow, by_f, f, out=by_S0)
+        signal = S0 * by_S0
+        by_f *= S0
+        torch.mul(fast, -b, out=by_D_star).mul_(S0 * f)
+        if self._additive:
+            torch.mul(signal, -b, out=by_D)
+        else:
+            torch.mul(slow, -b, out=by_D).mul_(S0 * (1 - f))
+        return signal, jacobian
+
+    def curvature(self, theta, jacobian, weights):
+        """Weighted second derivatives; see `SignalModel.curvature`.
+
+        Each is a multiple of first derivatives: by S0 divided by S0, by a diffusivity
+        multiplied by -b.
+        """
+        b = self.acquisition("b_values", theta) * 1e-3
+        S0, f, _, _ = theta
+        weighted = jacobian * weights
+        plain = weighted.sum(1)
+        times_b = (weighted * b).sum(1)
+        curvature = plain.new_zeros(4, 4, plain.shape[-1])  # only its upper triangle is read
+        curvature[0, 1:] = plain[1:] / S0.clamp(min=torch.finfo(S0.dtype).tiny)
+        # S0 * exp(-b * D_slow) and S0 * exp(-b * D_fast), each times -b, weighted and summed.
+        slow = -S0 * times_b[0] + f * times_b[1]
+        fast = -S0 * times_b[0] - (1 - f) * times_b[1]
+        curvature[1, 3] = fast
+        curvature[3, 3] = -times_b[3]
+        if self._additive:
+            curvature[1, 2] = -times_b[1]
+            curvature[2, 2] = -times_b[2]
+            curvature[2, 3] = -times_b[3]
+        else:
+            curvature[1, 2] = -slow
+            curvature[2, 2] = -times_b[2]
+        return curvature

@@ -1,0 +1,79 @@
+"""Linear signals with Gaussian noise: multivariate calibration, the model that data can teach."""
+
+import numpy as np
+import torch
+
+from ._base import Parameter, SignalModel
+
+
+class LinearGaussian(SignalModel):
+    """Signals that are linear in the parameters, ``x = theta @ coef + intercept``.
+
+    What ``signal_model=None`` stands for in the estimators, estimated from their training
+    pairs. Its maximum-likelihood estimate under Gaussian noise has a closed form, `starts`.
+
+    Parameters
+    ----------
+    coef : array-like of shape (n_parameters, n_measurements)
+    intercept : array-like of shape (n_measurements,)
+    center : array-like of shape (n_parameters,)
+        Parameters about which `theta` is taken where the signal does not identify it.
+    half_range : array-like of shape (n_parameters,)
+        Half-width of the prior around `center`.
+
+    References
+    ----------
+    Classical calibration: Brown, J. R. Stat. Soc. B 1982;44:287.
+    """
+
+    magnitude = False
+
+    def __init__(self, coef, intercept, center, half_range):
+        self.coef = coef
+        self.intercept = intercept
+        self.center = center
+        self.half_range = half_range
+
+    @classmethod
+    def from_pairs(cls, X, y):
+        """Fit the signals X (n_samples, n_measurements) to y (n_samples, n_parameters)."""
+        X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        center = y.mean(axis=0)
+        mean_signal = X.mean(axis=0)
+        coef = np.linalg.lstsq(y - center, X - mean_signal, rcond=None)[0]
+        half_range = np.abs(y - center).max(axis=0)
+        return cls(
+            coef, mean_signal - center @ coef, center, np.where(half_range > 0, half_range, 1)
+        )
+
+    @property
+    def parameters(self):
+        """Unbounded parameters ``y0, y1, ...``."""
+        infinite = (-np.inf, np.inf)
+        return tuple(
+            Parameter(f"y{j}", "", infinite, (c - h, c + h), scale=h)
+            for j, (c, h) in enumerate(zip(self.center, self.half_range, strict=True))
+        )
+
+    def _tensors(self, like):
+        return (
+            torch.as_tensor(np.asarray(a), dtype=like.dtype, device=like.device)
+            for a in (self.coef, self.intercept, self.center)
+        )
+
+    def signal(self, theta):
+        """Noise-free signal; see `SignalModel.signal`."""
+        coef, intercept, _ = self._tensors(theta)
+        return coef.T @ theta + intercept[:, None]
+
+    def jacobian(self, theta):
+        """Signal and its constant derivatives; see `SignalModel.jacobian`."""
+        coef, _, _ = self._tensors(theta)
+        return self.signal(theta), coef[:, :, None].expand(-1, -1, theta.shape[1])
+
+    def starts(self, signals):
+        """The maximum-likelihood estimate itself; see `SignalModel.starts`."""
+        coef, intercept, center = self._tensors(signals)
+        expected = intercept + coef.T @ center
+        theta = torch.linalg.pinv(coef.T) @ (signals - expected[:, None]) + center[:, None]
+        return theta[None]
