@@ -1,6 +1,7 @@
 """Scikit-learn-compatible estimators for quantitative MRI."""
 
 from ._validation import Status
+from .label_net import HybridLabelNetRegressor
 from .mle import MLEEstimator
 
-__all__ = ["MLEEstimator", "Status"]
+__all__ = ["HybridLabelNetRegressor", "MLEEstimator", "Status"]

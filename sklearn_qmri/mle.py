@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
@@ -21,7 +21,7 @@ from ._validation import (
     usable_rows,
     warn_of_bad_rows,
 )
-from .signal_models import LinearGaussian
+from .signal_models import LinearGaussian, resolve_model
 
 
 class MLEEstimator(RegressorMixin, BaseEstimator):
@@ -138,11 +138,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             targets = [y] if model is None else []
         self.noise_ = check_noise(self.noise, model or LinearGaussian)
         usable = usable_rows(X, self.noise_, *targets)
-        self.signal_model_ = (
-            LinearGaussian.from_pairs(X[usable], y[usable])
-            if model is None
-            else clone(model, safe=False)
-        )
+        self.signal_model_ = resolve_model(model, X[usable], y if y is None else y[usable])
         self._bounds = check_bounds(self.bounds, self.signal_model_)
         sigma = self.sigma if sigma is None else sigma
         if sigma is None:

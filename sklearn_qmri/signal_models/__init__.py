@@ -2,6 +2,6 @@
 
 from ._base import Parameter, SignalModel
 from ._ivim import IVIM
-from ._linear import LinearGaussian
+from ._linear import LinearGaussian, resolve_model
 
-__all__ = ["IVIM", "LinearGaussian", "Parameter", "SignalModel"]
+__all__ = ["IVIM", "LinearGaussian", "Parameter", "SignalModel", "resolve_model"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from sklearn.base import clone
 
 from ._base import Parameter, SignalModel
 
@@ -77,3 +78,10 @@ class LinearGaussian(SignalModel):
         expected = intercept + coef.T @ center
         theta = torch.linalg.pinv(coef.T) @ (signals - expected[:, None]) + center[:, None]
         return theta[None]
+
+
+def resolve_model(signal_model, X, y):
+    """A copy of the signal model, or where it is None, the one that training pairs give."""
+    if signal_model is None:
+        return LinearGaussian.from_pairs(X, y)
+    return clone(signal_model, safe=False)

@@ -1,0 +1,458 @@
+"""Networks trained on labels between the truth and its maximum-likelihood estimate."""
+
+import warnings
+from inspect import signature
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import check_is_fitted, check_memory
+
+from ._inputs import Domain, NetworkInputs, expected_signal
+from ._network import Head, evaluate, train
+from ._sigma import sigma_from_pairs
+from ._validation import (
+    Status,
+    check_noise,
+    check_parameters,
+    check_sigma,
+    check_signals,
+    resolve_sigma,
+    scatter_rows,
+    usable_rows,
+    warn_of_bad_rows,
+)
+from .mle import MLEEstimator
+from .signal_models import LinearGaussian, resolve_model
+
+_MANY = 0.1  # share of rows out of domain that is worth a warning
+
+
+class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
+    """Network trained on labels blended from truth and maximum-likelihood estimates.
+
+    Minimises ``alpha * MSE(prediction, MLE label) + (1 - alpha) * MSE(prediction, y)``, each
+    parameter's error divided by its scale; up to a constant, the squared error to the blended
+    label ``alpha * MLE label + (1 - alpha) * y``. Training on the truth (alpha = 0) gives the
+    least variance and a bias towards the mean of the training tissues; maximum-likelihood labels
+    (alpha = 1) give the low bias and the variance of the maximum-likelihood estimate itself.
+
+    Parameters
+    ----------
+    signal_model : SignalModel, default=None
+        None: signals linear in the parameters with Gaussian noise, estimated from X and y.
+    alpha : float or array-like of shape (n_parameters,), default=0.5
+        Weight of the maximum-likelihood label, in [0, 1]. With 0, no such labels are computed.
+    noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
+        "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
+    sigma : float, default=None
+        Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
+        `fit`, from X and the noise-free signals of y.
+    label_estimator : regressor, default=None
+        Fitted to (X, y); its ``predict(X)`` gives the second label. None: `MLEEstimator` with
+        the same signal model, noise and sigma.
+    normalize : {None, "rms"}, default=None
+        "rms": the network sees each row divided by its root mean square, so that the scanner's
+        scale does not matter; amplitudes are scaled back.
+    sigma_input : bool, default=False
+        Give the network log(sigma / root mean square of the row) as one more input.
+    hidden_layer_sizes : tuple of int, default=(64, 64, 64)
+    output : {"auto", "sigmoid", "softplus", "abs", "identity"}, default="auto"
+        Shape of the last layer. "sigmoid" squashes each parameter into the range of its training
+        targets. "auto": sigmoid, but softplus for parameters without upper bound unless their
+        alpha is 0; without signal model, identity.
+    param_scale : array-like of shape (n_parameters,), default=None
+        Divides each parameter's error. None: the signal model's loss scales, or without one the
+        standard deviations of y.
+    n_init : int, default=1
+        Networks trained side by side from different initial weights; the one with the least
+        validation loss predicts.
+    max_epochs : int, default=40
+        Length of the one-cycle schedule of the learning rate.
+    batch_size : int, default=None
+        None: 1000, or less where that would leave fewer than 20 steps per epoch.
+    lr : float, default=0.02
+        Peak of the learning rate.
+    patience : int, default=None
+        Stop after this many epochs without a better validation loss. None: never.
+    validation_fraction : float, default=0.2
+        Share of the tissues (distinct rows of y) that is held out to choose epoch and network.
+    device : str, default="cpu"
+        Where torch trains.
+    memory : str or joblib.Memory, default=None
+        Cache of labels: fits on the same X and y that differ in alpha compute them once.
+    random_state : int, RandomState instance or None, default=None
+    verbose : int, default=0
+        Positive: show progress.
+
+    Attributes
+    ----------
+    signal_model_ : SignalModel
+    noise_ : noise model
+    sigma_ : float or None
+        Noise level: as given, or as learnt; None if `fit` got one per row.
+    label_estimator_ : estimator or None
+        None if no labels had to be computed.
+    coefs_, intercepts_ : list of ndarray
+        Weights of each layer of the network that predicts.
+    loss_curve_ : ndarray of shape (n_epochs, n_init)
+        Training loss of each network.
+    validation_loss_ : ndarray of shape (n_epochs, n_init)
+    best_init_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Set if X has column names.
+
+    References
+    ----------
+    Epstein et al., arXiv 2205.05587; MELBA 2024:002.
+
+    Examples
+    --------
+    >>> from sklearn_qmri import HybridLabelNetRegressor
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> X, y = make_signals(model, 1000, snr=30, random_state=0)
+    >>> net = HybridLabelNetRegressor(model, alpha=0.5, sigma=1 / 30, random_state=0)
+    >>> net.fit(X, y).predict(X).shape
+    (1000, 4)
+    """
+
+    def __init__(
+        self,
+        signal_model=None,
+        *,
+        alpha=0.5,
+        noise="auto",
+        sigma=None,
+        label_estimator=None,
+        normalize=None,
+        sigma_input=False,
+        hidden_layer_sizes=(64, 64, 64),
+        output="auto",
+        param_scale=None,
+        n_init=1,
+        max_epochs=40,
+        batch_size=None,
+        lr=0.02,
+        patience=None,
+        validation_fraction=0.2,
+        device="cpu",
+        memory=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.signal_model = signal_model
+        self.alpha = alpha
+        self.noise = noise
+        self.sigma = sigma
+        self.label_estimator = label_estimator
+        self.normalize = normalize
+        self.sigma_input = sigma_input
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.output = output
+        self.param_scale = param_scale
+        self.n_init = n_init
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.device = device
+        self.memory = memory
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def get_metadata_routing(self):
+        """Sigma goes to the label estimator as that requests.
+
+        Returns
+        -------
+        MetadataRouter
+        """
+        router = MetadataRouter(owner=self).add_self_request(self)
+        if self.label_estimator is not None:
+            mapping = MethodMapping().add(caller="fit", callee="fit")
+            mapping.add(caller="fit", callee="predict")
+            router.add(label_estimator=self.label_estimator, method_mapping=mapping)
+        return router
+
+    def fit(self, X, y, *, sigma=None, mle_labels=None):
+        """Train on signals of known tissues.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+        y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
+            Rows with identical values are noise repeats of one tissue.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Takes precedence over the parameter of the same name.
+        mle_labels : array-like of shape (n_voxels, n_parameters), default=None
+            Maximum-likelihood labels computed before; `label_estimator` is not used then.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If an argument or parameter is out of range, or no row is usable.
+        RuntimeError
+            If the training diverges.
+        """
+        given_sigma = sigma is not None
+        X, y, sigma, mle_labels = self._validate_fit(X, y, sigma, mle_labels)
+        if mle_labels is None:
+            mle_labels = self._second_labels(X, y, sigma if given_sigma else None)
+        labels = np.where(self._alpha > 0, mle_labels, y)
+        usable = usable_rows(X, self.noise_, y, labels)
+        X, y, sigma, labels = X[usable], y[usable], sigma[usable], labels[usable]
+        self._inputs = NetworkInputs(self.signal_model_, self.normalize, self.sigma_input)
+        self._inputs.fit(X, sigma)
+        self._train(X, y, self._alpha * labels + (1 - self._alpha) * y, sigma)
+        self._domain = Domain(self.signal_model_, self.noise_, self._inputs)
+        self._domain.fit(X, self._forward(X, sigma), sigma)
+        return self
+
+    def estimate(self, X, *, sigma=None):
+        """Predictions with what is known about each of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Default: the parameter of the same name, else what `fit` learnt.
+
+        Returns
+        -------
+        Bunch
+            Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
+            `Status`; out of domain where the residual, the noise level or the prediction is
+            beyond what training saw), `residual_rms` (units of X). NaN for rows that are not
+            possible measurements.
+        """
+        X, sigma, usable = self._validate_predict(X, sigma)
+        parameters = self._forward(X, sigma)
+        inside = self._domain.contains(X, parameters, sigma)
+        if np.count_nonzero(~inside) > _MANY * len(X):
+            warnings.warn(
+                f"{np.count_nonzero(~inside)} of {len(X)} rows are unlike what the network was "
+                "trained on; their status says so.",
+                stacklevel=2,
+            )
+        status = np.where(inside, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8)
+        residual = X - expected_signal(self.signal_model_, self.noise_, parameters, sigma)
+        return Bunch(
+            parameters=scatter_rows(parameters, usable),
+            status=scatter_rows(status, usable, Status.BAD_INPUT),
+            residual_rms=scatter_rows(np.sqrt(np.mean(residual**2, axis=1)), usable),
+        )
+
+    def predict(self, X, *, sigma=None):
+        """Predict tissue parameters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Default: the parameter of the same name, else what `fit` learnt.
+
+        Returns
+        -------
+        ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
+            NaN for rows that are not possible measurements.
+        """
+        X, sigma, usable = self._validate_predict(X, sigma)
+        parameters = scatter_rows(self._forward(X, sigma), usable)
+        return parameters[:, 0] if self._single_output else parameters
+
+    def _validate_predict(self, X, sigma):
+        """Usable rows and their noise levels, and which rows those are."""
+        check_is_fitted(self)
+        X = check_signals(self, X, reset=False)
+        sigma = resolve_sigma(self, sigma, len(X))
+        usable = self.noise_.is_valid(X)
+        warn_of_bad_rows(usable, "their predictions are NaN")
+        return X[usable], sigma[usable], usable
+
+    def _validate_fit(self, X, y, sigma, mle_labels):
+        """Check everything; drop unusable rows; settle model, noise, noise level and alpha."""
+        self._check_settings()
+        X = check_signals(self, X, reset=True, signal_model=self.signal_model)
+        y, self._single_output = check_parameters(y, X, self.signal_model)
+        self._alpha = _check_alpha(self.alpha, y.shape[1])
+        if mle_labels is not None:
+            mle_labels, _ = check_parameters(mle_labels, X, self.signal_model)
+        self.noise_ = check_noise(self.noise, self.signal_model or LinearGaussian)
+        usable = usable_rows(X, self.noise_, y)
+        n_voxels, X, y = len(X), X[usable], y[usable]
+        self.signal_model_ = resolve_model(self.signal_model, X, y)
+        sigma = self.sigma if sigma is None else sigma
+        if sigma is None:
+            self.sigma_ = sigma_from_pairs(self.signal_model_, self.noise_, X, y)
+            sigma = np.full(len(X), self.sigma_)
+        else:
+            self.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
+            sigma = check_sigma(sigma, n_voxels)[usable]
+        return X, y, sigma, None if mle_labels is None else mle_labels[usable]
+
+    def _check_settings(self):
+        """Refuse parameters that make no sense before any work is done."""
+        if self.normalize not in (None, "rms"):
+            raise ValueError(f"normalize expects None or 'rms', got {self.normalize!r}.")
+        if self.normalize is not None and self.signal_model is None:
+            raise ValueError("normalize='rms' needs a signal_model, to know the amplitudes.")
+        if self.output not in ("auto", *Head.SHAPES):
+            raise ValueError(
+                f"output expects one of {['auto', *Head.SHAPES]}, got {self.output!r}."
+            )
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction expects a number in (0, 1), got {self.validation_fraction!r}."
+            )
+        for name in ("n_init", "max_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} expects 1 or more, got {getattr(self, name)!r}.")
+
+    def _second_labels(self, X, y, sigma):
+        """Labels by the label estimator; y itself where no alpha needs them."""
+        self.label_estimator_ = None
+        if not np.any(self._alpha > 0):
+            return y
+        if self.label_estimator is None:
+            estimator = MLEEstimator(
+                self.signal_model, noise=self.noise, sigma=self.sigma_, verbose=self.verbose
+            )
+            params = Bunch(fit={"sigma": sigma}, predict={"sigma": sigma})
+        else:
+            estimator = clone(self.label_estimator)
+            params = self._route_sigma(estimator, sigma)
+        compute = check_memory(self.memory).cache(_fit_predict)
+        self.label_estimator_, labels = compute(estimator, X, y, params)
+        labels = np.asarray(labels, dtype=np.float64).reshape(len(X), -1)
+        if labels.shape != y.shape:
+            raise ValueError(
+                f"label_estimator gave labels of shape {labels.shape}, expected {y.shape}."
+            )
+        return labels
+
+    def _route_sigma(self, estimator, sigma):
+        """What the label estimator gets of `sigma`: what it requests, or what it can take."""
+        if sigma is None:
+            return Bunch(fit={}, predict={})
+        if get_config()["enable_metadata_routing"]:
+            return process_routing(self, "fit", sigma=sigma).label_estimator
+        methods = ("fit", "predict")
+        takes = {m: "sigma" in signature(getattr(estimator, m)).parameters for m in methods}
+        return Bunch(**{m: {"sigma": sigma} if takes[m] else {} for m in methods})
+
+    def _train(self, X, y, target, sigma):
+        """Train the members on their targets and keep the best one's weights."""
+        rng = check_random_state(self.random_state)
+        unit = self._inputs.parameter_scale(X)
+        x, target = self._inputs.transform(X, sigma), target / unit
+        valid = hold_out_tissues(y, self.validation_fraction, rng)
+        n_train = np.count_nonzero(~valid)
+        self._head = self._shape_output(y / unit, target)
+        weights, losses, history = train(
+            x,
+            target,
+            valid,
+            head=Head(*self._head),
+            scale=self._loss_scale(y) * np.mean(1 / unit, axis=0),
+            sizes=[x.shape[1], *self.hidden_layer_sizes, y.shape[1]],
+            rng=rng,
+            n_init=self.n_init,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size or int(np.clip(n_train // 20, 16, 1000)),
+            lr=self.lr,
+            patience=self.patience,
+            device=self.device,
+            verbose=self.verbose,
+        )
+        self.best_init_ = int(np.argmin(losses))
+        self.coefs_, self.intercepts_ = weights[self.best_init_]
+        self.loss_curve_ = np.array(history[:, "train_loss"])
+        self.validation_loss_ = np.array(history[:, "valid_loss"])
+
+    def _forward(self, X, sigma):
+        """Parameters of usable rows."""
+        x = self._inputs.transform(X, sigma)
+        weights = self.coefs_, self.intercepts_
+        return evaluate(x, weights, Head(*self._head)) * self._inputs.parameter_scale(X)
+
+    def _loss_scale(self, y):
+        if self.param_scale is not None:
+            scale = np.asarray(self.param_scale, dtype=np.float64)
+            if scale.shape != (y.shape[1],) or not (np.isfinite(scale) & (scale > 0)).all():
+                raise ValueError(
+                    f"param_scale expects {y.shape[1]} positive numbers, got {self.param_scale!r}."
+                )
+            return scale
+        if self.signal_model is None:
+            spread = y.std(axis=0)
+            return np.where(spread > 0, spread, 1.0)
+        return np.array([p.loss_scale for p in self.signal_model.parameters])
+
+    def _shape_output(self, y, target):
+        """Shapes, offsets and widths of the output layer, see `Head`."""
+        parameters = self.signal_model_.parameters
+        shapes = [self.output] * len(parameters)
+        if self.output == "auto":
+            bounded = [np.isfinite(p.bounds[1]) for p in parameters] | (self._alpha == 0)
+            shapes = np.where(bounded, "sigmoid", "softplus")
+            if self.signal_model is None:
+                shapes = ["identity"] * len(parameters)
+        low, high, spread = target.min(axis=0), target.max(axis=0), target.std(axis=0)
+        spread = np.where(spread > 0, spread, 1.0)
+        # Labels that sit on bounds must stay within reach of a sigmoid.
+        margin = np.where(self._alpha > 0, 0.02 * (high - low), 0.0)
+        columns = {
+            "sigmoid": (low - margin, np.maximum(high - low + 2 * margin, 1e-6 * spread)),
+            "softplus": (low - margin, spread),
+            "abs": (np.zeros_like(low), np.ones_like(low)),
+            "identity": (target.mean(axis=0), spread),
+        }
+        pick = [(columns[shape][0][j], columns[shape][1][j]) for j, shape in enumerate(shapes)]
+        return tuple(map(str, shapes)), *np.array(pick).T
+
+
+def _fit_predict(estimator, X, y, params):
+    """Fit and predict in one step, to be cached."""
+    estimator.fit(X, y, **params.fit)
+    return estimator, estimator.predict(X, **params.predict)
+
+
+def _check_alpha(alpha, n_parameters):
+    """Alpha per parameter; ValueError for a wrong length or values outside [0, 1]."""
+    values = np.asarray(alpha, dtype=np.float64)
+    if values.shape not in ((), (n_parameters,)):
+        raise ValueError(
+            f"alpha expects a number or one per parameter ({n_parameters}), got {alpha!r}."
+        )
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"alpha expects values in [0, 1], got {alpha!r}.")
+    return np.broadcast_to(values, n_parameters)
+
+
+def hold_out_tissues(y, fraction, rng):
+    """Rows of a validation set that shares no tissue (distinct row of y) with the rest."""
+    _, tissue = np.unique(y, axis=0, return_inverse=True)
+    n_tissues = tissue.max() + 1
+    n_valid = max(1, round(fraction * n_tissues))
+    if n_valid >= n_tissues:
+        raise ValueError(
+            f"validation_fraction={fraction} leaves nothing to train on: y has {n_tissues} "
+            f"distinct tissue(s) in n_samples={len(y)} rows."
+        )
+    return np.isin(tissue, rng.permutation(n_tissues)[:n_valid])
