@@ -1,23 +1,28 @@
-"""The noise level, from the residuals of voxels of unknown tissue."""
+"""The noise level, from residuals."""
 
 import numpy as np
 import torch
+from scipy.stats import chi2
+from tqdm import tqdm
 
 _ROWS = 5000  # enough for 1 % on most protocols
 _SIGNAL_FACTOR = 5.0  # rows whose largest signal is less, in sigma, are background
 _FLOOR = 1e-6  # of the root mean square of the data: perfect data would give 0
-_TOL = 1e-4
 _MAX_ROUNDS = 100
+_TOL = 1e-3
 
 
-def learn_sigma(solve, signal_model, noise, X, max_iter):
+def learn_sigma(solve, signal_model, noise, X, max_iter, verbose=0):
     """Noise level that the residuals of maximum-likelihood fits give.
 
     Joint maximum likelihood would be biased, as every voxel spends parameters on its own noise
-    (Neyman and Scott, Econometrica 1948;16:1). So the expected squared noise, given the data and
-    the fit, is divided by its degrees of freedom: channels per measurement less parameters that
-    are not on a bound. Fit and noise level alternate until they agree. Whatever the signal model
-    does not explain, motion for example, counts as noise.
+    (Neyman and Scott, Econometrica 1948;16:1). So each voxel's squared residual, in units of the
+    variance that the noise model expects, is divided by the median of a chi-squared variable
+    with as many degrees of freedom as there are measurements less parameters not on a bound; the
+    median over voxels then is 1 at the true noise level. A mean would be moved without limit by
+    voxels that the signal model does not explain (motion, vessels, implants); a median is moved
+    by such voxels too, but only as far as their share of all. Fit and noise level alternate
+    until they agree.
 
     Parameters
     ----------
@@ -29,6 +34,8 @@ def learn_sigma(solve, signal_model, noise, X, max_iter):
         More than a few thousand rows are thinned out.
     max_iter : int
         Most rounds.
+    verbose : int, default=0
+        Positive: show the rounds as they go.
 
     Returns
     -------
@@ -38,15 +45,20 @@ def learn_sigma(solve, signal_model, noise, X, max_iter):
     """
     if len(X) > _ROWS:
         X = X[np.random.RandomState(0).choice(len(X), _ROWS, replace=False)]
-    floor = _FLOOR * np.sqrt(np.mean(X**2)) or np.finfo(np.float64).tiny
-    sigma = 0.1 * np.sqrt(np.mean(X**2)) or 1.0
-    for n_iter in range(1, max_iter + 1):  # noqa: B007
+
+    def update(sigma):
         solution = solve(X, np.full(len(X), sigma))
-        updated = max(_update(signal_model, noise, X, sigma, solution), floor)
-        if abs(updated / sigma - 1) < _TOL:
-            break
-        sigma = updated
-    return updated, n_iter
+        signal = _signal(signal_model, solution.parameters)
+        freedom = X.shape[1] - np.count_nonzero(~solution.at_bound, axis=1)
+        foreground = np.abs(signal).max(axis=1) > _SIGNAL_FACTOR * sigma
+        rows = (freedom > 0) & (foreground if foreground.any() else True)
+        if not rows.any():  # as many parameters as measurements: nothing to learn from
+            return 1.0
+        squared = _squared_residual(noise, X[rows], signal[rows], sigma).sum(axis=1)
+        return np.median(squared / chi2.median(freedom[rows]))
+
+    rounds = tqdm(range(max_iter), desc="noise level", unit=" rounds", disable=not verbose)
+    return _alternate(update, X, rounds)
 
 
 def sigma_from_pairs(signal_model, noise, X, y):
@@ -63,29 +75,32 @@ def sigma_from_pairs(signal_model, noise, X, y):
     -------
     float
     """
-    signal = signal_model.signal(torch.as_tensor(np.ascontiguousarray(y.T)))
-    x = torch.as_tensor(np.ascontiguousarray(X.T))
+    signal = _signal(signal_model, y)
+
+    def update(sigma):
+        return np.mean(_squared_residual(noise, X, signal, sigma))
+
+    return _alternate(update, X, range(_MAX_ROUNDS))[0]
+
+
+def _alternate(update, X, rounds):
+    """Multiply sigma^2 by `update(sigma)` until that is 1; sigma and the number of rounds."""
     scale = np.sqrt(np.mean(X**2)) or 1.0
-    sigma = scale
-    for _ in range(_MAX_ROUNDS):
-        squared = noise.squared_channels(x / sigma, signal / sigma).mean() / noise.channels
-        updated = max(sigma * float(squared) ** 0.5, _FLOOR * scale)
-        if abs(updated / sigma - 1) < _TOL:
+    sigma, n_iter = 0.1 * scale, 0
+    for _ in rounds:
+        n_iter += 1
+        factor = np.sqrt(update(sigma))
+        sigma = max(sigma * factor, _FLOOR * scale)
+        if abs(factor - 1) < _TOL or sigma == _FLOOR * scale:
             break
-        sigma = updated
-    return updated
+    return float(sigma), n_iter
 
 
-def _update(signal_model, noise, X, sigma, solution):
-    """One step of the alternation; `sigma` itself where there are no degrees of freedom."""
-    signal = signal_model.signal(torch.as_tensor(solution.parameters.T))
-    foreground = (signal.abs().amax(0) > _SIGNAL_FACTOR * sigma).numpy()
-    if not foreground.any():
-        foreground[:] = True
-    x = torch.as_tensor(X.T) / sigma
-    squared = noise.squared_channels(x, signal / sigma).sum(0).numpy()
-    free = (~solution.at_bound).sum(axis=1)
-    freedom = np.sum(noise.channels * X.shape[1] - free[foreground])
-    if freedom <= 0:
-        return sigma
-    return float(sigma * np.sqrt(np.sum(squared[foreground]) / freedom))
+def _signal(signal_model, parameters):
+    return signal_model.signal(torch.as_tensor(np.ascontiguousarray(parameters.T))).numpy().T
+
+
+def _squared_residual(noise, X, signal, sigma):
+    """Squared residual in units of its expectation under the noise model."""
+    a = torch.as_tensor(signal / sigma)
+    return (X / sigma - noise.mean(a).numpy()) ** 2 / noise.variance(a).numpy()

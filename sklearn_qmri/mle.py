@@ -143,7 +143,12 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         sigma = self.sigma if sigma is None else sigma
         if sigma is None:
             self.sigma_, self.n_iter_ = learn_sigma(
-                self._solve, self.signal_model_, self.noise_, X[usable], self.max_iter
+                self._solve,
+                self.signal_model_,
+                self.noise_,
+                X[usable],
+                self.max_iter,
+                self.verbose,
             )
         else:
             check_sigma(sigma, len(X))

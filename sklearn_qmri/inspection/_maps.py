@@ -1,0 +1,80 @@
+"""Parameter maps side by side."""
+
+import numpy as np
+
+_COLOR_MAPS = ("gray", "magma", "viridis", "cividis")  # perceptually uniform, in turn
+_PERCENTILES = (1, 99)
+
+
+class ParameterMapDisplay:
+    """Maps of several parameters by several methods, one colour scale per parameter.
+
+    Parameters
+    ----------
+    maps : dict of {str: ndarray of shape (n_rows, n_columns, n_parameters)}
+        One slice per method, in display orientation; NaN outside the mask.
+    parameters : sequence of Parameter
+        Names and units, e.g. ``signal_model.parameters``.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        Set by `plot`.
+    axes_ : ndarray of matplotlib Axes, one row per method
+    """
+
+    def __init__(self, maps, parameters):
+        self.maps = maps
+        self.parameters = parameters
+
+    def plot(self, *, title=None):
+        """Draw the maps.
+
+        Parameters
+        ----------
+        title : str, default=None
+
+        Returns
+        -------
+        self : ParameterMapDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        try:
+            from matplotlib import colormaps
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError(
+                "Figures need matplotlib: pip install 'sklearn-qmri[plot]'."
+            ) from error
+
+        n_rows, n_columns = len(self.maps), len(self.parameters)
+        height, width = next(iter(self.maps.values())).shape[:2]
+        aspect = height / width
+        self.figure_ = Figure(
+            figsize=(3.3 * n_columns, 3.3 * n_rows * aspect + 1.0), layout="constrained"
+        )
+        self.axes_ = self.figure_.subplots(n_rows, n_columns, squeeze=False)
+        for j, parameter in enumerate(self.parameters):
+            values = np.concatenate([m[..., j].ravel() for m in self.maps.values()])
+            low, high = np.nanpercentile(values, _PERCENTILES)
+            colors = colormaps[_COLOR_MAPS[j % len(_COLOR_MAPS)]].with_extremes(bad="white")
+            for ax, (method, volume) in zip(self.axes_[:, j], self.maps.items(), strict=True):
+                shown = ax.imshow(
+                    volume[..., j], vmin=low, vmax=high, cmap=colors, interpolation="none"
+                )
+                ax.set(xticks=[], yticks=[])
+                ax.spines[:].set_visible(False)
+                if j == 0:
+                    ax.set_ylabel(method, fontsize=11)
+            unit = f" ({parameter.unit})" if parameter.unit else ""
+            self.axes_[0, j].set_title(f"{parameter.name}{unit}", fontsize=11)
+            self.figure_.colorbar(
+                shown, ax=self.axes_[:, j], location="bottom", fraction=0.05, pad=0.02
+            )
+        if title:
+            self.figure_.suptitle(title, fontsize=12)
+        return self

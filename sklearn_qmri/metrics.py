@@ -1,0 +1,238 @@
+"""Bias and variance of parameter estimates, measured on noise repeats."""
+
+import numpy as np
+from sklearn.utils import Bunch, check_array, check_consistent_length
+from sklearn.utils.metadata_routing import MetadataRequest
+
+
+def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
+    """Split the mean squared error into squared bias and variance, by noise repeats.
+
+    Groups are noise repeats of one tissue. Per group the variance has n - 1 in its denominator,
+    and variance / n is taken off the squared deviation of the mean from the truth, so that both
+    are unbiased (the squared bias may come out negative) and add up to the mean squared error
+    exactly. Groups weigh equally, whatever their size.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+    y_pred : array-like of the same shape
+        Rows with NaN are left out and counted.
+    groups : array-like of shape (n_samples,), default=None
+        None: identical rows of `y_true`.
+    scale : array-like of shape (n_parameters,), default=None
+        Divides each parameter's errors. Without it no average over parameters is made, as their
+        units differ.
+
+    Returns
+    -------
+    Bunch
+        Arrays of shape (n_parameters,): `squared_bias`, `variance`, `mse`; in units of the scale
+        if there is one. With a scale also `scaled`, a Bunch of the three averaged over
+        parameters. `n_groups`, `n_failed` (rows with NaN predictions).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, or no group has two rows: simulate noise repeats then
+        (``make_signals(..., n_repeats=...)``).
+
+    Examples
+    --------
+    >>> from sklearn_qmri.metrics import bias_variance_decomposition
+    >>> parts = bias_variance_decomposition([1.0, 1.0, 2.0, 2.0], [1.0, 1.2, 2.0, 2.2])
+    >>> parts.variance.round(3), parts.squared_bias.round(3)
+    (array([0.02]), array([0.]))
+    """
+    y_true, y_pred = _check_pair(y_true, y_pred)
+    groups = _label_groups(y_true, groups)
+    error = y_pred - y_true
+    if scale is not None:
+        error = error / _check_scale(scale, error.shape[1])
+    kept = np.isfinite(error).all(axis=1)
+    n, mean, variance = _group_moments(error[kept], groups[kept])
+    repeated = n >= 2
+    if not repeated.any():
+        raise ValueError(
+            f"None of {len(n)} groups has two rows, so there is no variance to measure: "
+            "simulate noise repeats, e.g. make_signals(..., n_repeats=10)."
+        )
+    n, mean, variance = n[repeated, None], mean[repeated], variance[repeated]
+    parts = Bunch(
+        squared_bias=np.mean(mean**2 - variance / n, axis=0),
+        variance=np.mean(variance, axis=0),
+        mse=np.mean(mean**2 + variance * (n - 1) / n, axis=0),
+    )
+    if scale is not None:
+        parts.scaled = Bunch(**{name: float(np.mean(value)) for name, value in parts.items()})
+    return Bunch(**parts, n_groups=len(n), n_failed=np.count_nonzero(~kept))
+
+
+def _check_pair(y_true, y_pred):
+    y_true = check_array(y_true, ensure_2d=False, dtype=np.float64, input_name="y_true")
+    y_pred = check_array(
+        y_pred, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y_pred"
+    )
+    check_consistent_length(y_true, y_pred)
+    y_true, y_pred = y_true.reshape(len(y_true), -1), y_pred.reshape(len(y_pred), -1)
+    if y_true.shape != y_pred.shape:
+        raise ValueError(f"y_true has shape {y_true.shape}, but y_pred {y_pred.shape}.")
+    return y_true, y_pred
+
+
+def _check_scale(scale, n_parameters):
+    scale = np.asarray(scale, dtype=np.float64)
+    if scale.shape != (n_parameters,) or not (np.isfinite(scale) & (scale > 0)).all():
+        raise ValueError(f"scale expects {n_parameters} positive numbers, got {scale!r}.")
+    return scale
+
+
+def _label_groups(y_true, groups):
+    """Number each row's group from 0."""
+    if groups is None:
+        return np.unique(y_true, axis=0, return_inverse=True)[1]
+    check_consistent_length(y_true, groups)
+    return np.unique(np.asarray(groups), return_inverse=True)[1]
+
+
+def _group_moments(values, groups):
+    """Size, mean and unbiased variance of each group that has rows; NaN variance for one row."""
+    _, groups = np.unique(groups, return_inverse=True)
+    n = np.bincount(groups)
+
+    def sums(columns):
+        return np.stack([np.bincount(groups, column) for column in columns.T], axis=1)
+
+    mean = sums(values) / n[:, None]
+    with np.errstate(invalid="ignore"):
+        variance = sums((values - mean[groups]) ** 2) / np.where(n > 1, n - 1, np.nan)[:, None]
+    return n, mean, variance
+
+
+class bias_variance_scorer:
+    """Scorer of bias and variance for `GridSearchCV` and friends.
+
+    Calling it with a fitted estimator, X and y returns a dict of negated values, higher being
+    better: ``neg_squared_bias``, ``neg_variance`` and ``neg_mse``, averages over parameters in
+    units of the scales squared, and the same with the parameter's name appended, in units of its
+    scale squared (``neg_variance_f``). Rows with NaN predictions are left out and counted in
+    ``neg_failure_rate``.
+
+    With metadata routing it requests `sigma`, which it passes on to ``predict``, and `groups`;
+    without, groups are identical rows of y.
+
+    Parameters
+    ----------
+    scale : array-like of shape (n_parameters,)
+        Divides each parameter's errors.
+    parameter_names : sequence of str, default=None
+        None: ``y0``, ``y1``, ...
+
+    See Also
+    --------
+    least_variance : Refit rule for `GridSearchCV`.
+
+    Examples
+    --------
+    >>> from sklearn_qmri import MLEEstimator
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.metrics import bias_variance_scorer
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> X, y = make_signals(model, 20, snr=50, n_repeats=5, random_state=0)
+    >>> scorer = bias_variance_scorer.from_model(model)
+    >>> scores = scorer(MLEEstimator(model, sigma=1 / 50).fit(X), X, y)
+    >>> sorted(scores)[:3]
+    ['neg_failure_rate', 'neg_mse', 'neg_mse_D']
+    """
+
+    def __init__(self, scale, parameter_names=None):
+        self.scale = scale
+        self.parameter_names = parameter_names
+
+    @classmethod
+    def from_model(cls, signal_model):
+        """Scorer with the loss scales and names of a signal model's parameters."""
+        scale = [p.loss_scale for p in signal_model.parameters]
+        return cls(scale, signal_model.parameter_names)
+
+    def get_metadata_routing(self):
+        """Request `sigma` and `groups`.
+
+        Returns
+        -------
+        MetadataRequest
+        """
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="sigma", alias=True)
+        request.score.add_request(param="groups", alias=True)
+        return request
+
+    def __call__(self, estimator, X, y, *, sigma=None, groups=None):
+        """Score a fitted estimator on noise repeats.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+        X : array-like of shape (n_samples, n_measurements)
+        y : array-like of shape (n_samples, n_parameters)
+        sigma : array-like of shape (n_samples,), default=None
+            Passed on to ``predict``.
+        groups : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        dict of {str: float}
+        """
+        y_pred = estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)
+        parts = bias_variance_decomposition(y, y_pred, groups=groups, scale=self.scale)
+        names = self.parameter_names or [f"y{j}" for j in range(len(self.scale))]
+        scores = {"neg_failure_rate": -parts.n_failed / len(X)}
+        for measure in ("squared_bias", "variance", "mse"):
+            scores[f"neg_{measure}"] = -parts.scaled[measure]
+            for name, value in zip(names, parts[measure], strict=True):
+                scores[f"neg_{measure}_{name}"] = -value
+        return scores
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.scale!r}, {self.parameter_names!r})"
+
+
+class least_variance:
+    """Refit rule: least variance among the candidates whose bias is within a limit.
+
+    For ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_variance(...))``.
+
+    Parameters
+    ----------
+    max_bias : float
+        Largest root mean square bias, in units of the scale of the scorer.
+    parameter : str, default=None
+        Parameter whose bias and variance count. None: their averages over parameters.
+
+    Raises
+    ------
+    ValueError
+        When called, if no candidate is within the limit; it names the smallest bias there is.
+    """
+
+    def __init__(self, max_bias, parameter=None):
+        self.max_bias = max_bias
+        self.parameter = parameter
+
+    def __call__(self, cv_results):
+        """Index of the chosen candidate among those of ``cv_results_``."""
+        suffix = "" if self.parameter is None else f"_{self.parameter}"
+        squared_bias = -np.asarray(cv_results[f"mean_test_neg_squared_bias{suffix}"])
+        variance = -np.asarray(cv_results[f"mean_test_neg_variance{suffix}"])
+        bias = np.sqrt(np.maximum(squared_bias, 0.0))
+        allowed = bias <= self.max_bias
+        if not allowed.any():
+            raise ValueError(
+                f"No candidate has an RMS bias of at most {self.max_bias:g}; "
+                f"the smallest is {np.nanmin(bias):.4g}."
+            )
+        return int(np.argmin(np.where(allowed, variance, np.inf)))
+
+    def __repr__(self):
+        return f"{type(self).__name__}(max_bias={self.max_bias!r}, parameter={self.parameter!r})"
