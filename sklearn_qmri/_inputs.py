@@ -30,7 +30,9 @@ class NetworkInputs:
 
     def transform(self, X, sigma):
         """Float32 inputs of the network for rows X and their noise levels."""
-        return self.whitening_.transform(self._raw(X, sigma)).astype(np.float32)
+        raw = self._raw(X, sigma)
+        whitened = self.whitening_.transform(raw) if len(raw) else raw
+        return whitened.astype(np.float32)
 
     def amplitude(self, X):
         """What each row is divided by, of shape (n_voxels, 1)."""

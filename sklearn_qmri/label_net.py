@@ -210,6 +210,7 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         RuntimeError
             If the training diverges.
         """
+        self._domain = self.label_estimator_ = None  # not fitted until all of this is done
         given_sigma = sigma is not None
         X, y, sigma, mle_labels = self._validate_fit(X, y, sigma, mle_labels)
         if mle_labels is None:
@@ -220,9 +221,12 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         self._inputs = NetworkInputs(self.signal_model_, self.normalize, self.sigma_input)
         self._inputs.fit(X, sigma)
         self._train(X, y, self._alpha * labels + (1 - self._alpha) * y, sigma)
-        self._domain = Domain(self.signal_model_, self.noise_, self._inputs)
-        self._domain.fit(X, self._forward(X, sigma), sigma)
+        domain = Domain(self.signal_model_, self.noise_, self._inputs)
+        self._domain = domain.fit(X, self._forward(X, sigma), sigma)
         return self
+
+    def __sklearn_is_fitted__(self):
+        return getattr(self, "_domain", None) is not None
 
     def estimate(self, X, *, sigma=None):
         """Predictions with what is known about each of them.
@@ -326,7 +330,6 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
 
     def _second_labels(self, X, y, sigma):
         """Labels by the label estimator; y itself where no alpha needs them."""
-        self.label_estimator_ = None
         if not np.any(self._alpha > 0):
             return y
         if self.label_estimator is None:

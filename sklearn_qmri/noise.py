@@ -97,10 +97,9 @@ class Rician(_NoiseModel):
         size = a.abs()
         log_i0e, slope, bend = log_bessel(x * size)
         residual = size - x
-        loss = (0.5 * residual * residual).sub_(log_i0e)
-        first = torch.addcmul(residual, x, slope, value=-1).mul_(torch.sign(a))
-        second = bend.mul_(x * x).neg_().add_(1)
-        return loss, first, second
+        loss = 0.5 * residual * residual - log_i0e
+        first = (residual - x * slope) * torch.sign(a)
+        return loss, first, 1 - x * x * bend
 
     def normalizer(self, x):
         """What `derivatives` leaves out of the negative log-likelihood of ``x``."""
@@ -155,7 +154,7 @@ def log_bessel(z):
         the second derivative under 1e-5 (float64).
     """
     table = _bessel_table(z.dtype, z.device)
-    t = (z + _CENTER).reciprocal_().mul_(_CENTER)
+    t = _CENTER / (z + _CENTER)
     position = t * _KNOTS
     row = position.detach().to(torch.int32).clamp_(0, _KNOTS - 1)  # NaN too must find a row
     h = position - row

@@ -61,7 +61,7 @@ def solve(
     """
     lower, upper = bounds
     book = dictionary(model, lower, upper, n_starts)
-    slices = [slice(i, i + _BLOCK) for i in range(0, len(X), _BLOCK)]
+    slices = [slice(i, i + _BLOCK) for i in range(0, max(len(X), 1), _BLOCK)]
     tasks = (
         delayed(_solve_block)(model, noise, X[s], sigma[s], bounds, book, n_starts, max_iter, tol)
         for s in slices
@@ -92,13 +92,15 @@ def _solve_block(model, noise, X, sigma, bounds, book, n_starts, max_iter, tol):
         best, converged, n_iter = minimize(
             objective, u, x, precision, lower, upper, max_iter=max_iter, tol=tol
         )
+        at_lower, at_upper = best.u <= lower, best.u >= upper
+        theta = objective.to_parameters(best.u)
         low, high = (torch.as_tensor(b)[:, None] for b in bounds)
-        theta = torch.clamp(objective.to_parameters(best.u), low, high)
+        theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
         residual = x - noise.mean(model.signal(theta) * precision)
         return Solution(
             parameters=theta.T.numpy(),
             nll=(best.loss + noise.normalizer(x).sum(0) - len(x) * precision.log()).numpy(),
-            at_bound=((best.u <= lower) | (best.u >= upper)).T.numpy(),
+            at_bound=(at_lower | at_upper).T.numpy(),
             converged=converged.numpy(),
             n_iter=n_iter.numpy(),
             residual_rms=((residual**2).mean(0).sqrt() / precision).numpy(),

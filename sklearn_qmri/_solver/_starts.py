@@ -76,7 +76,7 @@ def look_up(model, atoms, signals, x, precision, n_cells):
     overlap = data.T @ signals
     # Gain in squared residual over none (up to a monotone function where amplitudes are free).
     score = overlap.clamp(min=0) * energy.rsqrt() if amplitudes else overlap - 0.5 * energy
-    cells = score.reshape(len(score), n_cells, -1)
+    cells = score.reshape(len(score), n_cells, score.shape[1] // n_cells)
     best = _argmax(cells) + torch.arange(n_cells, device=x.device) * cells.shape[-1]
     starts = atoms[:, best]  # (n_parameters, n_voxels, n_cells)
     if amplitudes:

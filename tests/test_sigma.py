@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator
+from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.noise import Rician
+
+
+@pytest.mark.parametrize("snr", [10, 15, 20, 30, 50])
+@pytest.mark.parametrize("background", [0.0, 0.2])
+def test_learnt_sigma_is_the_true_one(model, snr, background):
+    n_background = int(5000 * background)
+    tissue, _ = make_signals(model, 5000 - n_background, snr=snr, random_state=snr)
+    air = Rician().sample(np.zeros((n_background, 10)), np.random.RandomState(0)) / snr
+    mle = MLEEstimator(model).fit(np.vstack([tissue, air]))
+    assert mle.sigma_ * snr == pytest.approx(1, abs=0.03)
+
+
+def test_learnt_sigma_of_gaussian_noise(model):
+    X, _ = make_signals(model, 3000, noise="gaussian", snr=30, random_state=0)
+    assert MLEEstimator(model, noise="gaussian").fit(X).sigma_ * 30 == pytest.approx(1, abs=0.03)
+
+
+def test_voxels_that_the_model_does_not_explain_move_sigma_little(model):
+    X, _ = make_signals(model, 4000, snr=30, random_state=0)
+    X[:200] *= np.random.RandomState(0).uniform(0.3, 3, (200, 10))  # 5 %, by 50 sigma
+    assert MLEEstimator(model).fit(X).sigma_ * 30 == pytest.approx(1, abs=0.08)
+
+
+def test_sigma_of_perfect_data_is_floored(model):
+    X, _ = make_signals(model, 50, noise="gaussian", sigma=1e-300, random_state=0)
+    assert 0 < MLEEstimator(model).fit(X).sigma_ < 1e-4
+
+
+@pytest.mark.parametrize("snr", [3, 30])
+def test_sigma_from_known_tissues(model, snr):
+    X, y = make_signals(model, 2000, snr=snr, random_state=0)
+    net = HybridLabelNetRegressor(model, alpha=0, max_epochs=1).fit(X, y)
+    assert net.sigma_ * snr == pytest.approx(1, abs=0.02)
