@@ -222,7 +222,7 @@ def test_labels_are_cached(model, signals, tmp_path):
 
 
 def test_validation_holds_out_whole_tissues(signals):
-    from sklearn_qmri.label_net import hold_out_tissues
+    from sklearn_qmri.label_net._labels import hold_out_tissues
 
     _, y = signals
     valid = hold_out_tissues(y, 0.2, np.random.RandomState(0))

@@ -123,7 +123,7 @@ def test_scorer_forwards_sigma(model):
             params={"sigma": np.tile(sigma, 2), "groups": np.tile(np.repeat(np.arange(30), 5), 2)},
             error_score="raise",
         )  # fmt: skip
-    assert found["test_neg_mse"][0] == expected
+    assert found["test_neg_mse"][0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_least_variance_rule():

@@ -138,6 +138,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     _ARRAYS = {
         ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
         ("SimpleITK.SimpleITK", "Image"): _Ignored,

@@ -1,19 +1,17 @@
-"""Networks trained on labels between the truth and its maximum-likelihood estimate."""
+"""The network regressor."""
 
 import warnings
-from inspect import signature
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+from sklearn.utils.validation import check_is_fitted
 
-from ._inputs import Domain, NetworkInputs, expected_signal
-from ._network import Head, evaluate, train
-from ._sigma import sigma_from_pairs
-from ._validation import (
+from .._inputs import Domain, NetworkInputs, expected_signal
+from .._network import Head, evaluate, train
+from .._sigma import sigma_from_pairs
+from .._validation import (
     Status,
     check_noise,
     check_parameters,
@@ -24,8 +22,10 @@ from ._validation import (
     usable_rows,
     warn_of_bad_rows,
 )
-from .mle import MLEEstimator
-from .signal_models import LinearGaussian, resolve_model
+from ..mle import MLEEstimator
+from ..signal_models import LinearGaussian, resolve_model
+from ._labels import check_alpha, compute_labels, hold_out_tissues, route_sigma
+from ._output import check_param_scale, shape_output
 
 _MANY = 0.1  # share of rows out of domain that is worth a warning
 
@@ -62,10 +62,9 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
     output : {"auto", "sigmoid", "softplus", "abs", "identity"}, default="auto"
         Shape of the last layer. "sigmoid" squashes each parameter into the range of its training
         targets. "auto": sigmoid, but softplus for parameters without upper bound unless their
-        alpha is 0; without signal model, identity.
+        alpha is 0, and identity for those without any bound.
     param_scale : array-like of shape (n_parameters,), default=None
-        Divides each parameter's error. None: the signal model's loss scales, or without one the
-        standard deviations of y.
+        Divides each parameter's error. None: the loss scales of `signal_model_`.
     n_init : int, default=1
         Networks trained side by side from different initial weights; the one with the least
         validation loss predicts.
@@ -294,7 +293,7 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         self._check_settings()
         X = check_signals(self, X, reset=True, signal_model=self.signal_model)
         y, self._single_output = check_parameters(y, X, self.signal_model)
-        self._alpha = _check_alpha(self.alpha, y.shape[1])
+        self._alpha = check_alpha(self.alpha, y.shape[1])
         if mle_labels is not None:
             mle_labels, _ = check_parameters(mle_labels, X, self.signal_model)
         self.noise_ = check_noise(self.noise, self.signal_model or LinearGaussian)
@@ -339,25 +338,9 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
             params = Bunch(fit={"sigma": sigma}, predict={"sigma": sigma})
         else:
             estimator = clone(self.label_estimator)
-            params = self._route_sigma(estimator, sigma)
-        compute = check_memory(self.memory).cache(_fit_predict)
-        self.label_estimator_, labels = compute(estimator, X, y, params)
-        labels = np.asarray(labels, dtype=np.float64).reshape(len(X), -1)
-        if labels.shape != y.shape:
-            raise ValueError(
-                f"label_estimator gave labels of shape {labels.shape}, expected {y.shape}."
-            )
+            params = route_sigma(self, estimator, sigma)
+        self.label_estimator_, labels = compute_labels(estimator, X, y, params, self.memory)
         return labels
-
-    def _route_sigma(self, estimator, sigma):
-        """What the label estimator gets of `sigma`: what it requests, or what it can take."""
-        if sigma is None:
-            return Bunch(fit={}, predict={})
-        if get_config()["enable_metadata_routing"]:
-            return process_routing(self, "fit", sigma=sigma).label_estimator
-        methods = ("fit", "predict")
-        takes = {m: "sigma" in signature(getattr(estimator, m)).parameters for m in methods}
-        return Bunch(**{m: {"sigma": sigma} if takes[m] else {} for m in methods})
 
     def _train(self, X, y, target, sigma):
         """Train the members on their targets and keep the best one's weights."""
@@ -366,13 +349,14 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         x, target = self._inputs.transform(X, sigma), target / unit
         valid = hold_out_tissues(y, self.validation_fraction, rng)
         n_train = np.count_nonzero(~valid)
-        self._head = self._shape_output(y / unit, target)
+        self._head = shape_output(self.output, self.signal_model_, self._alpha, target)
         weights, losses, history = train(
             x,
             target,
             valid,
             head=Head(*self._head),
-            scale=self._loss_scale(y) * np.mean(1 / unit, axis=0),
+            scale=check_param_scale(self.param_scale, self.signal_model_)
+            * np.mean(1 / unit, axis=0),
             sizes=[x.shape[1], *self.hidden_layer_sizes, y.shape[1]],
             rng=rng,
             n_init=self.n_init,
@@ -393,69 +377,3 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         x = self._inputs.transform(X, sigma)
         weights = self.coefs_, self.intercepts_
         return evaluate(x, weights, Head(*self._head)) * self._inputs.parameter_scale(X)
-
-    def _loss_scale(self, y):
-        if self.param_scale is not None:
-            scale = np.asarray(self.param_scale, dtype=np.float64)
-            if scale.shape != (y.shape[1],) or not (np.isfinite(scale) & (scale > 0)).all():
-                raise ValueError(
-                    f"param_scale expects {y.shape[1]} positive numbers, got {self.param_scale!r}."
-                )
-            return scale
-        if self.signal_model is None:
-            spread = y.std(axis=0)
-            return np.where(spread > 0, spread, 1.0)
-        return np.array([p.loss_scale for p in self.signal_model.parameters])
-
-    def _shape_output(self, y, target):
-        """Shapes, offsets and widths of the output layer, see `Head`."""
-        parameters = self.signal_model_.parameters
-        shapes = [self.output] * len(parameters)
-        if self.output == "auto":
-            bounded = [np.isfinite(p.bounds[1]) for p in parameters] | (self._alpha == 0)
-            shapes = np.where(bounded, "sigmoid", "softplus")
-            if self.signal_model is None:
-                shapes = ["identity"] * len(parameters)
-        low, high, spread = target.min(axis=0), target.max(axis=0), target.std(axis=0)
-        spread = np.where(spread > 0, spread, 1.0)
-        # Labels that sit on bounds must stay within reach of a sigmoid.
-        margin = np.where(self._alpha > 0, 0.02 * (high - low), 0.0)
-        columns = {
-            "sigmoid": (low - margin, np.maximum(high - low + 2 * margin, 1e-6 * spread)),
-            "softplus": (low - margin, spread),
-            "abs": (np.zeros_like(low), np.ones_like(low)),
-            "identity": (target.mean(axis=0), spread),
-        }
-        pick = [(columns[shape][0][j], columns[shape][1][j]) for j, shape in enumerate(shapes)]
-        return tuple(map(str, shapes)), *np.array(pick).T
-
-
-def _fit_predict(estimator, X, y, params):
-    """Fit and predict in one step, to be cached."""
-    estimator.fit(X, y, **params.fit)
-    return estimator, estimator.predict(X, **params.predict)
-
-
-def _check_alpha(alpha, n_parameters):
-    """Alpha per parameter; ValueError for a wrong length or values outside [0, 1]."""
-    values = np.asarray(alpha, dtype=np.float64)
-    if values.shape not in ((), (n_parameters,)):
-        raise ValueError(
-            f"alpha expects a number or one per parameter ({n_parameters}), got {alpha!r}."
-        )
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"alpha expects values in [0, 1], got {alpha!r}.")
-    return np.broadcast_to(values, n_parameters)
-
-
-def hold_out_tissues(y, fraction, rng):
-    """Rows of a validation set that shares no tissue (distinct row of y) with the rest."""
-    _, tissue = np.unique(y, axis=0, return_inverse=True)
-    n_tissues = tissue.max() + 1
-    n_valid = max(1, round(fraction * n_tissues))
-    if n_valid >= n_tissues:
-        raise ValueError(
-            f"validation_fraction={fraction} leaves nothing to train on: y has {n_tissues} "
-            f"distinct tissue(s) in n_samples={len(y)} rows."
-        )
-    return np.isin(tissue, rng.permutation(n_tissues)[:n_valid])

@@ -1,0 +1,65 @@
+"""The network's last layer and loss, in the units of the parameters."""
+
+import numpy as np
+
+_MARGIN = 0.02  # of the range of the targets
+
+
+def shape_output(output, signal_model, alpha, target):
+    """Shape, offset and width of the last layer for each parameter, see `Head`.
+
+    Parameters
+    ----------
+    output : {"auto", "sigmoid", "softplus", "abs", "identity"}
+    signal_model : SignalModel
+    alpha : ndarray of shape (n_parameters,)
+    target : ndarray of shape (n_rows, n_parameters)
+
+    Returns
+    -------
+    shapes : tuple of str
+    low, width : ndarrays of shape (n_parameters,)
+    """
+    low, high, spread = target.min(axis=0), target.max(axis=0), target.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    # Labels that sit on bounds must stay within reach of a sigmoid.
+    margin = np.where(alpha > 0, _MARGIN * (high - low), 0.0)
+    choices = {
+        "sigmoid": (low - margin, np.maximum(high - low + 2 * margin, 1e-6 * spread)),
+        "softplus": (low - margin, spread),
+        "abs": (np.zeros_like(low), np.ones_like(low)),
+        "identity": (target.mean(axis=0), spread),
+    }
+    parameters = signal_model.parameters
+    shapes = [
+        _auto(p, a) if output == "auto" else output for p, a in zip(parameters, alpha, strict=True)
+    ]
+    columns = [[choices[shape][i][j] for j, shape in enumerate(shapes)] for i in (0, 1)]
+    return tuple(shapes), *np.array(columns)
+
+
+def _auto(parameter, alpha):
+    """Squash where the targets have a box: true parameters do, estimates only between bounds."""
+    low, high = parameter.bounds
+    if not np.isfinite(low) and not np.isfinite(high) and not parameter.amplitude:
+        return "identity"
+    return "sigmoid" if alpha == 0 or np.isfinite(high) else "softplus"
+
+
+def check_param_scale(param_scale, signal_model):
+    """Scale of each parameter's error, the signal model's unless given.
+
+    Raises
+    ------
+    ValueError
+        If it is not one positive number per parameter.
+    """
+    if param_scale is None:
+        return np.array([p.loss_scale for p in signal_model.parameters])
+    scale = np.asarray(param_scale, dtype=np.float64)
+    n_parameters = len(signal_model.parameters)
+    if scale.shape != (n_parameters,) or not (np.isfinite(scale) & (scale > 0)).all():
+        raise ValueError(
+            f"param_scale expects {n_parameters} positive numbers, got {param_scale!r}."
+        )
+    return scale

@@ -1,0 +1,98 @@
+import os
+import subprocess
+import sys
+
+import matplotlib
+import nibabel
+import numpy as np
+import pytest
+
+from sklearn_qmri import cli
+from sklearn_qmri.datasets import _pelvis
+
+PARAMETERS = ("S0", "f", "D", "D_star")
+
+
+def run(monkeypatch, capsys, *arguments):
+    """Exit code, standard output and standard error of a command."""
+    monkeypatch.setattr(sys, "argv", ["sklearn-qmri", *arguments])
+    monkeypatch.setattr(cli.console, "width", 200)
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(cli, "_TISSUES", 2000)
+
+
+def test_demo_on_a_piece_of_the_real_scan(crop, quick, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "maps"
+    code, text, err = run(monkeypatch, capsys, "demo", "--out", str(out), "--alpha", "0.25")
+    assert code == 0, err
+    scan, mask = nibabel.load(crop / "dwi.nii.gz"), nibabel.load(crop / "mask.nii.gz")
+    inside = np.asanyarray(mask.dataobj) != 0
+    for method in ("mle", "hybrid"):
+        for name in PARAMETERS:
+            image = nibabel.load(out / f"{name}_{method}.nii.gz")
+            values = np.asanyarray(image.dataobj)
+            assert values.shape == scan.shape[:3]
+            np.testing.assert_array_equal(image.affine, scan.affine)
+            np.testing.assert_array_equal(np.isfinite(values), inside)
+            if name == "S0":  # on the scanner's scale
+                measured = np.median(np.asanyarray(scan.dataobj)[inside][:, 0])
+                assert np.median(values[inside]) == pytest.approx(measured, rel=0.1)
+            if name == "D":
+                assert 0.7 < np.median(values[inside]) < 1.6
+    assert matplotlib.image.imread(out / "maps.png").std() > 0.1
+    assert "sigma = " in text
+    assert "hybrid network, alpha 0.25" in text
+    assert "out of domain" in text
+    assert all(word in err for word in ("noise level", "likelihood", "training")), "progress"
+
+    code, _, err = run(monkeypatch, capsys, "demo", "--out", str(out))
+    assert code == 1
+    assert "exists already; give --overwrite" in err
+    assert "Traceback" not in err
+
+
+def test_demo_without_network_uses_a_phantom(quick, tmp_path, monkeypatch, capsys):
+    def no_network(command, **kwargs):
+        return subprocess.CompletedProcess(command, 1, "", "ERROR: no route to host")
+
+    monkeypatch.delenv("SKLEARN_QMRI_DATA", raising=False)
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(_pelvis.subprocess, "run", no_network)
+    code, text, _ = run(monkeypatch, capsys, "demo", "--out", str(tmp_path / "maps"))
+    assert code == 0
+    assert "simulated phantom" in text
+    assert nibabel.load(tmp_path / "maps" / "D_mle.nii.gz").shape == (128, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["demo", "--alpha", "2"], 1, "--alpha expects a number from 0 to 1, got 2"),
+        (["demo", "--alpha", "much"], 2, "Invalid value for '--alpha'"),
+        (["demo", "--bogus"], 2, "No such option"),
+        (["bogus"], 2, "No such command"),
+    ],
+)
+def test_user_errors_are_one_line(monkeypatch, capsys, tmp_path, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    found, _, err = run(monkeypatch, capsys, *arguments)
+    assert found == code
+    assert message in err
+    assert "Traceback" not in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_help_shows_an_example(monkeypatch, capsys):
+    code, text, _ = run(monkeypatch, capsys, "demo", "--help")
+    assert code == 0
+    assert "sklearn-qmri demo --alpha" in text
