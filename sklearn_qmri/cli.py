@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -188,8 +189,13 @@ def _print_table(model, results):
     console.print(table)
 
 
+def _show_warning(message, *_):
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"Note: {message}", markup=False)
+
+
 def main():
     """Run the command line; exit code 0 done, 1 failed with a one-line reason, 2 usage."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except (ValueError, OSError, RuntimeError, ImportError) as error:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import matplotlib
 import nibabel
@@ -17,6 +18,7 @@ def run(monkeypatch, capsys, *arguments):
     """Exit code, standard output and standard error of a command."""
     monkeypatch.setattr(sys, "argv", ["sklearn-qmri", *arguments])
     monkeypatch.setattr(cli.console, "width", 200)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main() replaces it
     code = 0
     try:
         cli.main()
