@@ -5,6 +5,7 @@ import torch
 from sklearn.decomposition import PCA
 
 _TAIL = 0.0005  # share of the training rows at each end of a range that counts as outside it
+_LEAST_VARIANCE = 1e-8  # of the largest, below which a direction is not whitened
 _SIGMA_MARGIN = 1.05  # factor beyond the training range of noise levels
 
 
@@ -26,13 +27,17 @@ class NetworkInputs:
     def fit(self, X, sigma):
         """Learn the whitening from training rows."""
         self.whitening_ = PCA(whiten=True).fit(self._raw(X, sigma))
+        variance = self.whitening_.explained_variance_
+        # Directions in which training does not vary must not blow up what does later.
+        self.whitening_.explained_variance_ = np.maximum(variance, _LEAST_VARIANCE * variance[0])
         return self
 
     def transform(self, X, sigma):
         """Float32 inputs of the network for rows X and their noise levels."""
         raw = self._raw(X, sigma)
-        whitened = self.whitening_.transform(raw) if len(raw) else raw
-        return whitened.astype(np.float32)
+        if len(raw) == 0:
+            return np.empty((0, self.whitening_.n_components_), dtype=np.float32)
+        return self.whitening_.transform(raw).astype(np.float32)
 
     def amplitude(self, X):
         """What each row is divided by, of shape (n_voxels, 1)."""

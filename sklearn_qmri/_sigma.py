@@ -1,8 +1,11 @@
 """The noise level, from residuals."""
 
+import warnings
+
 import numpy as np
 import torch
 from scipy.stats import chi2
+from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
 _ROWS = 5000  # enough for 1 % on most protocols
@@ -43,6 +46,11 @@ def learn_sigma(solve, signal_model, noise, X, max_iter, verbose=0):
     n_iter : int
         Rounds needed.
     """
+    if X.shape[1] <= len(signal_model.parameters):
+        raise ValueError(
+            f"{X.shape[1]} measurements cannot teach both {len(signal_model.parameters)} "
+            "parameters and the noise level: give sigma."
+        )
     if len(X) > _ROWS:
         X = X[np.random.RandomState(0).choice(len(X), _ROWS, replace=False)]
 
@@ -51,9 +59,12 @@ def learn_sigma(solve, signal_model, noise, X, max_iter, verbose=0):
         signal = _signal(signal_model, solution.parameters)
         freedom = X.shape[1] - np.count_nonzero(~solution.at_bound, axis=1)
         foreground = np.abs(signal).max(axis=1) > _SIGNAL_FACTOR * sigma
-        rows = (freedom > 0) & (foreground if foreground.any() else True)
-        if not rows.any():  # as many parameters as measurements: nothing to learn from
-            return 1.0
+        if not foreground.any():
+            raise ValueError(
+                f"No voxel has a signal above {_SIGNAL_FACTOR:g} sigma to learn the noise level "
+                "from: give sigma."
+            )
+        rows = foreground
         squared = _squared_residual(noise, X[rows], signal[rows], sigma).sum(axis=1)
         return np.median(squared / chi2.median(freedom[rows]))
 
@@ -93,6 +104,12 @@ def _alternate(update, X, rounds):
         sigma = max(sigma * factor, _FLOOR * scale)
         if abs(factor - 1) < _TOL or sigma == _FLOOR * scale:
             break
+    else:
+        warnings.warn(
+            f"The noise level was still changing by {abs(factor - 1):.1%} after {n_iter} rounds.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
     return float(sigma), n_iter
 
 

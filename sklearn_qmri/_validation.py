@@ -2,12 +2,18 @@
 
 import warnings
 from enum import IntEnum
+from numbers import Real
 
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from .noise import Gaussian, Rician
+
+# Constraints of the parameters that estimators have in common.
+NOISE = [StrOptions({"auto", "gaussian", "rician"}), HasMethods(["derivatives", "is_valid"])]
+SIGMA = [Interval(Real, 0, None, closed="neither"), None]
 
 
 class Status(IntEnum):
@@ -93,8 +99,10 @@ def check_parameters(y, X, signal_model=None):
     return y, single_output
 
 
-def check_sigma(sigma, n_voxels):
+def check_sigma(sigma, n_voxels, usable=None):
     """Validate sigma, a positive number or one per voxel; returns one per voxel.
+
+    Only voxels that are `usable` (default: all) need a valid one.
 
     Raises
     ------
@@ -107,6 +115,8 @@ def check_sigma(sigma, n_voxels):
             f"sigma expects a number or one per voxel ({n_voxels}), got shape {values.shape}."
         )
     wrong = ~(np.isfinite(values) & (values > 0))
+    if usable is not None and values.ndim:
+        wrong &= usable
     if wrong.any():
         raise ValueError(
             f"sigma expects positive finite numbers, got {values[wrong][:5].tolist()} "
@@ -115,18 +125,16 @@ def check_sigma(sigma, n_voxels):
     return np.broadcast_to(values, n_voxels)
 
 
-def resolve_sigma(estimator, sigma, n_voxels):
-    """Noise level of each row: the argument, else the init parameter, else as learnt in fit."""
-    if sigma is None:
-        sigma = estimator.sigma
-    if sigma is None:
-        sigma = getattr(estimator, "sigma_", None)
+def resolve_sigma(estimator, sigma, usable):
+    """Noise level of each row: the argument, else the one of fit, else the init parameter."""
+    for known in (estimator.sigma_, estimator.sigma):
+        sigma = known if sigma is None else sigma
     if sigma is None:
         raise ValueError(
             "fit was given one sigma per voxel, which says nothing about these voxels: "
             "pass sigma here too."
         )
-    return check_sigma(sigma, n_voxels)
+    return check_sigma(sigma, len(usable), usable)
 
 
 def usable_rows(X, noise, *others):

@@ -17,7 +17,7 @@ except ImportError as error:
 
 from ._validation import Status
 from .datasets import fetch_pelvis_ivim, make_phantom, make_signals
-from .image import apply_mask, axial_slice, unmask, write_nifti
+from .image import apply_mask, axial_slice, read_volume, unmask, write_nifti
 from .inspection import ParameterMapDisplay
 from .label_net import HybridLabelNetRegressor
 from .mle import MLEEstimator
@@ -111,8 +111,8 @@ def _load_scan(seed):
         return _Scan(phantom.data, phantom.mask, np.eye(4), b_values, "Simulated phantom, IVIM")
     console.print(f"Pelvis scan from {pelvis.source}")
     return _Scan(
-        np.asanyarray(pelvis.dwi.dataobj),
-        np.asanyarray(pelvis.mask.dataobj) != 0,
+        read_volume(pelvis.dwi),
+        read_volume(pelvis.mask) != 0,
         pelvis.dwi.affine,
         pelvis.b_values,
         "In-vivo pelvis, IVIM, one axial slice",

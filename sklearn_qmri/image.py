@@ -1,6 +1,7 @@
 """Images: NIfTI files, b-value files, and the way between volumes and rows of voxels."""
 
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,30 @@ def load_nifti(path):
         return nibabel.load(path)
     except nibabel.filebasedimages.ImageFileError as error:
         raise ValueError(f"{path} is not a NIfTI image: {error}") from error
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def read_volume(image):
+    """All data of a NIfTI image as an array, in the type in which they are stored.
+
+    Parameters
+    ----------
+    image : nibabel image
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    try:
+        return np.asanyarray(image.dataobj)
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{image.get_filename()} is damaged: {error}") from error
 
 
 def write_nifti(path, data, affine):
@@ -123,12 +148,12 @@ def apply_mask(volumes, mask):
     ValueError
         If the shapes disagree or the mask is empty.
     """
-    mask = np.asarray(mask) != 0
+    volumes, mask = np.asarray(volumes), np.asarray(mask) != 0
     if mask.shape != volumes.shape[:-1]:
         raise ValueError(f"mask has shape {mask.shape}, but the volumes {volumes.shape[:-1]}.")
     if not mask.any():
         raise ValueError(f"mask of shape {mask.shape} has no voxel in it.")
-    return np.asarray(volumes)[mask].astype(np.float64)
+    return volumes[mask].astype(np.float64)
 
 
 def unmask(values, mask, fill=np.nan):
@@ -149,6 +174,8 @@ def unmask(values, mask, fill=np.nan):
     values, mask = np.asarray(values), np.asarray(mask) != 0
     if len(values) != np.count_nonzero(mask):
         raise ValueError(f"{len(values)} values for {np.count_nonzero(mask)} voxels in the mask.")
+    if np.isnan(fill) and not np.issubdtype(values.dtype, np.floating):
+        raise ValueError(f"NaN cannot be stored outside the mask as {values.dtype}: give a fill.")
     volume = np.full((*mask.shape, *values.shape[1:]), fill, dtype=values.dtype)
     volume[mask] = values
     return volume

@@ -8,10 +8,11 @@ from sklearn.utils.metadata_routing import MetadataRequest
 def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     """Split the mean squared error into squared bias and variance, by noise repeats.
 
-    Groups are noise repeats of one tissue. Per group the variance has n - 1 in its denominator,
-    and variance / n is taken off the squared deviation of the mean from the truth, so that both
-    are unbiased (the squared bias may come out negative) and add up to the mean squared error
-    exactly. Groups weigh equally, whatever their size.
+    Noise repeats are rows with identical `y_true`. Per tissue the variance has n - 1 in its
+    denominator, and variance / n is taken off the squared deviation of the mean from the truth,
+    so that both are unbiased (the squared bias may come out negative) and add up to the mean
+    squared error exactly. Tissues weigh equally, however many repeats they have; those with only
+    one are left out.
 
     Parameters
     ----------
@@ -19,7 +20,7 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     y_pred : array-like of the same shape
         Rows with NaN are left out and counted.
     groups : array-like of shape (n_samples,), default=None
-        None: identical rows of `y_true`.
+        Repeats are identical rows of `y_true`; with groups, only within the same group.
     scale : array-like of shape (n_parameters,), default=None
         Divides each parameter's errors. Without it no average over parameters is made, as their
         units differ.
@@ -29,7 +30,8 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     Bunch
         Arrays of shape (n_parameters,): `squared_bias`, `variance`, `mse`; in units of the scale
         if there is one. With a scale also `scaled`, a Bunch of the three averaged over
-        parameters. `n_groups`, `n_failed` (rows with NaN predictions).
+        parameters. `n_groups`, `n_failed` (rows with NaN predictions), `n_single` (tissues left
+        out for having one row).
 
     Raises
     ------
@@ -46,6 +48,8 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     """
     y_true, y_pred = _check_pair(y_true, y_pred)
     groups = _label_groups(y_true, groups)
+    if not np.isfinite(y_pred).all(axis=1).any():
+        raise ValueError(f"All {len(y_pred)} predictions are NaN: there is nothing to measure.")
     error = y_pred - y_true
     if scale is not None:
         error = error / _check_scale(scale, error.shape[1])
@@ -65,7 +69,12 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     )
     if scale is not None:
         parts.scaled = Bunch(**{name: float(np.mean(value)) for name, value in parts.items()})
-    return Bunch(**parts, n_groups=len(n), n_failed=np.count_nonzero(~kept))
+    return Bunch(
+        **parts,
+        n_groups=len(n),
+        n_failed=np.count_nonzero(~kept),
+        n_single=np.count_nonzero(~repeated),
+    )
 
 
 def _check_pair(y_true, y_pred):
@@ -88,11 +97,13 @@ def _check_scale(scale, n_parameters):
 
 
 def _label_groups(y_true, groups):
-    """Number each row's group from 0."""
+    """Number each row's noise repeats from 0: identical rows, within the same group if given."""
+    tissue = np.unique(y_true, axis=0, return_inverse=True)[1].reshape(-1)
     if groups is None:
-        return np.unique(y_true, axis=0, return_inverse=True)[1]
+        return tissue
     check_consistent_length(y_true, groups)
-    return np.unique(np.asarray(groups), return_inverse=True)[1]
+    group = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    return group * (tissue.max() + 1) + tissue
 
 
 def _group_moments(values, groups):
@@ -222,6 +233,8 @@ class least_variance:
 
     def __call__(self, cv_results):
         """Index of the chosen candidate among those of ``cv_results_``."""
+        if f"mean_test_neg_variance_{self.parameter}" not in cv_results and self.parameter:
+            raise ValueError(f"cv_results has no scores of a parameter {self.parameter!r}.")
         suffix = "" if self.parameter is None else f"_{self.parameter}"
         squared_bias = -np.asarray(cv_results[f"mean_test_neg_squared_bias{suffix}"])
         variance = -np.asarray(cv_results[f"mean_test_neg_variance{suffix}"])

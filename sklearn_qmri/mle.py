@@ -1,16 +1,21 @@
 """Maximum-likelihood estimation, one optimum per voxel."""
 
 import warnings
+from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch
+from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.validation import check_is_fitted
 
-from ._sigma import learn_sigma
+from ._sigma import learn_sigma, sigma_from_pairs
 from ._solver import solve
 from ._validation import (
+    NOISE,
+    SIGMA,
     Status,
     check_noise,
     check_parameters,
@@ -21,7 +26,7 @@ from ._validation import (
     usable_rows,
     warn_of_bad_rows,
 )
-from .signal_models import LinearGaussian, resolve_model
+from .signal_models import LinearGaussian, SignalModel, resolve_model
 
 
 class MLEEstimator(RegressorMixin, BaseEstimator):
@@ -60,7 +65,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
     sigma_ : float or None
         Noise level: as given, or as learnt; None if `fit` got one per row.
     n_iter_ : int
-        Rounds of learning the noise level; 0 if it was given.
+        Rounds of learning the noise level, 0 if it was given.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
@@ -79,6 +84,18 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
     >>> MLEEstimator(model, sigma=1 / 50).fit(X).predict(X).shape
     (100, 4)
     """
+
+    _parameter_constraints: ClassVar = {
+        "signal_model": [SignalModel, None],
+        "noise": NOISE,
+        "sigma": SIGMA,
+        "bounds": [dict, None],
+        "n_starts": [Options(Integral, {1, 2, 4, 8, 16, 32, 64})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
 
     def __init__(
         self,
@@ -130,6 +147,8 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         ValueError
             If X, y, sigma or bounds do not fit the signal model, or no row is usable.
         """
+        self._validate_params()
+        self._fitted = False  # until all of this is done
         model = self.signal_model
         X = check_signals(self, X, reset=True, signal_model=model)
         targets, self._single_output = [], False
@@ -138,22 +157,28 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             targets = [y] if model is None else []
         self.noise_ = check_noise(self.noise, model or LinearGaussian)
         usable = usable_rows(X, self.noise_, *targets)
-        self.signal_model_ = resolve_model(model, X[usable], y if y is None else y[usable])
+        y = None if y is None else y[usable]
+        self.signal_model_ = resolve_model(model, X[usable], y)
         self._bounds = check_bounds(self.bounds, self.signal_model_)
         sigma = self.sigma if sigma is None else sigma
         if sigma is None:
-            self.sigma_, self.n_iter_ = learn_sigma(
-                self._solve,
-                self.signal_model_,
-                self.noise_,
-                X[usable],
-                self.max_iter,
-                self.verbose,
-            )
+            self.sigma_, self.n_iter_ = self._learn_sigma(X[usable], y)
         else:
-            check_sigma(sigma, len(X))
+            check_sigma(sigma, len(X), usable)
             self.sigma_, self.n_iter_ = (float(sigma) if np.ndim(sigma) == 0 else None), 0
+        self._fitted = True
         return self
+
+    def __sklearn_is_fitted__(self):
+        return getattr(self, "_fitted", False)
+
+    def _learn_sigma(self, X, y):
+        """Noise level of usable rows, and the rounds that it took."""
+        if self.signal_model is None:
+            return sigma_from_pairs(self.signal_model_, self.noise_, X, y), 1
+        return learn_sigma(
+            self._solve, self.signal_model_, self.noise_, X, self.max_iter, self.verbose
+        )
 
     def estimate(self, X, *, sigma=None):
         """Maximum-likelihood estimates with what is known about each of them.
@@ -174,8 +199,8 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
-        sigma = resolve_sigma(self, sigma, len(X))
         usable = self.noise_.is_valid(X)
+        sigma = resolve_sigma(self, sigma, usable)
         warn_of_bad_rows(usable, "their estimates are NaN")
         solution = self._solve(X[usable], sigma[usable], verbose=self.verbose)
         status = np.where(solution.at_bound.any(axis=1), Status.AT_BOUND, Status.OK)
@@ -243,7 +268,9 @@ def check_bounds(bounds, signal_model):
     array = np.empty((2, len(names)))
     for j, parameter in enumerate(signal_model.parameters):
         pair = merged[parameter.name]
-        if np.shape(pair) != (2,) or not pair[0] < pair[1]:
+        if np.shape(pair) != (2,) or not all(isinstance(v, Real) for v in pair):
+            raise ValueError(f"bounds[{parameter.name!r}] expects two numbers, got {pair!r}.")
+        if not pair[0] < pair[1]:
             raise ValueError(f"bounds[{parameter.name!r}] expects (low, high), got {pair!r}.")
         if parameter.log and not pair[0] > 0:
             raise ValueError(f"bounds[{parameter.name!r}] expects low > 0, got {pair!r}.")

@@ -108,9 +108,8 @@ class Rician(_NoiseModel):
     def mean(self, a):
         """Expected measurement, ``sqrt(pi/2) * L_{1/2}(-a^2 / 2)``."""
         q = a * a / 4
-        return math.sqrt(math.pi / 2) * (
-            (1 + 2 * q) * torch.special.i0e(q) + 2 * q * torch.special.i1e(q)
-        )
+        log_i0e, slope, _ = log_bessel(q)
+        return math.sqrt(math.pi / 2) * torch.exp(log_i0e) * (1 + 4 * q + 2 * q * slope)
 
     def variance(self, a):
         """Variance of the measurement, between 2 - pi/2 (no signal) and 1 (all signal)."""

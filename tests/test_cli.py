@@ -76,6 +76,17 @@ def test_demo_without_network_uses_a_phantom(quick, tmp_path, monkeypatch, capsy
     assert nibabel.load(tmp_path / "maps" / "D_mle.nii.gz").shape == (128, 128, 3)
 
 
+def test_damaged_scan_is_one_line(crop, tmp_path, monkeypatch, capsys):
+    scan = crop / "dwi.nii.gz"
+    content = bytearray(scan.read_bytes())
+    for damage in (content[: len(content) // 2], content[:2000] + b"x" * 500 + content[2500:]):
+        scan.write_bytes(damage)
+        code, _, err = run(monkeypatch, capsys, "demo", "--out", str(tmp_path / "maps"))
+        assert code == 1
+        assert "dwi.nii.gz is damaged" in err.replace("\n", "")
+        assert "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

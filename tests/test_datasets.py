@@ -5,6 +5,7 @@ import zipfile
 from collections import OrderedDict
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -43,6 +44,9 @@ def test_priors(model):
     assert ((y[:, 1] >= 0.2) & (y[:, 1] <= 0.3)).all()
     tissues = np.array([[1, 0.1, 1, 20], [1, 0.3, 2, 50.0]])
     _, y = make_signals(model, 100, snr=10, prior=tissues, random_state=0)
+    assert {tuple(row) for row in y} == {tuple(row) for row in tissues}
+    frame = pd.DataFrame(tissues, columns=model.parameter_names)[["D_star", "D", "f", "S0"]]
+    _, y = make_signals(model, 100, snr=10, prior=frame, random_state=0)
     assert {tuple(row) for row in y} == {tuple(row) for row in tissues}
     _, y = make_signals(model, 2, snr=10, prior=lambda n, rng: tissues, random_state=0)
     np.testing.assert_array_equal(y, tissues)

@@ -30,6 +30,8 @@ def test_masks_that_do_not_fit():
         apply_mask(np.zeros((2, 3, 5)), np.zeros((2, 3)))
     with pytest.raises(ValueError, match="3 values for 4 voxels"):
         unmask(np.zeros(3), np.ones((2, 2)))
+    with pytest.raises(ValueError, match="NaN cannot be stored outside the mask as int8"):
+        unmask(np.zeros(4, np.int8), np.ones((2, 2)))
 
 
 def test_nifti_there_and_back(tmp_path):

@@ -135,14 +135,18 @@ def test_rows_without_a_label_are_left_out(model, signals):
         ({"alpha": -0.1}, "got -0.1"),
         ({"alpha": np.nan}, "got nan"),
         ({"alpha": [0.5, 0.5]}, r"one per parameter \(4\)"),
-        ({"normalize": "l2"}, "got 'l2'"),
-        ({"output": "tanh"}, "got 'tanh'"),
+        ({"normalize": "l2"}, "Got 'l2'"),
+        ({"alpha": "0.5"}, "got '0.5'"),
+        ({"hidden_layer_sizes": 8}, "Got 8"),
+        ({"lr": 0.0}, "Got 0.0"),
+        ({"noise": None}, "Got None"),
+        ({"output": "tanh"}, "Got 'tanh'"),
         ({"param_scale": [1, 1, 1]}, "4 positive numbers"),
         ({"param_scale": [1, 1, 0, 1]}, "4 positive numbers"),
-        ({"validation_fraction": 0}, r"in \(0, 1\)"),
+        ({"validation_fraction": 0}, r"range \(0.0, 1.0\)"),
         ({"validation_fraction": 0.999}, "nothing to train on"),
-        ({"n_init": 0}, "n_init expects 1 or more"),
-        ({"max_epochs": 0}, "max_epochs expects 1 or more"),
+        ({"n_init": 0}, "range .1, inf.. Got 0"),
+        ({"max_epochs": 0}, "range .1, inf.. Got 0"),
     ],
 )
 def test_bad_parameters(model, signals, params, message):
@@ -280,3 +284,24 @@ def test_accuracy_at_alpha_0(model):
     X_test, y_test = make_signals(model, 20000, snr=30, random_state=1)
     net = HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, random_state=0).fit(X, y)
     assert np.mean(((net.predict(X_test) - y_test) / SCALE) ** 2) < 0.0279 * 1.04
+
+
+def test_training_in_other_units(model):
+    """With normalize="rms", a thousandfold scanner trains the same network."""
+    options = {"alpha": 0, "normalize": "rms", "max_epochs": 10, "random_state": 0}
+    X, y, sigma = make_signals(model, 3000, snr=30, random_state=0, return_sigma=True)
+    X_test, y_test = make_signals(model, 1000, snr=30, random_state=1)
+    rmse = []
+    for unit in (1.0, 1000.0):
+        net = HybridLabelNetRegressor(model, **options)
+        net.fit(X * unit, y * [unit, 1, 1, 1], sigma=sigma * unit)
+        predicted = net.predict(X_test * unit, sigma=unit / 30)
+        rmse.append(np.sqrt(np.mean((predicted / [unit, 1, 1, 1] - y_test) ** 2, axis=0)))
+    np.testing.assert_allclose(*rmse, rtol=0.02)
+
+
+def test_whitening_does_not_blow_up(model, signals):
+    X, y = signals
+    clean = model.signal(torch.tensor(y.T)).numpy().T
+    net = HybridLabelNetRegressor(model, alpha=0, sigma=0.025, output="identity", **SMALL)
+    assert np.abs(net.fit(clean, y).predict(X)).max() < 1e5

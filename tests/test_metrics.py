@@ -140,3 +140,23 @@ def test_least_variance_rule():
     results["mean_test_neg_squared_bias"] = -np.array([0.04, 0.01, 0.09, 0.09])
     with pytest.raises(ValueError, match="at most 0.05; the smallest is 0.1"):
         pickle.loads(pickle.dumps(least_variance(max_bias=0.05)))(results)
+
+
+def test_groups_of_several_tissues_are_not_taken_for_repeats():
+    y, y_pred = repeats(200)
+    expected = bias_variance_decomposition(y, y_pred)
+    subjects = np.repeat(np.arange(20), len(y) // 20)
+    found = bias_variance_decomposition(y, y_pred, groups=subjects)
+    np.testing.assert_allclose(found.variance, expected.variance)
+
+
+def test_single_rows_are_counted():
+    parts = bias_variance_decomposition([1, 1, 2], [1, 1, 5])
+    assert (parts.n_groups, parts.n_single) == (1, 1)
+
+
+def test_nothing_to_measure():
+    with pytest.raises(ValueError, match="All 2 predictions are NaN"):
+        bias_variance_decomposition([1.0, 1.0], [np.nan, np.nan])
+    with pytest.raises(ValueError, match="no scores of a parameter 'T1'"):
+        least_variance(0.1, parameter="T1")({"mean_test_neg_variance": [0]})

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import sklearn
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -170,7 +171,7 @@ def test_bad_sigma(estimator, signals, sigma, message):
 
 
 def test_unknown_noise(estimator, signals):
-    with pytest.raises(ValueError, match="got 'poisson'"):
+    with pytest.raises(ValueError, match="Got 'poisson'"):
         estimator.set_params(noise="poisson").fit(*signals)
 
 
@@ -181,6 +182,24 @@ def test_sigma_per_voxel_must_be_given_again(estimator, signals):
     with pytest.raises(ValueError, match="pass sigma here too"):
         estimator.predict(X)
     assert estimator.predict(X, sigma=sigma).shape == y.shape
+
+
+def test_bad_voxels_need_no_sigma(estimator, signals):
+    X, y = signals
+    X, sigma = X.copy(), np.full(len(X), SIGMA)
+    X[0], sigma[0] = np.nan, np.nan
+    with pytest.warns(UserWarning, match="1 of 180 rows"):
+        predicted = estimator.fit(X, y, sigma=sigma).predict(X, sigma=sigma)
+    assert np.isnan(predicted).any(axis=1).sum() == 1
+
+
+def test_failed_fit_is_no_fit(estimator, signals):
+    X, y = signals
+    estimator.fit(X, y)
+    with pytest.raises(ValueError, match="None of the 180"):
+        estimator.fit(np.full_like(X, np.nan), y)
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
 
 
 def test_sigma_in_a_pipeline(estimator, signals):

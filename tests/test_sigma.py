@@ -4,6 +4,7 @@ import pytest
 from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Rician
+from sklearn_qmri.signal_models import IVIM
 
 
 @pytest.mark.parametrize("snr", [10, 15, 20, 30, 50])
@@ -37,3 +38,22 @@ def test_sigma_from_known_tissues(model, snr):
     X, y = make_signals(model, 2000, snr=snr, random_state=0)
     net = HybridLabelNetRegressor(model, alpha=0, max_epochs=1).fit(X, y)
     assert net.sigma_ * snr == pytest.approx(1, abs=0.02)
+
+
+def test_too_few_measurements_to_learn_from():
+    model = IVIM([0, 50, 200, 800])
+    X, _ = make_signals(model, 100, snr=30, random_state=0)
+    with pytest.raises(ValueError, match="4 measurements cannot teach both 4 parameters"):
+        MLEEstimator(model).fit(X)
+
+
+def test_background_alone_teaches_nothing(model):
+    air = Rician().sample(np.zeros((500, 10)), np.random.RandomState(0))
+    with pytest.raises(ValueError, match="No voxel has a signal above 5 sigma"):
+        MLEEstimator(model).fit(air)
+
+
+def test_rounds_that_run_out_are_reported(model):
+    X, _ = make_signals(model, 300, snr=30, random_state=0)
+    with pytest.warns(UserWarning, match="still changing by .* after 1 rounds"):
+        MLEEstimator(model, max_iter=1).fit(X)

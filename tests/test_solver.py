@@ -101,6 +101,28 @@ def test_iteration_limit_is_reported(model):
     assert (result.status == Status.NOT_CONVERGED).any()
 
 
+@pytest.mark.parametrize("n_starts", [0, 3, 1024, 2.0])
+def test_bad_number_of_starts(model, n_starts):
+    X, _ = make_signals(model, 10, snr=15, random_state=2)
+    with pytest.raises(ValueError, match="'n_starts' parameter of MLEEstimator"):
+        MLEEstimator(model, n_starts=n_starts).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"f": (0.5, 0.1)}, r"bounds\['f'\] expects"),
+        ({"f": (0, None)}, "expects two numbers"),
+        ({"g": (0, 1)}, r"bounds names \['g'\]"),
+        ({"D_star": (0, 100)}, "expects low > 0"),
+    ],
+)
+def test_bad_bounds(model, bounds, message):
+    X, _ = make_signals(model, 10, snr=15, random_state=2)
+    with pytest.raises(ValueError, match=message):
+        MLEEstimator(model, sigma=0.1, bounds=bounds).fit(X)
+
+
 class Recovery(SignalModel):
     """Signed inversion recovery with an offset: two amplitudes, Gaussian, autodiff only."""
 
@@ -156,3 +178,20 @@ def test_b_values_need_no_order_and_no_zero(model):
     other_X = X[:, np.argsort(shuffled.b_values)]
     two = MLEEstimator(ordered, sigma=0.02).fit(other_X).estimate(other_X).nll
     assert np.mean(np.abs(one - two) < 1e-6) > 0.98
+
+
+@pytest.mark.parametrize("snr", [1, 2])
+def test_no_signal_is_left_where_there_is_some(model, snr):
+    """A Rician likelihood has no slope at S0 = 0, which must not pass for an optimum."""
+    X, _ = make_signals(model, 1000, snr=snr, random_state=3)
+    few, many = (MLEEstimator(model, sigma=1 / snr, n_starts=n).fit(X).estimate(X) for n in (8, 64))
+    at_zero = few.parameters[:, 0] == 0
+    assert np.mean(at_zero & (few.nll > many.nll + 0.01)) < 0.01
+
+
+def test_iterations_of_a_row_are_its_own(model):
+    X, _ = make_signals(model, 400, snr=15, random_state=0)
+    mle = MLEEstimator(model, sigma=1 / 15).fit(X)
+    whole = mle.estimate(X).n_iter
+    part = mle.estimate(X[:37]).n_iter
+    assert np.mean(whole[:37] == part) > 0.85  # the rest are at the tolerance

@@ -12,13 +12,17 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from .._torch import single_thread
-from ._newton import Objective, minimize
-from ._starts import dictionary, look_up
+from ._newton import Expansion, Objective, Problem, minimize
+from ._starts import fit_linear, look_up, make_dictionary
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
-_BLOCK = 4096
-_SCREENING_ITERATIONS = 3
-_SCREENING_MARGIN = 3.0  # nats above the best at which a start is still followed
+_BLOCK = 32768
+_PIECE = 4096  # what fits into a processor's cache
+_SCREENING_ITERATIONS = (1, 2)  # after each, starts that lag behind are dropped
+_SCREENING_TOL = 1e-3
+_MARGIN = 0.5  # nats above the best at which a start is still followed ...
+_LAG = 0.1  # ... and at which it still is when it has had some iterations
+_COMMON_ITERATIONS = 3  # voxels that need more are finished together
 
 
 class Solution(NamedTuple):
@@ -60,10 +64,10 @@ def solve(
     Solution
     """
     lower, upper = bounds
-    book = dictionary(model, lower, upper, n_starts)
+    book = make_dictionary(model, lower, upper, n_starts).to(torch.float32)
     slices = [slice(i, i + _BLOCK) for i in range(0, max(len(X), 1), _BLOCK)]
     tasks = (
-        delayed(_solve_block)(model, noise, X[s], sigma[s], bounds, book, n_starts, max_iter, tol)
+        delayed(_solve_block)(model, noise, X[s], sigma[s], bounds, book, max_iter, tol)
         for s in slices
     )
     results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
@@ -76,7 +80,7 @@ def solve(
     return Solution(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
 
 
-def _solve_block(model, noise, X, sigma, bounds, book, n_starts, max_iter, tol):
+def _solve_block(model, noise, X, sigma, bounds, book, max_iter, tol):
     objective = Objective(model, noise)
     with single_thread(), torch.no_grad():
         precision = torch.as_tensor(1.0 / sigma)
@@ -84,22 +88,16 @@ def _solve_block(model, noise, X, sigma, bounds, book, n_starts, max_iter, tol):
         lower, upper = (
             objective.to_coordinates(torch.as_tensor(b)[:, None]).expand(-1, len(X)) for b in bounds
         )
-        starts = model.starts(x / precision)
-        if starts is None:
-            single = [t.to(torch.float32) for t in (*book, x, precision)]
-            starts = look_up(model, *single, n_starts)
-        u = _screen(objective, starts, x, precision, lower, upper)
-        best, converged, n_iter = minimize(
-            objective, u, x, precision, lower, upper, max_iter=max_iter, tol=tol
-        )
-        at_lower, at_upper = best.u <= lower, best.u >= upper
-        theta = objective.to_parameters(best.u)
+        problem = Problem(x, precision, lower, upper)
+        u, loss, converged, n_iter = _optimize(objective, book, problem, max_iter, tol)
+        at_lower, at_upper = u <= lower, u >= upper
+        theta = objective.to_parameters(u)
         low, high = (torch.as_tensor(b)[:, None] for b in bounds)
         theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
         residual = x - noise.mean(model.signal(theta) * precision)
         return Solution(
             parameters=theta.T.numpy(),
-            nll=(best.loss + noise.normalizer(x).sum(0) - len(x) * precision.log()).numpy(),
+            nll=(loss + noise.normalizer(x).sum(0) - len(x) * precision.log()).numpy(),
             at_bound=(at_lower | at_upper).T.numpy(),
             converged=converged.numpy(),
             n_iter=n_iter.numpy(),
@@ -107,23 +105,50 @@ def _solve_block(model, noise, X, sigma, bounds, book, n_starts, max_iter, tol):
         )
 
 
-def _screen(objective, starts, x, precision, lower, upper):
+def _optimize(objective, book, problem, max_iter, tol):
+    """Coordinates and objective of all voxels; the few that need many iterations share them."""
+    common = min(max_iter, _COMMON_ITERATIONS)
+    results, late = [], []
+    for i in range(0, max(problem.n_voxels, 1), _PIECE):
+        piece = problem.lanes(slice(i, i + _PIECE))
+        start = objective.expand(_screen(objective, book, piece), piece)
+        at, converged, n_iter = minimize(objective, start, piece, max_iter=common, tol=tol)
+        results.append((at.u, at.loss, converged, n_iter))
+        late.append(at.lanes(~converged))
+    u, loss, converged, n_iter = (torch.cat(field, -1) for field in zip(*results, strict=True))
+    index = (~converged).nonzero().squeeze(1)
+    if len(index) and max_iter > common:
+        start = Expansion(*(torch.cat(field, -1) for field in zip(*late, strict=True)))
+        at, converged[index], more = minimize(
+            objective, start, problem.lanes(index), max_iter=max_iter - common, tol=tol
+        )
+        u[:, index], loss[index] = at.u, at.loss
+        n_iter[index] += more
+    return u, loss, converged, n_iter
+
+
+def _screen(objective, book, problem):
     """A few float32 iterations from every start; the coordinates of the best one per voxel."""
-    n_starts, _, n_voxels = starts.shape
-    if n_starts == 1:
-        return objective.to_coordinates(starts[0].to(x.dtype))
-    u = objective.to_coordinates(starts.permute(1, 0, 2).reshape(starts.shape[1], -1))
-
-    def repeated(t):
-        return t.to(torch.float32).repeat(*[1] * (t.ndim - 1), n_starts)
-
-    low, high = repeated(lower), repeated(upper)
-    found, _, _ = minimize(
-        objective, u, repeated(x), repeated(precision), low, high,
-        max_iter=_SCREENING_ITERATIONS, tol=1e-3,
-    )  # fmt: skip
-    best = found.loss.view(n_starts, n_voxels).nan_to_num(nan=torch.inf).argmin(0)
-    index = best * n_voxels + torch.arange(n_voxels, device=best.device)
+    own = objective.model.starts(problem.x / problem.precision)
+    if own is not None:
+        return problem.clamp(objective.to_coordinates(own[0]))
+    single = Problem(*(t.to(torch.float32) for t in problem))
+    best, gain = look_up(book, single.x / single.precision, single.precision)
+    voxel, cell = torch.nonzero(gain >= gain.amax(1, keepdim=True) - _MARGIN, as_tuple=True)
+    starts = single.lanes(voxel)
+    u = objective.to_coordinates(fit_linear(book, starts.x / starts.precision, best[voxel, cell]))
+    found = objective.expand(starts.clamp(u), starts)
+    for n_iterations in _SCREENING_ITERATIONS:
+        found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=_SCREENING_TOL)
+        loss = torch.full_like(gain, torch.inf)
+        loss[voxel, cell] = found.loss.nan_to_num(nan=torch.inf)
+        least = loss.amin(1)
+        keep = (found.loss <= least[voxel] + _LAG).nonzero().squeeze(1)
+        found, starts, voxel, cell = found.lanes(keep), starts.lanes(keep), voxel[keep], cell[keep]
+    place = torch.zeros_like(best)
+    place[voxel, cell] = torch.arange(len(voxel), device=place.device)
+    index = place.gather(1, loss.argmin(1, keepdim=True))[:, 0]
     # A bound rounded to float32 may lie outside the float64 box, or just inside: snap.
-    u, low, high = found.u[:, index], low[:, index], high[:, index]
-    return torch.where(u <= low, lower, torch.where(u >= high, upper, u.to(x.dtype)))
+    u, low, high = found.u[:, index], starts.lower[:, index], starts.upper[:, index]
+    snapped = torch.where(u >= high, problem.upper, u.to(problem.x.dtype))
+    return torch.where(u <= low, problem.lower, snapped)

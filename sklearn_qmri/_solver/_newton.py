@@ -13,13 +13,17 @@ _STALLED = 1e8  # damping at which a lane has stopped improving without having c
 
 
 class Expansion(NamedTuple):
-    """Objective around `u`, to second order; only the hessian's upper triangle is filled."""
+    """Objective around `u`, to second order, and how far to trust it.
+
+    Only the upper triangle of the hessian is filled. The metric is the scale of the damping.
+    """
 
     u: torch.Tensor
     loss: torch.Tensor
     gradient: torch.Tensor
     metric: torch.Tensor
     hessian: torch.Tensor
+    damping: torch.Tensor
 
     def lanes(self, index):
         """The expansion of some voxels only."""
@@ -29,6 +33,38 @@ class Expansion(NamedTuple):
         """Overwrite the voxels `index` with those of `other`."""
         for mine, theirs in zip(self, other, strict=True):
             mine[..., index] = theirs
+
+
+class Problem(NamedTuple):
+    """Data and box of some voxels.
+
+    Attributes
+    ----------
+    x : tensor of shape (n_measurements, n_voxels)
+        Measurements in units of sigma.
+    precision : tensor of shape (n_voxels,)
+        1 / sigma.
+    lower, upper : tensors of shape (n_parameters, n_voxels)
+        Box, in coordinates.
+    """
+
+    x: torch.Tensor
+    precision: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+
+    @property
+    def n_voxels(self):
+        """Number of voxels."""
+        return len(self.precision)
+
+    def lanes(self, index):
+        """The problem of some voxels only."""
+        return Problem(*(field[..., index] for field in self))
+
+    def clamp(self, u):
+        """Coordinates moved into the box."""
+        return torch.clamp(u, self.lower, self.upper)
 
 
 class Objective:
@@ -62,17 +98,9 @@ class Objective:
             theta[j] = torch.exp(u[j])
         return theta
 
-    def expand(self, u, x, precision):
-        """Expand to second order.
-
-        Parameters
-        ----------
-        u : tensor of shape (n_parameters, n_voxels)
-        x : tensor of shape (n_measurements, n_voxels)
-            Measurements in units of sigma.
-        precision : tensor of shape (n_voxels,)
-            1 / sigma.
-        """
+    def expand(self, u, problem):
+        """Expand to second order around coordinates u (n_parameters, n_voxels)."""
+        x, precision = problem.x, problem.precision
         theta = self.to_parameters(u)
         signal, jacobian = self.model.jacobian(theta)
         loss, first, second = self.noise.derivatives(x, signal * precision)
@@ -91,7 +119,9 @@ class Objective:
             hessian[j] *= chain
             hessian[:, j] *= chain
             hessian[j, j] += gradient[j]
-        return Expansion(u, loss.sum(0), gradient, metric, hessian)
+        loss = loss.sum(0)
+        damping = torch.full_like(loss, _FIRST_DAMPING)
+        return Expansion(u, loss, gradient, metric, hessian, damping)
 
 
 def _weighted_products(jacobian, weights):
@@ -105,13 +135,13 @@ def _weighted_products(jacobian, weights):
     return products
 
 
-def _solve_free(expansion, right, free, damping):
+def _solve_free(expansion, right, free):
     """Solve (hessian + damping * metric) step = right over the coordinates that are free.
 
     LDL^T with pivots kept positive, so that the step is one of descent also where the hessian
     is indefinite; coordinates that are not free get a step of 0.
     """
-    hessian, metric = expansion.hessian, expansion.metric
+    hessian, metric, damping = expansion.hessian, expansion.metric, expansion.damping
     size = len(right)
     floor = torch.finfo(right.dtype).eps * 100
     lower = [[None] * size for _ in range(size)]
@@ -151,43 +181,62 @@ def _symmetric_product(upper, vector):
     return product
 
 
-def _box_step(expansion, lower, upper, damping):
-    """Damped Newton step inside the box, and the decrease of the objective it predicts.
+def _box_step(expansion, problem):
+    """Where a damped Newton step inside the box leads, and the decrease that it predicts.
 
     Coordinates on a bound that the gradient pushes outwards stay. Where the step leaves the box
     its clipped coordinates are put on their bounds and the others solved for again.
     """
     u, gradient = expansion.u, expansion.gradient
-    outwards = ((u <= lower) & (gradient > 0)) | ((u >= upper) & (gradient < 0))
+    at_lower, at_upper = u <= problem.lower, u >= problem.upper
+    outwards = (at_lower & (gradient > 0)) | (at_upper & (gradient < 0))
     # A coordinate without any effect on the signal (all of them, where S0 = 0) stays too.
     flat = expansion.metric < 1e8 * torch.finfo(u.dtype).tiny
     free = (~outwards & ~flat).to(u.dtype)
-    step = _solve_free(expansion, -gradient, free, damping)
+    step = _solve_free(expansion, -gradient, free)
+    # For the step that solves the damped system, hessian * step = -gradient - damping * step.
+    predicted = 0.5 * (step * (expansion.damping * expansion.metric * step - gradient)).sum(0)
     target = u + step
-    clipped = (target < lower) | (target > upper)
+    inside = problem.clamp(target)
+    clipped = inside != target
     index = clipped.any(0).nonzero().squeeze(1)
     if len(index):
         part, clip = expansion.lanes(index), clipped[:, index].to(u.dtype)
-        low, high = lower[:, index], upper[:, index]
-        moved = (torch.clamp(target[:, index], low, high) - part.u) * clip
+        moved = (inside[:, index] - part.u) * clip
         right = -part.gradient - _symmetric_product(part.hessian, moved)
-        again = _solve_free(part, right, free[:, index] * (1 - clip), damping[index])
-        step[:, index] = torch.clamp(part.u + moved + again, low, high) - part.u
-    slope = (gradient * step).sum(0)
-    bend = (_symmetric_product(expansion.hessian, step) * step).sum(0)
-    return step, -slope - 0.5 * bend
+        again = _solve_free(part, right, free[:, index] * (1 - clip))
+        again = problem.lanes(index).clamp(part.u + moved + again)
+        inside[:, index] = again
+        again = again - part.u
+        bend = _symmetric_product(part.hessian, again)
+        predicted[index] = -(again * (part.gradient + 0.5 * bend)).sum(0)
+    _leave_saddles(expansion, at_lower & (gradient == 0) & ~flat, inside, predicted)
+    return inside, predicted
 
 
-def minimize(objective, u, x, precision, lower, upper, *, max_iter, tol):
+def _leave_saddles(expansion, stuck, target, predicted):
+    """Move off a bound on which the gradient vanishes by symmetry but the objective falls inwards.
+
+    Rician likelihoods are even in the signal: no slope at S0 = 0, be it a minimum or not.
+    """
+    if not stuck.any():
+        return
+    for j in range(len(stuck)):
+        falling = (stuck[j] & (expansion.hessian[j, j] < 0)).nonzero().squeeze(1)
+        move = expansion.metric[j, falling].rsqrt()
+        target[j, falling] += move
+        predicted[falling] -= 0.5 * expansion.hessian[j, j, falling] * move**2
+
+
+def minimize(objective, start, problem, *, max_iter, tol):
     """Minimise the objective in a box, from one starting point per voxel.
 
     Parameters
     ----------
     objective : Objective
-    u, lower, upper : tensors of shape (n_parameters, n_voxels)
-        Starting point and box, in coordinates.
-    x, precision : tensors
-        See `Objective.expand`.
+    start : Expansion
+        The objective around the starting points, which lie in the box.
+    problem : Problem
     max_iter : int
     tol : float
         Converged where the predicted decrease is below this, in nats.
@@ -198,30 +247,32 @@ def minimize(objective, u, x, precision, lower, upper, *, max_iter, tol):
     converged : bool tensor of shape (n_voxels,)
     n_iter : int tensor of shape (n_voxels,)
     """
-    at = objective.expand(torch.clamp(u, lower, upper), x, precision)
-    best = Expansion(*(field.clone() for field in at))
-    converged = torch.zeros_like(at.loss, dtype=torch.bool)
-    n_iter = torch.zeros_like(at.loss, dtype=torch.int32)
-    lanes = torch.arange(len(at.loss), device=u.device)
-    damping = torch.full_like(at.loss, _FIRST_DAMPING)
+    at, best, lanes = start, None, None
+    small = torch.zeros_like(start.loss, dtype=torch.bool)
+    steps = torch.zeros_like(start.loss, dtype=torch.int32)
+    finished = small
     for iteration in range(1, max_iter + 1):
-        step, predicted = _box_step(at, lower, upper, damping)
-        trial = objective.expand(torch.clamp(at.u + step, lower, upper), x, precision)
+        steps += ~finished
+        u, predicted = _box_step(at, problem)
+        trial = objective.expand(u, problem)
         worse = (~(trial.loss <= at.loss)).nonzero().squeeze(1)
+        torch.mul(at.damping, 0.1, out=trial.damping)
+        at.damping.mul_(10.0)
         trial.assign(worse, at.lanes(worse))
         at = trial
-        small = predicted.abs() < tol
-        damping *= 0.1
-        damping[worse] *= 100.0
-        finished = small | (damping > _STALLED)
-        n_iter[lanes] = iteration
-        converged[lanes] = small
-        if iteration == max_iter or finished.sum() > 0.2 * len(lanes) or finished.all():
+        small = small | (predicted.abs() < tol)
+        finished = small | (at.damping > _STALLED)
+        if iteration < max_iter and torch.count_nonzero(finished) <= 0.2 * len(finished):
+            continue
+        if best is None:
+            best, converged, n_iter = at, small, steps.clone()
+            lanes = torch.arange(len(small), device=small.device)
+        else:
             best.assign(lanes, at)
-            keep = (~finished).nonzero().squeeze(1)
-            lanes, at, damping = lanes[keep], at.lanes(keep), damping[keep]
-            x, precision = x[:, keep], precision[keep]
-            lower, upper = lower[:, keep], upper[:, keep]
-            if len(lanes) == 0:
-                break
+            n_iter[lanes], converged[lanes] = steps, small
+        keep = (~finished).nonzero().squeeze(1)
+        if len(keep) == 0:
+            break
+        lanes, at, problem = lanes[keep], at.lanes(keep), problem.lanes(keep)
+        small, finished, steps = small[keep], finished[keep], steps[keep]
     return best, converged, n_iter

@@ -1,18 +1,57 @@
-"""Starting points: a simulated dictionary over the box, amplitudes eliminated."""
+"""Starting points: a simulated dictionary over the box, linear parameters eliminated.
+
+Amplitudes, and one parameter in which the signal is affine (a signal fraction), cost no atoms:
+for given values of the others the best fit is a non-negative combination of two columns.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.stats import qmc
 
+_GRID = {1: (64,), 2: (16, 16)}  # atoms per axis; beyond two axes a Halton sequence
 _ATOMS = 512
 
 
-def dictionary(model, lower, upper, n_cells):
+class Dictionary(NamedTuple):
+    """Simulated atoms, sorted into cells of equal size.
+
+    Attributes
+    ----------
+    atoms : tensor of shape (n_parameters, n_atoms)
+        Linear parameters as in `columns`: at the first column.
+    columns : tensor of shape (2, n_measurements, n_atoms)
+        Signals whose non-negative combinations the atom stands for; the second is 0 where there
+        is only one.
+    tests : tensor of shape (4, n_measurements, n_atoms)
+        Both columns made unit vectors, each followed by the unit vector of the other's part that
+        is orthogonal to it.
+    linear : tuple
+        Indices of the parameters that the two columns belong to; empty without amplitudes.
+    reach : float
+        Width of the bounds of the affine parameter; 0 where the second one is an amplitude too.
+    n_cells : int
+    """
+
+    atoms: torch.Tensor
+    columns: torch.Tensor
+    tests: torch.Tensor
+    linear: tuple
+    reach: float
+    n_cells: int
+
+    def to(self, dtype):
+        """The dictionary in another precision."""
+        tensors = (t.to(dtype) for t in self[:3])
+        return Dictionary(*tensors, *self[3:])
+
+
+def make_dictionary(model, lower, upper, n_cells):
     """Simulate the atoms among which the starts of every voxel are looked up.
 
-    Atoms fill the box (the prior where a bound is infinite) by a Halton sequence, on a
-    logarithmic axis where the model says so, and are sorted into cells by repeated median splits,
-    so that the best atom of each cell makes a diverse set of starts.
+    Atoms fill the box (the prior where a bound is infinite), on a logarithmic axis where the
+    model says so. Each cell gives one start, so that starts are diverse.
 
     Parameters
     ----------
@@ -23,66 +62,132 @@ def dictionary(model, lower, upper, n_cells):
 
     Returns
     -------
-    atoms : tensor of shape (n_parameters, n_atoms)
-    signals : tensor of shape (n_measurements, n_atoms)
+    Dictionary
     """
-    unit = _median_cells(qmc.Halton(len(lower), scramble=False).random(_ATOMS + 1)[1:], n_cells)
-    atoms = np.empty_like(unit)
-    amplitudes = [j for j, p in enumerate(model.parameters) if p.amplitude]
-    for j, parameter in enumerate(model.parameters):
-        low = lower[j] if np.isfinite(lower[j]) else min(parameter.prior[0], upper[j])
-        high = upper[j] if np.isfinite(upper[j]) else max(parameter.prior[1], lower[j])
-        if j in amplitudes:  # the first is 1, others are searched for relative to it
-            low, high = (1.0, 1.0) if j == amplitudes[0] else (min(np.sign(low), 0.0), 1.0)
-        if parameter.log:
-            atoms[:, j] = np.exp(np.log(low) + unit[:, j] * np.log(high / low))
-        else:
-            atoms[:, j] = low + unit[:, j] * (high - low)
-    atoms = torch.as_tensor(np.ascontiguousarray(atoms.T))
-    return atoms, model.signal(atoms)
+    parameters = model.parameters
+    amplitudes = [j for j, p in enumerate(parameters) if p.amplitude]
+    affine = [j for j, p in enumerate(parameters) if p.affine and lower[j] < upper[j]]
+    linear = (amplitudes + affine)[:2] if amplitudes else []
+    searched = [j for j in range(len(parameters)) if j not in linear and lower[j] < upper[j]]
+    unit = _fill(len(searched), n_cells)
+    atoms = np.repeat([[low if np.isfinite(low) else 0.0] for low in lower], len(unit), axis=1)
+    for j, position in zip(searched, unit.T, strict=True):
+        p = parameters[j]
+        low = lower[j] if np.isfinite(lower[j]) else min(p.prior[0], upper[j])
+        high = upper[j] if np.isfinite(upper[j]) else max(p.prior[1], lower[j])
+        log = p.log and low > 0
+        atoms[j] = low * (high / low) ** position if log else low + position * (high - low)
+    atoms[amplitudes] = 0.0
+    atoms[amplitudes[:1]] = 1.0
+    first = torch.as_tensor(atoms)
+    second, reach = first.clone(), 0.0
+    if len(linear) == 2 and linear[1] in amplitudes:
+        second[linear[0]], second[linear[1]] = 0.0, 1.0
+    elif len(linear) == 2:
+        second[linear[1]] = upper[linear[1]]
+        reach = upper[linear[1]] - lower[linear[1]]
+    columns = torch.stack([model.signal(first), model.signal(second)])
+    if len(linear) < 2:
+        columns[1] = 0.0
+    tests = torch.stack([*_orthonormal(*columns), *_orthonormal(*columns.flip(0))])
+    return Dictionary(first, columns, tests, tuple(linear), reach, n_cells)
 
 
-def _median_cells(points, n_cells):
-    """Sort points (n, d) so that n_cells equal runs of them are compact cells."""
-    cells = [points]
+def _fill(n_axes, n_cells):
+    """Points that fill the unit cube, sorted into n_cells equal runs that are compact cells."""
+    if n_axes == 0:
+        return np.zeros((n_cells, 0))
+    if n_axes in _GRID:
+        axes = [(np.arange(n) + 0.5) / n for n in _GRID[n_axes]]
+        points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
+        return points[np.argsort(points[:, -1], kind="stable")]
+    cells = [qmc.Halton(n_axes, scramble=False).random(_ATOMS + 1)[1:]]
     axis = 0
     while len(cells) < n_cells:
-        axis = (axis + 1) % points.shape[1]
+        axis = (axis + 1) % n_axes
         halves = [np.array_split(c[np.argsort(c[:, axis], kind="stable")], 2) for c in cells]
         cells = [half for pair in halves for half in pair]
     return np.concatenate(cells)
 
 
-def look_up(model, atoms, signals, x, precision, n_cells):
-    """Best atom of each cell for each voxel, amplitudes fitted by least squares.
+def _orthonormal(first, second):
+    """Unit vectors along `first` and along what of `second` is orthogonal to it; 0 for none."""
+    first = first / first.norm(dim=0).clamp(min=1e-30)
+    rest = second - (first * second).sum(0) * first
+    size = rest.norm(dim=0)
+    return first, torch.where(size > 1e-6 * second.norm(dim=0), rest / size.clamp(min=1e-30), 0.0)
+
+
+def look_up(dictionary, data, precision):
+    """Best atom of each cell for each voxel, linear parameters fitted by least squares.
 
     Parameters
     ----------
-    atoms, signals : tensors
-        From `dictionary`.
-    x : tensor of shape (n_measurements, n_voxels)
-        Measurements in units of sigma.
+    dictionary : Dictionary
+    data : tensor of shape (n_measurements, n_voxels)
     precision : tensor of shape (n_voxels,)
         1 / sigma.
-    n_cells : int
 
     Returns
     -------
-    tensor of shape (n_cells, n_parameters, n_voxels)
+    best : tensor of shape (n_voxels, n_cells)
+        Indices of atoms.
+    gain : tensor of shape (n_voxels, n_cells)
+        Decrease of half the squared residual, in units of sigma, over no signal at all.
     """
-    amplitudes = [j for j, p in enumerate(model.parameters) if p.amplitude]
-    data = x / precision
-    energy = (signals * signals).sum(0).clamp(min=torch.finfo(x.dtype).tiny)
-    overlap = data.T @ signals
-    # Gain in squared residual over none (up to a monotone function where amplitudes are free).
-    score = overlap.clamp(min=0) * energy.rsqrt() if amplitudes else overlap - 0.5 * energy
-    cells = score.reshape(len(score), n_cells, score.shape[1] // n_cells)
-    best = _argmax(cells) + torch.arange(n_cells, device=x.device) * cells.shape[-1]
-    starts = atoms[:, best]  # (n_parameters, n_voxels, n_cells)
-    if amplitudes:
-        fitted = overlap.gather(1, best).clamp(min=0) / energy[best]
-        starts[amplitudes] *= fitted
-    return starts.permute(2, 0, 1)
+    rows = (data * precision).T
+    if not dictionary.linear:
+        columns = dictionary.columns[0]
+        score = (data.T @ columns - 0.5 * (columns * columns).sum(0)) * (precision**2)[:, None]
+    else:
+        first, beyond_first, second, beyond_second = (rows @ t for t in dictionary.tests)
+        score = first.clamp_(min=0).square_().add_(beyond_first.clamp_(min=0).square_())
+        if len(dictionary.linear) == 2:
+            second = second.clamp_(min=0).square_().add_(beyond_second.clamp_(min=0).square_())
+            score = torch.minimum(score, second)
+        score *= 0.5
+    cells = score.view(len(score), dictionary.n_cells, score.shape[1] // dictionary.n_cells)
+    best = _argmax(cells)
+    gain = cells.gather(2, best[..., None])[..., 0]
+    return best + torch.arange(dictionary.n_cells, device=best.device) * cells.shape[-1], gain
+
+
+def fit_linear(dictionary, data, index):
+    """Parameters of chosen atoms, with the linear ones fitted to the data.
+
+    Parameters
+    ----------
+    dictionary : Dictionary
+    data : tensor of shape (n_measurements, n_starts)
+    index : tensor of shape (n_starts,)
+        Atom of each start.
+
+    Returns
+    -------
+    tensor of shape (n_parameters, n_starts)
+    """
+    theta = dictionary.atoms[:, index]
+    if not dictionary.linear:
+        return theta
+    first, second = dictionary.columns[:, :, index]
+    size, both, other = (first * first).sum(0), (first * second).sum(0), (second * second).sum(0)
+    on_first, on_second = (data * first).sum(0), (data * second).sum(0)
+    determinant = (size * other - both * both).clamp(min=1e-30)
+    a = (other * on_first - both * on_second) / determinant
+    b = (size * on_second - both * on_first) / determinant
+    alone = (on_first / size.clamp(min=1e-30)).clamp(min=0)
+    a, b = torch.where(b <= 0, alone, a), b.clamp(min=0)
+    b = torch.where(a <= 0, (on_second / other.clamp(min=1e-30)).clamp(min=0), b)
+    a = a.clamp(min=0)
+    amplitude, *rest = dictionary.linear
+    if not rest:
+        theta[amplitude] = a
+    elif dictionary.reach == 0:
+        theta[amplitude], theta[rest[0]] = a, b
+    else:
+        theta[amplitude] = a + b
+        theta[rest[0]] += dictionary.reach * b / (a + b).clamp(min=1e-30)
+    return theta
 
 
 def _argmax(tensor):

@@ -97,6 +97,10 @@ def _draw_tissues(signal_model, n_samples, prior, rng):
 
 
 def _check_tissues(tissues, names, n_samples=None):
+    if hasattr(tissues, "columns"):
+        if sorted(tissues.columns) != sorted(names):
+            raise ValueError(f"prior has columns {list(tissues.columns)}, expected {list(names)}.")
+        tissues = tissues[list(names)]
     tissues = np.asarray(tissues, dtype=np.float64)
     expected = (n_samples or "n", len(names))
     wrong_length = n_samples is not None and len(tissues) != n_samples

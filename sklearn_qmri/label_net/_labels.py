@@ -1,6 +1,5 @@
 """Labels: the second one, the weight between the two, and which rows validate."""
 
-from importlib.metadata import version
 from inspect import signature
 
 import numpy as np
@@ -8,6 +7,8 @@ from sklearn import get_config
 from sklearn.utils import Bunch
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_memory
+
+from .._version import __version__
 
 
 def compute_labels(estimator, X, y, params, memory):
@@ -32,7 +33,7 @@ def compute_labels(estimator, X, y, params, memory):
         If the labels have another shape.
     """
     cached = check_memory(memory).cache(_fit_predict)
-    estimator, labels = cached(estimator, X, y, params, version("sklearn-qmri"))
+    estimator, labels = cached(estimator, X, y, params, __version__)
     labels = np.asarray(labels, dtype=np.float64).reshape(len(X), -1)
     if labels.shape != y.shape:
         raise ValueError(
@@ -60,7 +61,11 @@ def route_sigma(router, label_estimator, sigma):
 
 def check_alpha(alpha, n_parameters):
     """Alpha per parameter; ValueError for a wrong length or values outside [0, 1]."""
-    values = np.asarray(alpha, dtype=np.float64)
+    try:
+        values = np.asarray(alpha)
+        values = values.astype(np.float64, casting="same_kind")
+    except TypeError as error:
+        raise ValueError(f"alpha expects a number or one per parameter, got {alpha!r}.") from error
     if values.shape not in ((), (n_parameters,)):
         raise ValueError(
             f"alpha expects a number or one per parameter ({n_parameters}), got {alpha!r}."
@@ -73,6 +78,7 @@ def check_alpha(alpha, n_parameters):
 def hold_out_tissues(y, fraction, rng):
     """Rows of a validation set that shares no tissue (distinct row of y) with the rest."""
     _, tissue = np.unique(y, axis=0, return_inverse=True)
+    tissue = tissue.reshape(-1)
     n_tissues = tissue.max() + 1
     n_valid = max(1, round(fraction * n_tissues))
     if n_valid >= n_tissues:

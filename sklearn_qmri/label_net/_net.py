@@ -1,10 +1,13 @@
 """The network regressor."""
 
 import warnings
+from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils import Bunch, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 
@@ -12,6 +15,8 @@ from .._inputs import Domain, NetworkInputs, expected_signal
 from .._network import Head, evaluate, train
 from .._sigma import sigma_from_pairs
 from .._validation import (
+    NOISE,
+    SIGMA,
     Status,
     check_noise,
     check_parameters,
@@ -23,9 +28,9 @@ from .._validation import (
     warn_of_bad_rows,
 )
 from ..mle import MLEEstimator
-from ..signal_models import LinearGaussian, resolve_model
+from ..signal_models import LinearGaussian, SignalModel, resolve_model
 from ._labels import check_alpha, compute_labels, hold_out_tissues, route_sigma
-from ._output import check_param_scale, shape_output
+from ._output import error_scale, shape_output
 
 _MANY = 0.1  # share of rows out of domain that is worth a warning
 
@@ -52,7 +57,8 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         `fit`, from X and the noise-free signals of y.
     label_estimator : regressor, default=None
         Fitted to (X, y); its ``predict(X)`` gives the second label. None: `MLEEstimator` with
-        the same signal model, noise and sigma.
+        the same signal model, noise and sigma. A `sigma` passed to `fit` is passed on to it: with
+        metadata routing as it requests, without if both its methods take it by name.
     normalize : {None, "rms"}, default=None
         "rms": the network sees each row divided by its root mean square, so that the scanner's
         scale does not matter; amplitudes are scaled back.
@@ -119,6 +125,24 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
     >>> net.fit(X, y).predict(X).shape
     (1000, 4)
     """
+
+    _parameter_constraints: ClassVar = {
+        "signal_model": [SignalModel, None],
+        "noise": NOISE,
+        "sigma": SIGMA,
+        "normalize": [StrOptions({"rms"}), None],
+        "sigma_input": ["boolean"],
+        "hidden_layer_sizes": [tuple, list],
+        "output": [StrOptions({"auto", *Head.SHAPES})],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
 
     def __init__(
         self,
@@ -283,14 +307,16 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         """Usable rows and their noise levels, and which rows those are."""
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
-        sigma = resolve_sigma(self, sigma, len(X))
         usable = self.noise_.is_valid(X)
+        sigma = resolve_sigma(self, sigma, usable)
         warn_of_bad_rows(usable, "their predictions are NaN")
         return X[usable], sigma[usable], usable
 
     def _validate_fit(self, X, y, sigma, mle_labels):
         """Check everything; drop unusable rows; settle model, noise, noise level and alpha."""
-        self._check_settings()
+        self._validate_params()
+        if self.normalize is not None and self.signal_model is None:
+            raise ValueError("normalize='rms' needs a signal_model, to know the amplitudes.")
         X = check_signals(self, X, reset=True, signal_model=self.signal_model)
         y, self._single_output = check_parameters(y, X, self.signal_model)
         self._alpha = check_alpha(self.alpha, y.shape[1])
@@ -306,26 +332,8 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
             sigma = np.full(len(X), self.sigma_)
         else:
             self.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
-            sigma = check_sigma(sigma, n_voxels)[usable]
+            sigma = check_sigma(sigma, n_voxels, usable)[usable]
         return X, y, sigma, None if mle_labels is None else mle_labels[usable]
-
-    def _check_settings(self):
-        """Refuse parameters that make no sense before any work is done."""
-        if self.normalize not in (None, "rms"):
-            raise ValueError(f"normalize expects None or 'rms', got {self.normalize!r}.")
-        if self.normalize is not None and self.signal_model is None:
-            raise ValueError("normalize='rms' needs a signal_model, to know the amplitudes.")
-        if self.output not in ("auto", *Head.SHAPES):
-            raise ValueError(
-                f"output expects one of {['auto', *Head.SHAPES]}, got {self.output!r}."
-            )
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction expects a number in (0, 1), got {self.validation_fraction!r}."
-            )
-        for name in ("n_init", "max_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} expects 1 or more, got {getattr(self, name)!r}.")
 
     def _second_labels(self, X, y, sigma):
         """Labels by the label estimator; y itself where no alpha needs them."""
@@ -355,8 +363,7 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
             target,
             valid,
             head=Head(*self._head),
-            scale=check_param_scale(self.param_scale, self.signal_model_)
-            * np.mean(1 / unit, axis=0),
+            scale=error_scale(self.param_scale, self.signal_model_, y, unit, self.normalize),
             sizes=[x.shape[1], *self.hidden_layer_sizes, y.shape[1]],
             rng=rng,
             n_init=self.n_init,

@@ -41,13 +41,16 @@ def shape_output(output, signal_model, alpha, target):
 def _auto(parameter, alpha):
     """Squash where the targets have a box: true parameters do, estimates only between bounds."""
     low, high = parameter.bounds
-    if not np.isfinite(low) and not np.isfinite(high) and not parameter.amplitude:
+    if not np.isfinite(low) and not np.isfinite(high):
         return "identity"
     return "sigmoid" if alpha == 0 or np.isfinite(high) else "softplus"
 
 
-def check_param_scale(param_scale, signal_model):
-    """Scale of each parameter's error, the signal model's unless given.
+def error_scale(param_scale, signal_model, y, unit, normalize):
+    """Scale of each parameter's error, in the units of the network's targets ``y / unit``.
+
+    The signal model's unless given; where rows are normalized, the mean of the training tissues
+    stands in for the scale of an amplitude, as the units of X must not matter then.
 
     Raises
     ------
@@ -55,11 +58,15 @@ def check_param_scale(param_scale, signal_model):
         If it is not one positive number per parameter.
     """
     if param_scale is None:
-        return np.array([p.loss_scale for p in signal_model.parameters])
+        scale = np.array([p.loss_scale for p in signal_model.parameters])
+        if normalize is None:
+            return scale
+        amplitudes = np.array([p.amplitude for p in signal_model.parameters])
+        return np.where(amplitudes, np.mean(np.abs(y) / unit, axis=0), scale)
     scale = np.asarray(param_scale, dtype=np.float64)
     n_parameters = len(signal_model.parameters)
     if scale.shape != (n_parameters,) or not (np.isfinite(scale) & (scale > 0)).all():
         raise ValueError(
             f"param_scale expects {n_parameters} positive numbers, got {param_scale!r}."
         )
-    return scale
+    return scale * np.mean(1 / unit, axis=0)

@@ -27,6 +27,9 @@ class Parameter:
         midpoint of the prior, or its half-width where the prior includes 0.
     amplitude : bool, default=False
         True where the signal is proportional to this parameter (jointly, where several are).
+    affine : bool, default=False
+        True where the signal is affine in this parameter, as in a signal fraction; it is then
+        eliminated from the search for starting points. Needs finite bounds.
     log : bool, default=False
         True where the parameter is better searched for on a logarithmic axis; needs a
         positive lower bound.
@@ -38,6 +41,7 @@ class Parameter:
     prior: tuple[float, float]
     scale: float | None = None
     amplitude: bool = False
+    affine: bool = False
     log: bool = False
 
     @property

@@ -11,13 +11,13 @@ _S0 = Parameter("S0", "signal", (0.0, float("inf")), (0.8, 1.2), amplitude=True)
 _PARAMETERS = {
     "additive": (
         _S0,
-        Parameter("f", "", (0.0, 1.0), (0.1, 0.5)),
+        Parameter("f", "", (0.0, 1.0), (0.1, 0.5), affine=True),
         Parameter("D", "um^2/ms", (0.01, 4.0), (0.4, 3.0)),
         Parameter("D_star", "um^2/ms", (2.0, 300.0), (10.0, 150.0), log=True),
     ),
     "total": (
         _S0,
-        Parameter("f", "", (0.0, 1.0), (0.05, 0.55)),
+        Parameter("f", "", (0.0, 1.0), (0.05, 0.55), affine=True),
         Parameter("D", "um^2/ms", (0.0, 5.0), (0.5, 3.0)),
         Parameter("D_star", "um^2/ms", (5.0, 200.0), (10.0, 100.0), log=True),
     ),
