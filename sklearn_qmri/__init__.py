@@ -4,5 +4,12 @@ from ._validation import Status
 from ._version import __version__
 from .label_net import HybridLabelNetRegressor
 from .mle import MLEEstimator
+from .segmented import SegmentedIVIMEstimator
 
-__all__ = ["HybridLabelNetRegressor", "MLEEstimator", "Status", "__version__"]
+__all__ = [
+    "HybridLabelNetRegressor",
+    "MLEEstimator",
+    "SegmentedIVIMEstimator",
+    "Status",
+    "__version__",
+]

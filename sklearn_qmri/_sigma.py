@@ -15,7 +15,7 @@ _MAX_ROUNDS = 100
 _TOL = 1e-3
 
 
-def learn_sigma(solve, signal_model, noise, X, max_iter, verbose=0):
+def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
     """Noise level that the residuals of maximum-likelihood fits give.
 
     Joint maximum likelihood would be biased, as every voxel spends parameters on its own noise
@@ -35,6 +35,8 @@ def learn_sigma(solve, signal_model, noise, X, max_iter, verbose=0):
     noise : noise model
     X : ndarray of shape (n_voxels, n_measurements)
         More than a few thousand rows are thinned out.
+    n_free : int
+        Parameters that are not fixed.
     max_iter : int
         Most rounds.
     verbose : int, default=0
@@ -46,10 +48,10 @@ def learn_sigma(solve, signal_model, noise, X, max_iter, verbose=0):
     n_iter : int
         Rounds needed.
     """
-    if X.shape[1] <= len(signal_model.parameters):
+    if X.shape[1] <= n_free:
         raise ValueError(
-            f"{X.shape[1]} measurements cannot teach both {len(signal_model.parameters)} "
-            "parameters and the noise level: give sigma."
+            f"{X.shape[1]} measurements cannot teach both {n_free} parameters and the noise "
+            "level: give sigma."
         )
     if len(X) > _ROWS:
         X = X[np.random.RandomState(0).choice(len(X), _ROWS, replace=False)]
@@ -57,7 +59,7 @@ def learn_sigma(solve, signal_model, noise, X, max_iter, verbose=0):
     def update(sigma):
         solution = solve(X, np.full(len(X), sigma))
         signal = _signal(signal_model, solution.parameters)
-        freedom = X.shape[1] - np.count_nonzero(~solution.at_bound, axis=1)
+        freedom = X.shape[1] - np.count_nonzero(solution.free, axis=1)
         foreground = np.abs(signal).max(axis=1) > _SIGNAL_FACTOR * sigma
         if not foreground.any():
             raise ValueError(

@@ -4,6 +4,9 @@ import numpy as np
 from sklearn.utils import Bunch, check_array, check_consistent_length
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from ._fisher import fisher_information, standard_deviations
+from ._validation import check_noise, check_parameters, check_sigma
+
 
 def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     """Split the mean squared error into squared bias and variance, by noise repeats.
@@ -118,6 +121,39 @@ def _group_moments(values, groups):
     with np.errstate(invalid="ignore"):
         variance = sums((values - mean[groups]) ** 2) / np.where(n > 1, n - 1, np.nan)[:, None]
     return n, mean, variance
+
+
+def cramer_rao_bound(signal_model, theta, *, noise="auto", sigma):
+    """Least standard deviation that any unbiased estimator can have.
+
+    Networks and other biased estimators are not bound by it.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    theta : array-like of shape (n_tissues, n_parameters)
+    noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
+    sigma : float or array-like of shape (n_tissues,)
+        Standard deviation of the Gaussian noise per channel.
+
+    Returns
+    -------
+    ndarray of shape (n_tissues, n_parameters)
+        In the units of the parameters; NaN for what one measurement does not identify.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.metrics import cramer_rao_bound
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> cramer_rao_bound(model, [[1.0, 0.3, 1.0, 40.0]], sigma=1 / 50).round(3).shape
+    (1, 4)
+    """
+    theta, _ = check_parameters(theta, theta, signal_model)
+    sigma = check_sigma(sigma, len(theta))
+    noise = check_noise(noise, signal_model)
+    information = fisher_information(signal_model, noise, theta, sigma)
+    return standard_deviations(information, np.isfinite(theta))
 
 
 class bias_variance_scorer:

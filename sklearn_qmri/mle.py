@@ -8,21 +8,26 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, Options
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ._fisher import fisher_information, standard_deviations
 from ._sigma import learn_sigma, sigma_from_pairs
 from ._solver import solve
 from ._validation import (
     NOISE,
     SIGMA,
     Status,
+    check_bounds,
+    check_fixed,
     check_noise,
     check_parameters,
+    check_seeds,
     check_sigma,
     check_signals,
     resolve_sigma,
     scatter_rows,
+    take_rows,
     usable_rows,
     warn_of_bad_rows,
 )
@@ -47,14 +52,21 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         `fit` from the residuals, together with whatever else the model does not explain.
     bounds : dict of {str: (float, float)}, default=None
         Bounds by parameter name, in place of the signal model's.
+    fixed : dict of {str: float}, default=None
+        Parameters that are known, by name, and not estimated.
+    init : "auto" or array-like of shape (n_parameters,) or (n_voxels, n_parameters), default="auto"
+        Seeds, in place of the solver's own starting points. For reproductions: one seed often ends
+        in a local optimum.
     n_starts : int, default=8
-        Starting points per row, a power of 2.
+        Starting points per row, a power of 2; those that cannot win are dropped early.
     max_iter : int, default=100
         Most iterations per row, and most rounds of learning the noise level.
     tol : float, default=1e-9
         A row has converged where the next step is predicted to gain less than this, in nats.
     n_jobs : int, default=None
         Number of processes, as in joblib; changes no bit of the result.
+    device : str, default="cpu"
+        Where torch computes, e.g. "cuda". What is learnt stays on the CPU.
     verbose : int, default=0
         Positive: show a progress bar.
 
@@ -90,10 +102,13 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         "noise": NOISE,
         "sigma": SIGMA,
         "bounds": [dict, None],
+        "fixed": [dict, None],
+        "init": [StrOptions({"auto"}), "array-like"],
         "n_starts": [Options(Integral, {1, 2, 4, 8, 16, 32, 64})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "n_jobs": [Integral, None],
+        "device": [str],
         "verbose": ["verbose"],
     }
 
@@ -104,20 +119,26 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         noise="auto",
         sigma=None,
         bounds=None,
+        fixed=None,
+        init="auto",
         n_starts=8,
         max_iter=100,
         tol=1e-9,
         n_jobs=None,
+        device="cpu",
         verbose=0,
     ):
         self.signal_model = signal_model
         self.noise = noise
         self.sigma = sigma
         self.bounds = bounds
+        self.fixed = fixed
+        self.init = init
         self.n_starts = n_starts
         self.max_iter = max_iter
         self.tol = tol
         self.n_jobs = n_jobs
+        self.device = device
         self.verbose = verbose
 
     def __sklearn_tags__(self):
@@ -160,6 +181,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         y = None if y is None else y[usable]
         self.signal_model_ = resolve_model(model, X[usable], y)
         self._bounds = check_bounds(self.bounds, self.signal_model_)
+        check_fixed(self.fixed, self.signal_model_, len(X))
         sigma = self.sigma if sigma is None else sigma
         if sigma is None:
             self.sigma_, self.n_iter_ = self._learn_sigma(X[usable], y)
@@ -176,103 +198,128 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         """Noise level of usable rows, and the rounds that it took."""
         if self.signal_model is None:
             return sigma_from_pairs(self.signal_model_, self.noise_, X, y), 1
+        n_free = len(self.signal_model_.parameters) - len(self.fixed or {})
+        fixed = check_fixed(self.fixed, self.signal_model_, 1)
+
+        def solve_some(X, sigma):  # seeds are for other rows
+            rows = None if fixed is None else np.broadcast_to(fixed, (len(X), fixed.shape[1]))
+            return self._solve(X, sigma, fixed=rows)
+
         return learn_sigma(
-            self._solve, self.signal_model_, self.noise_, X, self.max_iter, self.verbose
+            solve_some, self.signal_model_, self.noise_, X, n_free, self.max_iter, self.verbose
         )
 
-    def estimate(self, X, *, sigma=None):
+    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Maximum-likelihood estimates with what is known about each of them.
 
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the parameter of the same name, else what `fit` learnt.
+            Default: the one of `fit`.
+        fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
+            More known parameters, or other values, than in the parameter of the same name.
+        return_std : bool, default=False
+            Also return `std`.
 
         Returns
         -------
         Bunch
             Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `nll` (negative
-            log-likelihood with all constants, nats), `status` (see `Status`), `at_bound`
-            (n_voxels, n_parameters), `n_iter`, `residual_rms` (units of X). NaN for rows that are
-            not possible measurements.
+            log-likelihood with all constants, nats), `aic` and `bic`, `status` (see `Status`),
+            `at_bound` (n_voxels, n_parameters), `n_iter`, `residual_rms` (units of X). With
+            `return_std` also `std` (n_voxels, n_parameters): standard deviations from the Fisher
+            information at the estimate, NaN for parameters that are on a bound, fixed, or not
+            identified by the measurement. NaN for rows that are not possible measurements.
         """
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
         usable = self.noise_.is_valid(X)
         sigma = resolve_sigma(self, sigma, usable)
         warn_of_bad_rows(usable, "their estimates are NaN")
-        solution = self._solve(X[usable], sigma[usable], verbose=self.verbose)
-        status = np.where(solution.at_bound.any(axis=1), Status.AT_BOUND, Status.OK)
-        status[~solution.converged] = Status.NOT_CONVERGED
-        if not solution.converged.all():
-            warnings.warn(
-                f"{np.count_nonzero(~solution.converged)} of {len(X)} rows did not converge in "
-                f"{self.max_iter} iterations; their status says so.",
-                ConvergenceWarning,
-                stacklevel=2,
+        fixed = check_fixed({**(self.fixed or {}), **(fixed or {})}, self.signal_model_, len(X))
+        seeds = check_seeds(self.init, self._bounds, len(X))
+        X, sigma, fixed, seeds = (take_rows(a, usable) for a in (X, sigma, fixed, seeds))
+        solution = self._solve(X, sigma, fixed=fixed, seeds=seeds, verbose=self.verbose)
+        self._warn_unless_converged(solution)
+        found = self._describe(solution, X.shape[1], fixed)
+        if return_std:
+            information = fisher_information(
+                self.signal_model_, self.noise_, solution.parameters, sigma
             )
+            found.std = standard_deviations(information, solution.free)
+        fill = {"status": Status.BAD_INPUT, "at_bound": False, "n_iter": 0}
         return Bunch(
-            parameters=scatter_rows(solution.parameters, usable),
-            nll=scatter_rows(solution.nll, usable),
-            status=scatter_rows(status.astype(np.int8), usable, Status.BAD_INPUT),
-            at_bound=scatter_rows(solution.at_bound, usable, False),
-            n_iter=scatter_rows(solution.n_iter, usable, 0),
-            residual_rms=scatter_rows(solution.residual_rms, usable),
+            **{
+                name: scatter_rows(rows, usable, fill.get(name, np.nan))
+                for name, rows in found.items()
+            }
         )
 
-    def predict(self, X, *, sigma=None):
+    def predict(self, X, *, sigma=None, return_std=False):
         """Maximum-likelihood estimates.
 
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the parameter of the same name, else what `fit` learnt.
+            Default: the one of `fit`.
+        return_std : bool, default=False
+            Also return standard deviations, see `estimate`.
 
         Returns
         -------
-        ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
+        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
             NaN for rows that are not possible measurements.
+        std : ndarray of the same shape
+            Only with `return_std`.
         """
-        parameters = self.estimate(X, sigma=sigma).parameters
-        return parameters[:, 0] if self._single_output else parameters
+        found = self.estimate(X, sigma=sigma, return_std=return_std)
+        results = [found.parameters, found.std] if return_std else [found.parameters]
+        if self._single_output:
+            results = [values[:, 0] for values in results]
+        return tuple(results) if return_std else results[0]
 
-    def _solve(self, X, sigma, verbose=0):
+    def _solve(self, X, sigma, fixed=None, seeds=None, verbose=0):
         return solve(
             self.signal_model_,
             self.noise_,
             X,
             sigma,
             self._bounds,
+            fixed=fixed,
+            seeds=seeds,
             n_starts=self.n_starts,
             max_iter=self.max_iter,
             tol=self.tol,
             n_jobs=self.n_jobs,
+            device=self.device,
             verbose=verbose,
         )
 
+    def _describe(self, solution, n_measurements, fixed):
+        """Results of usable rows by name."""
+        status = np.where(solution.at_bound.any(axis=1), Status.AT_BOUND, Status.OK)
+        status[~solution.converged] = Status.NOT_CONVERGED
+        n_free = solution.parameters.shape[1]
+        if fixed is not None and len(fixed):
+            n_free -= np.count_nonzero(np.isfinite(fixed[0]))
+        return Bunch(
+            parameters=solution.parameters,
+            nll=solution.nll,
+            aic=2 * solution.nll + 2 * n_free,
+            bic=2 * solution.nll + np.log(n_measurements) * n_free,
+            status=status.astype(np.int8),
+            at_bound=solution.at_bound,
+            n_iter=solution.n_iter,
+            residual_rms=solution.residual_rms,
+        )
 
-def check_bounds(bounds, signal_model):
-    """Bounds as an array of shape (2, n_parameters), the signal model's where not given.
-
-    Raises
-    ------
-    ValueError
-        For a name that is no parameter, or bounds that are not a pair low < high.
-    """
-    names = signal_model.parameter_names
-    merged = {p.name: p.bounds for p in signal_model.parameters} | dict(bounds or {})
-    if unknown := sorted(set(merged) - set(names)):
-        raise ValueError(f"bounds names {unknown}, but the parameters are {list(names)}.")
-    array = np.empty((2, len(names)))
-    for j, parameter in enumerate(signal_model.parameters):
-        pair = merged[parameter.name]
-        if np.shape(pair) != (2,) or not all(isinstance(v, Real) for v in pair):
-            raise ValueError(f"bounds[{parameter.name!r}] expects two numbers, got {pair!r}.")
-        if not pair[0] < pair[1]:
-            raise ValueError(f"bounds[{parameter.name!r}] expects (low, high), got {pair!r}.")
-        if parameter.log and not pair[0] > 0:
-            raise ValueError(f"bounds[{parameter.name!r}] expects low > 0, got {pair!r}.")
-        array[:, j] = pair
-    return array
+    def _warn_unless_converged(self, solution):
+        if not solution.converged.all():
+            warnings.warn(
+                f"{np.count_nonzero(~solution.converged)} of {len(solution.nll)} rows did not "
+                f"converge in {self.max_iter} iterations; their status says so.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )

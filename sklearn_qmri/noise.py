@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from scipy.interpolate import CubicSpline
 
 
 class _NoiseModel:
@@ -53,6 +54,10 @@ class Gaussian(_NoiseModel):
     def variance(self, a):
         """Variance of the measurement."""
         return torch.ones_like(a)
+
+    def information(self, a):
+        """Fisher information of one measurement on the noise-free signal ``a`` (ndarray)."""
+        return np.ones_like(a)
 
     def sample(self, a, rng):
         """Draw one measurement for each noise-free signal.
@@ -114,6 +119,15 @@ class Rician(_NoiseModel):
     def variance(self, a):
         """Variance of the measurement, between 2 - pi/2 (no signal) and 1 (all signal)."""
         return 2 + a * a - self.mean(a) ** 2
+
+    def information(self, a):
+        """Fisher information of one measurement on the noise-free signal ``a`` (ndarray).
+
+        ``E[x^2 r(x a)^2] - a^2`` with r = I1 / I0 (Karlsen et al., Magn Reson Med 1999;41:614),
+        a^2 near 0 and 1 - 1 / (2 a^2) where it is large.
+        """
+        a = np.abs(a)
+        return _rician_information()(a / (a + _INFORMATION_CENTER))
 
     def sample(self, a, rng):
         """Draw one measurement for each noise-free signal.
@@ -188,3 +202,102 @@ def _bessel_table(dtype, device):
     c3 = slope[:-1] + slope[1:] - 2 * rise
     coefficients = torch.stack([value[:-1], slope[:-1], c2, c3])
     return coefficients.to(dtype=dtype, device=device)
+
+
+_INFORMATION_CENTER = 2.0
+_INFORMATION_KNOTS = 256
+
+
+@cache
+def _rician_information():
+    """Spline of the Rician information over ``a / (a + c)``, smooth on all of [0, 1]."""
+    t = np.arange(_INFORMATION_KNOTS) / _INFORMATION_KNOTS
+    a = _INFORMATION_CENTER * t / (1 - t)
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    low, high = np.maximum(a - 12, 0), a + 12  # all but 1e-32 of the density
+    half = (high - low)[:, None] / 2
+    x = torch.as_tensor(low[:, None] + half * (nodes + 1))
+    loss, score, _ = Rician().derivatives(x, torch.as_tensor(a)[:, None])
+    density = x * torch.exp(-loss)
+    value = (half * weights * (density * score**2).numpy()).sum(axis=1)
+    return CubicSpline(np.append(t, 1.0), np.append(value, 1.0))
+
+
+def sigma_from_repeats(repeats):
+    """Noise level from repeated measurements of the same signals.
+
+    The pooled standard deviation over repeats of the signals that are at least 5 times as large;
+    below, magnitudes are not Gaussian.
+
+    Parameters
+    ----------
+    repeats : array-like of shape (n_repeats, ...)
+
+    Returns
+    -------
+    float
+        Standard deviation of the Gaussian noise per channel.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two repeats, values that are not finite, or no signal that is large enough.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_qmri.noise import sigma_from_repeats
+    >>> round(sigma_from_repeats(100 + np.random.RandomState(0).normal(size=(9, 1000))), 2)
+    1.0
+    """
+    repeats = np.asarray(repeats, dtype=np.float64)
+    if repeats.ndim < 1 or len(repeats) < 2:
+        raise ValueError(f"repeats expects at least two along its first axis, got {repeats.shape}.")
+    if not np.isfinite(repeats).all():
+        raise ValueError("repeats expects finite values, got NaN or infinity among them.")
+    mean, variance = repeats.mean(axis=0), repeats.var(axis=0, ddof=1)
+    sigma = math.sqrt(np.mean(variance))
+    large = np.abs(mean) >= 5 * sigma
+    if not large.any():
+        raise ValueError(f"No signal is 5 times the standard deviation over repeats ({sigma:.4g}).")
+    return math.sqrt(np.mean(variance[large]))
+
+
+def sigma_from_background(background):
+    """Noise level from magnitudes of air, which are Rayleigh distributed: sqrt(mean(M^2) / 2).
+
+    Parameters
+    ----------
+    background : array-like
+        Magnitudes of voxels without signal, from one receiver channel or an adaptive combination.
+
+    Returns
+    -------
+    float
+        Standard deviation of the Gaussian noise per channel.
+
+    Raises
+    ------
+    ValueError
+        If values are negative or not finite, or so many are 0 that the scanner has masked them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_qmri.noise import sigma_from_background
+    >>> round(sigma_from_background(np.random.RandomState(0).rayleigh(3.0, 100_000)), 1)
+    3.0
+    """
+    background = np.asarray(background, dtype=np.float64)
+    if background.size == 0 or not (np.isfinite(background) & (background >= 0)).all():
+        raise ValueError("background expects finite magnitudes of at least 0, and at least one.")
+    sigma = math.sqrt(np.mean(background**2) / 2)
+    # Rounding to integers puts this share of honest Rayleigh noise below half a count.
+    expected = 0.125 / sigma**2 if sigma else 0.0
+    zeros = np.mean(background == 0)
+    if zeros > 0.01 + 2 * expected:
+        raise ValueError(
+            f"{zeros:.0%} of the background is exactly 0: the scanner has masked it, and what is "
+            "left tells nothing about the noise."
+        )
+    return sigma

@@ -26,18 +26,47 @@ _COMMON_ITERATIONS = 3  # voxels that need more are finished together
 
 
 class Solution(NamedTuple):
-    """Estimates of all voxels, as arrays with one entry or row per voxel."""
+    """Estimates of all voxels, as arrays with one entry or row per voxel.
+
+    Attributes
+    ----------
+    parameters : array of shape (n_voxels, n_parameters)
+    nll : array of shape (n_voxels,)
+        Negative log-likelihood with all constants.
+    at_bound : bool array of shape (n_voxels, n_parameters)
+        False for parameters that were fixed.
+    free : bool array of shape (n_voxels, n_parameters)
+        Neither on a bound nor fixed.
+    converged : bool array of shape (n_voxels,)
+    n_iter : array of shape (n_voxels,)
+    residual_rms : array of shape (n_voxels,)
+        Units of X.
+    """
 
     parameters: np.ndarray
     nll: np.ndarray
     at_bound: np.ndarray
+    free: np.ndarray
     converged: np.ndarray
     n_iter: np.ndarray
     residual_rms: np.ndarray
 
 
 def solve(
-    model, noise, X, sigma, bounds, *, n_starts=8, max_iter=100, tol=1e-9, n_jobs=None, verbose=0
+    model,
+    noise,
+    X,
+    sigma,
+    bounds,
+    *,
+    fixed=None,
+    seeds=None,
+    n_starts=8,
+    max_iter=100,
+    tol=1e-9,
+    n_jobs=None,
+    device="cpu",
+    verbose=0,
 ):
     """Maximum-likelihood estimate of every row of X.
 
@@ -49,6 +78,10 @@ def solve(
         Finite and valid under the noise model.
     sigma : array of shape (n_voxels,)
     bounds : array of shape (2, n_parameters)
+    fixed : array of shape (n_voxels, n_parameters), default=None
+        Values of parameters that are not to be estimated, NaN for the others.
+    seeds : array of shape (n_voxels, n_parameters), default=None
+        The only starting points, instead of those of the dictionary.
     n_starts : int
         Power of 2; starting points per voxel.
     max_iter : int
@@ -56,6 +89,8 @@ def solve(
         Nats.
     n_jobs : int, default=None
         Processes, as in joblib.
+    device : str, default="cpu"
+        Where torch computes.
     verbose : int, default=0
         Positive: a progress bar.
 
@@ -63,55 +98,90 @@ def solve(
     -------
     Solution
     """
-    lower, upper = bounds
-    book = make_dictionary(model, lower, upper, n_starts).to(torch.float32)
+    book = make_dictionary(model, *_search_range(bounds, fixed), n_starts)
+    book = book.to(torch.float32, device)
     slices = [slice(i, i + _BLOCK) for i in range(0, max(len(X), 1), _BLOCK)]
     tasks = (
-        delayed(_solve_block)(model, noise, X[s], sigma[s], bounds, book, max_iter, tol)
+        delayed(_solve_block)(
+            model,
+            noise,
+            X[s],
+            sigma[s],
+            bounds,
+            *(None if rows is None else rows[s] for rows in (fixed, seeds)),
+            book,
+            max_iter,
+            tol,
+            device,
+        )
         for s in slices
     )
     results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-    bar = tqdm(total=len(X), unit=" voxels", desc="likelihood", disable=not verbose)
-    blocks = []
-    with bar:
-        for block in results:
-            blocks.append(block)
+    solution = None
+    with tqdm(total=len(X), unit=" voxels", desc="likelihood", disable=not verbose) as bar:
+        for rows, block in zip(slices, results, strict=True):
+            if solution is None:  # room for all blocks at once, not twice at the end
+                empty = (np.empty((len(X), *f.shape[1:]), dtype=f.dtype) for f in block)
+                solution = Solution(*empty)
+            for whole, part in zip(solution, block, strict=True):
+                whole[rows] = part
             bar.update(len(block.nll))
-    return Solution(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
+    return solution
 
 
-def _solve_block(model, noise, X, sigma, bounds, book, max_iter, tol):
+def _search_range(bounds, fixed):
+    """Bounds of the dictionary: those given, narrowed to the values of fixed parameters."""
+    if fixed is None or len(fixed) == 0:
+        return bounds
+    known = np.isfinite(fixed[0])
+    lower, upper = bounds.copy()
+    lower[known], upper[known] = fixed[:, known].min(axis=0), fixed[:, known].max(axis=0)
+    return lower, upper
+
+
+def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, tol, device):
     objective = Objective(model, noise)
+
+    def lanes(rows):
+        return torch.as_tensor(np.ascontiguousarray(rows.T), device=device)
+
     with single_thread(), torch.no_grad():
-        precision = torch.as_tensor(1.0 / sigma)
-        x = torch.as_tensor(np.ascontiguousarray(X.T)) * precision
-        lower, upper = (
-            objective.to_coordinates(torch.as_tensor(b)[:, None]).expand(-1, len(X)) for b in bounds
-        )
+        precision = lanes(1.0 / sigma)
+        x = lanes(X) * precision
+        low, high = (lanes(b[None]).expand(-1, len(X)) for b in bounds)
+        if fixed is not None:
+            value = lanes(fixed)
+            low, high = (torch.where(value.isnan(), b, value) for b in (low, high))
+        lower, upper = objective.to_coordinates(low), objective.to_coordinates(high)
         problem = Problem(x, precision, lower, upper)
-        u, loss, converged, n_iter = _optimize(objective, book, problem, max_iter, tol)
+        seeds = None if seeds is None else objective.to_coordinates(lanes(seeds))
+        u, loss, converged, n_iter = _optimize(objective, book, problem, seeds, max_iter, tol)
         at_lower, at_upper = u <= lower, u >= upper
         theta = objective.to_parameters(u)
-        low, high = (torch.as_tensor(b)[:, None] for b in bounds)
         theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
+        on_edge = at_lower | at_upper
         residual = x - noise.mean(model.signal(theta) * precision)
-        return Solution(
-            parameters=theta.T.numpy(),
-            nll=(loss + noise.normalizer(x).sum(0) - len(x) * precision.log()).numpy(),
-            at_bound=(at_lower | at_upper).T.numpy(),
-            converged=converged.numpy(),
-            n_iter=n_iter.numpy(),
-            residual_rms=((residual**2).mean(0).sqrt() / precision).numpy(),
+        solution = Solution(
+            parameters=theta.T,
+            nll=loss + noise.normalizer(x).sum(0) - len(x) * precision.log(),
+            at_bound=(on_edge & (low < high)).T,
+            free=~on_edge.T,
+            converged=converged,
+            n_iter=n_iter,
+            residual_rms=(residual**2).mean(0).sqrt() / precision,
         )
+        return Solution(*(field.cpu().numpy() for field in solution))
 
 
-def _optimize(objective, book, problem, max_iter, tol):
+def _optimize(objective, book, problem, seeds, max_iter, tol):
     """Coordinates and objective of all voxels; the few that need many iterations share them."""
     common = min(max_iter, _COMMON_ITERATIONS)
     results, late = [], []
     for i in range(0, max(problem.n_voxels, 1), _PIECE):
-        piece = problem.lanes(slice(i, i + _PIECE))
-        start = objective.expand(_screen(objective, book, piece), piece)
+        rows = slice(i, i + _PIECE)
+        piece = problem.lanes(rows)
+        u = _screen(objective, book, piece) if seeds is None else piece.clamp(seeds[:, rows])
+        start = objective.expand(u, piece)
         at, converged, n_iter = minimize(objective, start, piece, max_iter=common, tol=tol)
         results.append((at.u, at.loss, converged, n_iter))
         late.append(at.lanes(~converged))

@@ -41,9 +41,9 @@ class Dictionary(NamedTuple):
     reach: float
     n_cells: int
 
-    def to(self, dtype):
-        """The dictionary in another precision."""
-        tensors = (t.to(dtype) for t in self[:3])
+    def to(self, dtype, device):
+        """The dictionary in another precision, elsewhere."""
+        tensors = (t.to(dtype=dtype, device=device) for t in self[:3])
         return Dictionary(*tensors, *self[3:])
 
 
@@ -65,7 +65,7 @@ def make_dictionary(model, lower, upper, n_cells):
     Dictionary
     """
     parameters = model.parameters
-    amplitudes = [j for j, p in enumerate(parameters) if p.amplitude]
+    amplitudes = [j for j, p in enumerate(parameters) if p.amplitude and lower[j] < upper[j]]
     affine = [j for j, p in enumerate(parameters) if p.affine and lower[j] < upper[j]]
     linear = (amplitudes + affine)[:2] if amplitudes else []
     searched = [j for j in range(len(parameters)) if j not in linear and lower[j] < upper[j]]
