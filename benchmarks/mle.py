@@ -1,8 +1,8 @@
 """Maximum-likelihood fitting of IVIM: speed, quality and memory beside what people use.
 
-The 10 b-value protocol and box of arXiv 2205.05587, Rician noise, known sigma, cold start. CPU time of
-one process; methods take turns, so that all see the same machine. Quality is the share of voxels
-within 1e-6 nats of the best likelihood known (64 starts, and every method here).
+The 10 b-value protocol and box of arXiv 2205.05587, Rician noise, known sigma, cold start. CPU time
+of one process on one thread; methods take turns, so that all see the same machine. Quality is the
+share of voxels within 1e-6 nats of the best likelihood known (64 starts, and every method here).
 
     python benchmarks/mle.py             # a few minutes
     python benchmarks/mle.py --memory    # growth of peak memory for 1 and 10 million voxels

@@ -13,7 +13,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator, Status
+from sklearn_qmri import (
+    HybridLabelNetRegressor,
+    MLEEstimator,
+    Status,
+)
 from sklearn_qmri.signal_models import IVIM
 
 MODEL = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])

@@ -16,13 +16,13 @@ from ._newton import Expansion, Objective, Problem, minimize
 from ._starts import fit_linear, look_up, make_dictionary
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
-_BLOCK = 32768
-_PIECE = 4096  # what fits into a processor's cache
+_BLOCK = 65536
+_PIECE = 8192  # what fits into a processor's cache
 _SCREENING_ITERATIONS = (1, 2)  # after each, starts that lag behind are dropped
 _SCREENING_TOL = 1e-3
 _MARGIN = 0.5  # nats above the best at which a start is still followed ...
 _LAG = 0.1  # ... and at which it still is when it has had some iterations
-_COMMON_ITERATIONS = 3  # voxels that need more are finished together
+_COMMON_ITERATIONS = 1  # voxels that need more are finished together
 
 
 class Solution(NamedTuple):
@@ -33,23 +33,23 @@ class Solution(NamedTuple):
     parameters : array of shape (n_voxels, n_parameters)
     nll : array of shape (n_voxels,)
         Negative log-likelihood with all constants.
+    residual_rms : array of shape (n_voxels,)
+        Units of X.
     at_bound : bool array of shape (n_voxels, n_parameters)
         False for parameters that were fixed.
     free : bool array of shape (n_voxels, n_parameters)
         Neither on a bound nor fixed.
     converged : bool array of shape (n_voxels,)
     n_iter : array of shape (n_voxels,)
-    residual_rms : array of shape (n_voxels,)
-        Units of X.
     """
 
     parameters: np.ndarray
     nll: np.ndarray
+    residual_rms: np.ndarray
     at_bound: np.ndarray
     free: np.ndarray
     converged: np.ndarray
     n_iter: np.ndarray
-    residual_rms: np.ndarray
 
 
 def solve(
@@ -63,7 +63,7 @@ def solve(
     seeds=None,
     n_starts=8,
     max_iter=100,
-    tol=1e-9,
+    tol=1e-7,
     n_jobs=None,
     device="cpu",
     verbose=0,
@@ -155,26 +155,36 @@ def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, t
         lower, upper = objective.to_coordinates(low), objective.to_coordinates(high)
         problem = Problem(x, precision, lower, upper)
         seeds = None if seeds is None else objective.to_coordinates(lanes(seeds))
-        u, loss, converged, n_iter = _optimize(objective, book, problem, seeds, max_iter, tol)
-        at_lower, at_upper = u <= lower, u >= upper
-        theta = objective.to_parameters(u)
-        theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
-        on_edge = at_lower | at_upper
-        residual = x - noise.mean(model.signal(theta) * precision)
-        solution = Solution(
-            parameters=theta.T,
-            nll=loss + noise.normalizer(x).sum(0) - len(x) * precision.log(),
-            at_bound=(on_edge & (low < high)).T,
-            free=~on_edge.T,
-            converged=converged,
-            n_iter=n_iter,
-            residual_rms=(residual**2).mean(0).sqrt() / precision,
-        )
-        return Solution(*(field.cpu().numpy() for field in solution))
+        u, converged, n_iter = _optimize(objective, book, problem, seeds, max_iter, tol)
+        pieces = [
+            _describe(objective, *(t[..., i : i + _PIECE] for t in (u, *problem, low, high)))
+            for i in range(0, max(len(X), 1), _PIECE)
+        ]
+        described = (torch.cat(field).cpu().numpy() for field in zip(*pieces, strict=True))
+        return Solution(*described, converged.cpu().numpy(), n_iter.cpu().numpy())
+
+
+def _describe(objective, u, x, precision, lower, upper, low, high):
+    """All of a `Solution` but how it was reached."""
+    at_lower, at_upper = u <= lower, u >= upper
+    theta = objective.to_parameters(u)
+    # What is on a bound is on it exactly, not off by the rounding of a logarithm.
+    theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
+    a = objective.model.signal(theta) * precision
+    loss = objective.noise.derivatives(x, a)[0] + objective.noise.normalizer(x)
+    residual = x - objective.noise.mean(a)
+    on_edge = at_lower | at_upper
+    return (
+        theta.T,
+        loss.sum(0) - len(x) * precision.log(),
+        (residual**2).mean(0).sqrt() / precision,
+        (on_edge & (low < high)).T,
+        ~on_edge.T,
+    )
 
 
 def _optimize(objective, book, problem, seeds, max_iter, tol):
-    """Coordinates and objective of all voxels; the few that need many iterations share them."""
+    """Best coordinates of all voxels; the few that need many iterations share them."""
     common = min(max_iter, _COMMON_ITERATIONS)
     results, late = [], []
     for i in range(0, max(problem.n_voxels, 1), _PIECE):
@@ -183,18 +193,18 @@ def _optimize(objective, book, problem, seeds, max_iter, tol):
         u = _screen(objective, book, piece) if seeds is None else piece.clamp(seeds[:, rows])
         start = objective.expand(u, piece)
         at, converged, n_iter = minimize(objective, start, piece, max_iter=common, tol=tol)
-        results.append((at.u, at.loss, converged, n_iter))
+        results.append((at.u, converged, n_iter))
         late.append(at.lanes(~converged))
-    u, loss, converged, n_iter = (torch.cat(field, -1) for field in zip(*results, strict=True))
+    u, converged, n_iter = (torch.cat(field, -1) for field in zip(*results, strict=True))
     index = (~converged).nonzero().squeeze(1)
     if len(index) and max_iter > common:
         start = Expansion(*(torch.cat(field, -1) for field in zip(*late, strict=True)))
         at, converged[index], more = minimize(
             objective, start, problem.lanes(index), max_iter=max_iter - common, tol=tol
         )
-        u[:, index], loss[index] = at.u, at.loss
+        u[:, index] = at.u
         n_iter[index] += more
-    return u, loss, converged, n_iter
+    return u, converged, n_iter
 
 
 def _screen(objective, book, problem):

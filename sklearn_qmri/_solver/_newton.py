@@ -247,32 +247,29 @@ def minimize(objective, start, problem, *, max_iter, tol):
     converged : bool tensor of shape (n_voxels,)
     n_iter : int tensor of shape (n_voxels,)
     """
-    at, best, lanes = start, None, None
-    small = torch.zeros_like(start.loss, dtype=torch.bool)
-    steps = torch.zeros_like(start.loss, dtype=torch.int32)
-    finished = small
+    best = Expansion(*(torch.empty_like(field) for field in start))
+    converged = torch.zeros_like(start.loss, dtype=torch.bool)
+    n_iter = torch.zeros_like(start.loss, dtype=torch.int32)
+    at, lanes = start, torch.arange(len(start.loss), device=start.loss.device)
     for iteration in range(1, max_iter + 1):
-        steps += ~finished
         u, predicted = _box_step(at, problem)
+        small = predicted.abs() < tol
+        if small.any():
+            # The last step is taken on trust: what it leaves is far below what it gains.
+            done, keep = small.nonzero().squeeze(1), (~small).nonzero().squeeze(1)
+            best.u[:, lanes[done]] = u[:, done]
+            best.loss[lanes[done]] = at.loss[done] - predicted[done]
+            converged[lanes[done]], n_iter[lanes[done]] = True, iteration
+            at, u, predicted = at.lanes(keep), u[:, keep], predicted[keep]
+            lanes, problem = lanes[keep], problem.lanes(keep)
+            if len(lanes) == 0:
+                return best, converged, n_iter
         trial = objective.expand(u, problem)
         worse = (~(trial.loss <= at.loss)).nonzero().squeeze(1)
         torch.mul(at.damping, 0.1, out=trial.damping)
         at.damping.mul_(10.0)
         trial.assign(worse, at.lanes(worse))
         at = trial
-        small = small | (predicted.abs() < tol)
-        finished = small | (at.damping > _STALLED)
-        if iteration < max_iter and torch.count_nonzero(finished) <= 0.2 * len(finished):
-            continue
-        if best is None:
-            best, converged, n_iter = at, small, steps.clone()
-            lanes = torch.arange(len(small), device=small.device)
-        else:
-            best.assign(lanes, at)
-            n_iter[lanes], converged[lanes] = steps, small
-        keep = (~finished).nonzero().squeeze(1)
-        if len(keep) == 0:
-            break
-        lanes, at, problem = lanes[keep], at.lanes(keep), problem.lanes(keep)
-        small, finished, steps = small[keep], finished[keep], steps[keep]
+    best.assign(lanes, at)
+    n_iter[lanes] = max_iter
     return best, converged, n_iter

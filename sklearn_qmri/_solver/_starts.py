@@ -12,6 +12,7 @@ from scipy.stats import qmc
 
 _GRID = {1: (64,), 2: (16, 16)}  # atoms per axis; beyond two axes a Halton sequence
 _ATOMS = 512
+_ROWS = 1024  # voxels looked up at once: their scores fit into a processor's cache
 
 
 class Dictionary(NamedTuple):
@@ -136,20 +137,30 @@ def look_up(dictionary, data, precision):
         Decrease of half the squared residual, in units of sigma, over no signal at all.
     """
     rows = (data * precision).T
+    found = [
+        _look_up(dictionary, r, p)
+        for r, p in zip(rows.split(_ROWS), precision.split(_ROWS), strict=True)
+    ]
+    best, gain = (torch.cat(field) for field in zip(*found, strict=True))
+    return best, gain
+
+
+def _look_up(dictionary, rows, precision):
     if not dictionary.linear:
         columns = dictionary.columns[0]
-        score = (data.T @ columns - 0.5 * (columns * columns).sum(0)) * (precision**2)[:, None]
+        score = rows @ columns * precision[:, None]
+        score -= 0.5 * (columns * columns).sum(0) * (precision**2)[:, None]
     else:
         first, beyond_first, second, beyond_second = (rows @ t for t in dictionary.tests)
         score = first.clamp_(min=0).square_().add_(beyond_first.clamp_(min=0).square_())
         if len(dictionary.linear) == 2:
             second = second.clamp_(min=0).square_().add_(beyond_second.clamp_(min=0).square_())
-            score = torch.minimum(score, second)
-        score *= 0.5
+            score = torch.minimum(score, second, out=score)
     cells = score.view(len(score), dictionary.n_cells, score.shape[1] // dictionary.n_cells)
     best = _argmax(cells)
     gain = cells.gather(2, best[..., None])[..., 0]
-    return best + torch.arange(dictionary.n_cells, device=best.device) * cells.shape[-1], gain
+    best += torch.arange(dictionary.n_cells, device=best.device) * cells.shape[-1]
+    return best, 0.5 * gain if dictionary.linear else gain
 
 
 def fit_linear(dictionary, data, index):
