@@ -18,8 +18,7 @@ from ._starts import fit_linear, look_up, make_dictionary
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
 _BLOCK = 65536
 _PIECE = 8192  # what fits into a processor's cache
-_SCREENING_ITERATIONS = (1, 2)  # after each, starts that lag behind are dropped
-_SCREENING_TOL = 1e-3
+_SCREENING = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are then dropped
 _MARGIN = 0.5  # nats above the best at which a start is still followed ...
 _LAG = 0.1  # ... and at which it still is when it has had some iterations
 _COMMON_ITERATIONS = 1  # voxels that need more are finished together
@@ -218,8 +217,8 @@ def _screen(objective, book, problem):
     starts = single.lanes(voxel)
     u = objective.to_coordinates(fit_linear(book, starts.x / starts.precision, best[voxel, cell]))
     found = objective.expand(starts.clamp(u), starts)
-    for n_iterations in _SCREENING_ITERATIONS:
-        found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=_SCREENING_TOL)
+    for n_iterations, tol in _SCREENING:
+        found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=tol)
         loss = torch.full_like(gain, torch.inf)
         loss[voxel, cell] = found.loss.nan_to_num(nan=torch.inf)
         least = loss.amin(1)

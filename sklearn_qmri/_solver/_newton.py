@@ -244,6 +244,7 @@ def minimize(objective, start, problem, *, max_iter, tol):
     Returns
     -------
     best : Expansion
+        Where a voxel has converged, only its `u` and `loss` mean anything.
     converged : bool tensor of shape (n_voxels,)
     n_iter : int tensor of shape (n_voxels,)
     """
