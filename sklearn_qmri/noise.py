@@ -172,14 +172,18 @@ def log_bessel(z):
     row = position.detach().to(torch.int32).clamp_(0, _KNOTS - 1)  # NaN too must find a row
     h = position - row
     flat = row.reshape(-1)
-    c0, c1, c2, c3 = (torch.index_select(c, 0, flat).view(z.shape) for c in table)
-    value = c0 + h * (c1 + h * (c2 + h * c3)) + 0.5 * torch.log(t)
-    by_t = (c1 + h * (2 * c2 + h * (3 * c3))) * _KNOTS
-    by_tt = (2 * c2 + h * (6 * c3)) * _KNOTS**2
-    # Chain rule with dt/dz = -t^2 / c.
-    slope = (-1 / _CENTER) * t * (0.5 + t * by_t)
-    bend = (1 / _CENTER**2) * t * t * (0.5 + t * (2 * by_t + t * by_tt))
-    return value, slope, bend
+    d0, d1, d2, d3 = (torch.index_select(d, 0, flat).view(z.shape) for d in table)
+    # Taylor's formula around the knot, each derivative from the higher ones.
+    by_tt = torch.addcmul(d2, h, d3)
+    by_t = torch.addcmul(d1, h, d2 + by_tt, value=0.5)
+    value = torch.addcmul(d1, h, torch.add(d2, by_tt, alpha=0.5), value=1 / 3)
+    value = torch.add(torch.addcmul(d0, h, value), torch.log(t), alpha=0.5)
+    # Chain rule with dt/dz = -t^2 / c; derivatives above are per knot.
+    scaled = t * by_t
+    slope = torch.addcmul((-0.5 / _CENTER) * t, t, scaled, value=-_KNOTS / _CENTER)
+    square = t * t
+    bend = torch.addcmul((2 * _KNOTS) * scaled + 0.5, square, by_tt, value=float(_KNOTS**2))
+    return value, slope, bend * square * _CENTER**-2
 
 
 _CENTER = 4.0  # z at t = 1/2
@@ -188,7 +192,7 @@ _KNOTS = 2048
 
 @cache
 def _bessel_table(dtype, device):
-    """Coefficients of the Hermite cubics of `log_bessel`, each of shape (_KNOTS,)."""
+    """Value and derivatives at the knots of the Hermite cubics of `log_bessel`."""
     t = torch.arange(1, _KNOTS + 1, dtype=torch.float64) / _KNOTS
     z = _CENTER * (1 - t) / t
     i0e, i1e = torch.special.i0e(z), torch.special.i1e(z)
@@ -200,7 +204,7 @@ def _bessel_table(dtype, device):
     rise = value.diff()
     c2 = 3 * rise - 2 * slope[:-1] - slope[1:]
     c3 = slope[:-1] + slope[1:] - 2 * rise
-    coefficients = torch.stack([value[:-1], slope[:-1], c2, c3])
+    coefficients = torch.stack([value[:-1], slope[:-1], 2 * c2, 6 * c3])
     return coefficients.to(dtype=dtype, device=device)
 
 

@@ -250,3 +250,14 @@ def test_segmented_fit_respects_bounds_and_bad_rows(model):
     assert found.at_bound.any()
     with pytest.raises(ValueError, match="needs a b-value below b_threshold=900"):
         SegmentedIVIMEstimator(model, b_threshold=900).fit(X)
+
+
+def test_runs_repeat_to_the_bit(model):
+    """Wherever in memory the data lie."""
+    X, _ = make_signals(model, 200, snr=20, random_state=0)
+    mle = MLEEstimator(model, sigma=0.05).fit(X)
+    expected = mle.predict(X)
+    for offset in range(8):
+        moved = np.empty(X.size + offset)[offset:].reshape(X.shape)
+        moved[:] = X
+        np.testing.assert_array_equal(mle.predict(moved), expected)

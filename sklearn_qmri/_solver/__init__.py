@@ -147,7 +147,7 @@ def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, t
     with single_thread(), torch.no_grad():
         precision = lanes(1.0 / sigma)
         x = lanes(X) * precision
-        low, high = (lanes(b[None]).expand(-1, len(X)) for b in bounds)
+        low, high = (lanes(b[None]) for b in bounds)
         if fixed is not None:
             value = lanes(fixed)
             low, high = (torch.where(value.isnan(), b, value) for b in (low, high))
@@ -155,17 +155,23 @@ def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, t
         problem = Problem(x, precision, lower, upper)
         seeds = None if seeds is None else objective.to_coordinates(lanes(seeds))
         u, converged, n_iter = _optimize(objective, book, problem, seeds, max_iter, tol)
+        box = Problem(x, precision, low, high)
         pieces = [
-            _describe(objective, *(t[..., i : i + _PIECE] for t in (u, *problem, low, high)))
-            for i in range(0, max(len(X), 1), _PIECE)
+            _describe(objective, u[:, rows], *(p.lanes(rows) for p in (problem, box)))
+            for rows in _pieces(len(X))
         ]
         described = (torch.cat(field).cpu().numpy() for field in zip(*pieces, strict=True))
         return Solution(*described, converged.cpu().numpy(), n_iter.cpu().numpy())
 
 
-def _describe(objective, u, x, precision, lower, upper, low, high):
-    """All of a `Solution` but how it was reached."""
-    at_lower, at_upper = u <= lower, u >= upper
+def _pieces(n_voxels):
+    return [slice(i, i + _PIECE) for i in range(0, max(n_voxels, 1), _PIECE)]
+
+
+def _describe(objective, u, problem, box):
+    """All of a `Solution` but how it was reached; `box` has the bounds of the parameters."""
+    x, precision, low, high = box
+    at_lower, at_upper = u <= problem.lower, u >= problem.upper
     theta = objective.to_parameters(u)
     # What is on a bound is on it exactly, not off by the rounding of a logarithm.
     theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
@@ -186,8 +192,7 @@ def _optimize(objective, book, problem, seeds, max_iter, tol):
     """Best coordinates of all voxels; the few that need many iterations share them."""
     common = min(max_iter, _COMMON_ITERATIONS)
     results, late = [], []
-    for i in range(0, max(problem.n_voxels, 1), _PIECE):
-        rows = slice(i, i + _PIECE)
+    for rows in _pieces(problem.n_voxels):
         piece = problem.lanes(rows)
         u = _screen(objective, book, piece) if seeds is None else piece.clamp(seeds[:, rows])
         start = objective.expand(u, piece)
@@ -228,6 +233,6 @@ def _screen(objective, book, problem):
     place[voxel, cell] = torch.arange(len(voxel), device=place.device)
     index = place.gather(1, loss.argmin(1, keepdim=True))[:, 0]
     # A bound rounded to float32 may lie outside the float64 box, or just inside: snap.
-    u, low, high = found.u[:, index], starts.lower[:, index], starts.upper[:, index]
-    snapped = torch.where(u >= high, problem.upper, u.to(problem.x.dtype))
-    return torch.where(u <= low, problem.lower, snapped)
+    u, starts = found.u[:, index], starts.lanes(index)
+    snapped = torch.where(u >= starts.upper, problem.upper, u.to(problem.x.dtype))
+    return torch.where(u <= starts.lower, problem.lower, snapped)

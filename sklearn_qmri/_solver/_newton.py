@@ -44,8 +44,8 @@ class Problem(NamedTuple):
         Measurements in units of sigma.
     precision : tensor of shape (n_voxels,)
         1 / sigma.
-    lower, upper : tensors of shape (n_parameters, n_voxels)
-        Box, in coordinates.
+    lower, upper : tensors of shape (n_parameters, n_voxels) or (n_parameters, 1)
+        Box, in coordinates; one column if it is the same for all.
     """
 
     x: torch.Tensor
@@ -60,7 +60,8 @@ class Problem(NamedTuple):
 
     def lanes(self, index):
         """The problem of some voxels only."""
-        return Problem(*(field[..., index] for field in self))
+        lower, upper = (b if b.shape[1] == 1 else b[:, index] for b in self[2:])
+        return Problem(self.x[:, index], self.precision[index], lower, upper)
 
     def clamp(self, u):
         """Coordinates moved into the box."""
