@@ -59,7 +59,7 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
     def update(sigma):
         solution = solve(X, np.full(len(X), sigma))
         signal = _signal(signal_model, solution.parameters)
-        freedom = X.shape[1] - np.count_nonzero(solution.free, axis=1)
+        freedom = X.shape[1] - n_free + np.count_nonzero(solution.at_bound, axis=1)
         foreground = np.abs(signal).max(axis=1) > _SIGNAL_FACTOR * sigma
         if not foreground.any():
             raise ValueError(

@@ -248,7 +248,8 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             information = fisher_information(
                 self.signal_model_, self.noise_, solution.parameters, sigma
             )
-            found.std = standard_deviations(information, solution.free)
+            free = ~solution.at_bound & (True if fixed is None else np.isnan(fixed))
+            found.std = standard_deviations(information, free)
         fill = {"status": Status.BAD_INPUT, "at_bound": False, "n_iter": 0}
         return Bunch(
             **{
@@ -300,7 +301,8 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
 
     def _describe(self, solution, n_measurements, fixed):
         """Results of usable rows by name."""
-        status = np.where(solution.at_bound.any(axis=1), Status.AT_BOUND, Status.OK)
+        status = np.full(len(solution.nll), Status.OK, dtype=np.int8)
+        status[solution.at_bound.any(axis=1)] = Status.AT_BOUND
         status[~solution.converged] = Status.NOT_CONVERGED
         n_free = solution.parameters.shape[1]
         if fixed is not None and len(fixed):
@@ -310,7 +312,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             nll=solution.nll,
             aic=2 * solution.nll + 2 * n_free,
             bic=2 * solution.nll + np.log(n_measurements) * n_free,
-            status=status.astype(np.int8),
+            status=status,
             at_bound=solution.at_bound,
             n_iter=solution.n_iter,
             residual_rms=solution.residual_rms,

@@ -11,9 +11,18 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
+_ROWS = 65536  # of X checked at once, so that checking needs no memory to speak of
+
 
 class _NoiseModel:
     """Noise models have no state: all instances of a class are the same."""
+
+    def is_valid(self, X):
+        """Rows of X (n_voxels, n_measurements) that can be measurements at all."""
+        valid = np.empty(len(X), dtype=bool)
+        for i in range(0, len(X), _ROWS):
+            valid[i : i + _ROWS] = self._is_valid(X[i : i + _ROWS])
+        return valid
 
     def __eq__(self, other):
         return type(self) is type(other)
@@ -73,8 +82,7 @@ class Gaussian(_NoiseModel):
         """
         return a + rng.standard_normal(a.shape)
 
-    def is_valid(self, X):
-        """Rows of X (n_voxels, n_measurements) that can be measurements at all."""
+    def _is_valid(self, X):
         return np.isfinite(X).all(axis=1)
 
 
@@ -144,8 +152,7 @@ class Rician(_NoiseModel):
         real = a + rng.standard_normal(a.shape)
         return np.hypot(real, rng.standard_normal(a.shape))
 
-    def is_valid(self, X):
-        """Rows of X (n_voxels, n_measurements) that can be measurements at all."""
+    def _is_valid(self, X):
         return np.isfinite(X).all(axis=1) & (X >= 0).all(axis=1) & (X > 0).any(axis=1)
 
 

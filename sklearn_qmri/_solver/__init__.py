@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from .._torch import single_thread
-from ._newton import Expansion, Objective, Problem, minimize
+from ._newton import Expansion, Objective, Problem, minimize, put, take
 from ._starts import fit_linear, look_up, make_dictionary
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
@@ -36,8 +36,6 @@ class Solution(NamedTuple):
         Units of X.
     at_bound : bool array of shape (n_voxels, n_parameters)
         False for parameters that were fixed.
-    free : bool array of shape (n_voxels, n_parameters)
-        Neither on a bound nor fixed.
     converged : bool array of shape (n_voxels,)
     n_iter : array of shape (n_voxels,)
     """
@@ -46,7 +44,6 @@ class Solution(NamedTuple):
     nll: np.ndarray
     residual_rms: np.ndarray
     at_bound: np.ndarray
-    free: np.ndarray
     converged: np.ndarray
     n_iter: np.ndarray
 
@@ -178,13 +175,11 @@ def _describe(objective, u, problem, box):
     a = objective.model.signal(theta) * precision
     loss = objective.noise.derivatives(x, a)[0] + objective.noise.normalizer(x)
     residual = x - objective.noise.mean(a)
-    on_edge = at_lower | at_upper
     return (
         theta.T,
         loss.sum(0) - len(x) * precision.log(),
         (residual**2).mean(0).sqrt() / precision,
-        (on_edge & (low < high)).T,
-        ~on_edge.T,
+        ((at_lower | at_upper) & (low < high)).T,
     )
 
 
@@ -198,7 +193,7 @@ def _optimize(objective, book, problem, seeds, max_iter, tol):
         start = objective.expand(u, piece)
         at, converged, n_iter = minimize(objective, start, piece, max_iter=common, tol=tol)
         results.append((at.u, converged, n_iter))
-        late.append(at.lanes(~converged))
+        late.append(at.lanes((~converged).nonzero().squeeze(1)))
     u, converged, n_iter = (torch.cat(field, -1) for field in zip(*results, strict=True))
     index = (~converged).nonzero().squeeze(1)
     if len(index) and max_iter > common:
@@ -206,7 +201,7 @@ def _optimize(objective, book, problem, seeds, max_iter, tol):
         at, converged[index], more = minimize(
             objective, start, problem.lanes(index), max_iter=max_iter - common, tol=tol
         )
-        u[:, index] = at.u
+        put(u, index, at.u)
         n_iter[index] += more
     return u, converged, n_iter
 
@@ -233,6 +228,6 @@ def _screen(objective, book, problem):
     place[voxel, cell] = torch.arange(len(voxel), device=place.device)
     index = place.gather(1, loss.argmin(1, keepdim=True))[:, 0]
     # A bound rounded to float32 may lie outside the float64 box, or just inside: snap.
-    u, starts = found.u[:, index], starts.lanes(index)
+    u, starts = take(found.u, index), starts.lanes(index)
     snapped = torch.where(u >= starts.upper, problem.upper, u.to(problem.x.dtype))
     return torch.where(u <= starts.lower, problem.lower, snapped)

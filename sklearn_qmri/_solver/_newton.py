@@ -12,6 +12,18 @@ _FIRST_DAMPING = 1e-3
 _STALLED = 1e8  # damping at which a lane has stopped improving without having converged
 
 
+def take(lanes, index):
+    """Some lanes of a tensor, by an int tensor or a slice; on a CPU gather is what is fast."""
+    if isinstance(index, slice):
+        return lanes[..., index]
+    return lanes.gather(-1, index.expand(*lanes.shape[:-1], -1))
+
+
+def put(lanes, index, values):
+    """Overwrite the lanes `index` of a tensor."""
+    lanes.scatter_(-1, index.expand_as(values), values)
+
+
 class Expansion(NamedTuple):
     """Objective around `u`, to second order, and how far to trust it.
 
@@ -27,12 +39,12 @@ class Expansion(NamedTuple):
 
     def lanes(self, index):
         """The expansion of some voxels only."""
-        return Expansion(*(field[..., index] for field in self))
+        return Expansion(*(take(field, index) for field in self))
 
     def assign(self, index, other):
         """Overwrite the voxels `index` with those of `other`."""
         for mine, theirs in zip(self, other, strict=True):
-            mine[..., index] = theirs
+            put(mine, index, theirs)
 
 
 class Problem(NamedTuple):
@@ -60,8 +72,8 @@ class Problem(NamedTuple):
 
     def lanes(self, index):
         """The problem of some voxels only."""
-        lower, upper = (b if b.shape[1] == 1 else b[:, index] for b in self[2:])
-        return Problem(self.x[:, index], self.precision[index], lower, upper)
+        lower, upper = (b if b.shape[1] == 1 else take(b, index) for b in self[2:])
+        return Problem(take(self.x, index), take(self.precision, index), lower, upper)
 
     def clamp(self, u):
         """Coordinates moved into the box."""
@@ -202,15 +214,15 @@ def _box_step(expansion, problem):
     clipped = inside != target
     index = clipped.any(0).nonzero().squeeze(1)
     if len(index):
-        part, clip = expansion.lanes(index), clipped[:, index].to(u.dtype)
-        moved = (inside[:, index] - part.u) * clip
+        part, clip = expansion.lanes(index), take(clipped, index).to(u.dtype)
+        moved = (take(inside, index) - part.u) * clip
         right = -part.gradient - _symmetric_product(part.hessian, moved)
-        again = _solve_free(part, right, free[:, index] * (1 - clip))
+        again = _solve_free(part, right, take(free, index) * (1 - clip))
         again = problem.lanes(index).clamp(part.u + moved + again)
-        inside[:, index] = again
+        put(inside, index, again)
         again = again - part.u
         bend = _symmetric_product(part.hessian, again)
-        predicted[index] = -(again * (part.gradient + 0.5 * bend)).sum(0)
+        put(predicted, index, -(again * (part.gradient + 0.5 * bend)).sum(0))
     _leave_saddles(expansion, at_lower & (gradient == 0) & ~flat, inside, predicted)
     return inside, predicted
 
@@ -259,10 +271,11 @@ def minimize(objective, start, problem, *, max_iter, tol):
         if small.any():
             # The last step is taken on trust: what it leaves is far below what it gains.
             done, keep = small.nonzero().squeeze(1), (~small).nonzero().squeeze(1)
-            best.u[:, lanes[done]] = u[:, done]
-            best.loss[lanes[done]] = at.loss[done] - predicted[done]
-            converged[lanes[done]], n_iter[lanes[done]] = True, iteration
-            at, u, predicted = at.lanes(keep), u[:, keep], predicted[keep]
+            place = lanes[done]
+            put(best.u, place, take(u, done))
+            put(best.loss, place, take(at.loss - predicted, done))
+            converged[place], n_iter[place] = True, iteration
+            at, u = at.lanes(keep), take(u, keep)
             lanes, problem = lanes[keep], problem.lanes(keep)
             if len(lanes) == 0:
                 return best, converged, n_iter

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
+from ._newton import take
+
 _GRID = {1: (64,), 2: (16, 16)}  # atoms per axis; beyond two axes a Halton sequence
 _ATOMS = 512
 _ROWS = 1024  # voxels looked up at once: their scores fit into a processor's cache
@@ -177,10 +179,10 @@ def fit_linear(dictionary, data, index):
     -------
     tensor of shape (n_parameters, n_starts)
     """
-    theta = dictionary.atoms[:, index]
+    theta = take(dictionary.atoms, index)
     if not dictionary.linear:
         return theta
-    first, second = dictionary.columns[:, :, index]
+    first, second = take(dictionary.columns, index)
     size, both, other = (first * first).sum(0), (first * second).sum(0), (second * second).sum(0)
     on_first, on_second = (data * first).sum(0), (data * second).sum(0)
     determinant = (size * other - both * both).clamp(min=1e-30)
