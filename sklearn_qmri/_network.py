@@ -259,14 +259,15 @@ def train(
         net.initialize()
         net.fit_loop(rows)
     module = net.module_.cpu()
-    weights = [
-        tuple(
-            [p.detach().numpy()[k].copy() for p in group]
-            for group in (module.coefs, module.intercepts)
-        )
-        for k in range(n_init)
-    ]
+    weights = [_member(module, k) for k in range(n_init)]
     return weights, net.best_loss_.cpu().numpy(), net.history
+
+
+def _member(module, k):
+    """Coefs and intercepts of one member, as lists of NumPy arrays."""
+    return tuple(
+        [p.detach().numpy()[k].copy() for p in group] for group in (module.coefs, module.intercepts)
+    )
 
 
 def evaluate(x, weights, head):

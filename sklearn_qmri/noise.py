@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
+from ._bessel import log_bessel
+
 _ROWS = 65536  # of X checked at once, so that checking needs no memory to speak of
 
 
@@ -154,65 +156,6 @@ class Rician(_NoiseModel):
 
     def _is_valid(self, X):
         return np.isfinite(X).all(axis=1) & (X >= 0).all(axis=1) & (X > 0).any(axis=1)
-
-
-def log_bessel(z):
-    """``log(exp(-z) * I0(z))`` for z >= 0, and its first and second derivatives.
-
-    The first derivative is ``I1(z) / I0(z) - 1``, kept accurate relative to itself where it is
-    small. Cubic interpolation of ``log(i0e(z)) - log(t) / 2`` over ``t = c / (c + z)``, smooth on
-    all of [0, 1]; one table look-up serves all three, 8 times faster than ``torch.special.i0e``.
-
-    Parameters
-    ----------
-    z : tensor
-
-    Returns
-    -------
-    value, slope, bend : tensor
-        Absolute error of the value under 1e-11, relative error of the slope under 1e-8 and of
-        the second derivative under 1e-5 (float64).
-    """
-    table = _bessel_table(z.dtype, z.device)
-    t = _CENTER / (z + _CENTER)
-    position = t * _KNOTS
-    row = position.detach().to(torch.int32).clamp_(0, _KNOTS - 1)  # NaN too must find a row
-    h = position - row
-    flat = row.reshape(-1)
-    d0, d1, d2, d3 = (torch.index_select(d, 0, flat).view(z.shape) for d in table)
-    # Taylor's formula around the knot, each derivative from the higher ones.
-    by_tt = torch.addcmul(d2, h, d3)
-    by_t = torch.addcmul(d1, h, d2 + by_tt, value=0.5)
-    value = torch.addcmul(d1, h, torch.add(d2, by_tt, alpha=0.5), value=1 / 3)
-    value = torch.add(torch.addcmul(d0, h, value), torch.log(t), alpha=0.5)
-    # Chain rule with dt/dz = -t^2 / c; derivatives above are per knot.
-    scaled = t * by_t
-    slope = torch.addcmul((-0.5 / _CENTER) * t, t, scaled, value=-_KNOTS / _CENTER)
-    square = t * t
-    bend = torch.addcmul((2 * _KNOTS) * scaled + 0.5, square, by_tt, value=float(_KNOTS**2))
-    return value, slope, bend * square * _CENTER**-2
-
-
-_CENTER = 4.0  # z at t = 1/2
-_KNOTS = 2048
-
-
-@cache
-def _bessel_table(dtype, device):
-    """Value and derivatives at the knots of the Hermite cubics of `log_bessel`."""
-    t = torch.arange(1, _KNOTS + 1, dtype=torch.float64) / _KNOTS
-    z = _CENTER * (1 - t) / t
-    i0e, i1e = torch.special.i0e(z), torch.special.i1e(z)
-    value = torch.log(i0e) - 0.5 * torch.log(t)
-    slope = ((i0e - i1e) / i0e * _CENTER / t - 0.5) / t / _KNOTS
-    # At t = 0 (infinite z) the asymptotic series of I0, DLMF 10.40.1.
-    value = torch.cat([t.new_tensor([-0.5 * math.log(2 * math.pi * _CENTER)]), value])
-    slope = torch.cat([t.new_tensor([(0.5 + 1 / (8 * _CENTER)) / _KNOTS]), slope])
-    rise = value.diff()
-    c2 = 3 * rise - 2 * slope[:-1] - slope[1:]
-    c3 = slope[:-1] + slope[1:] - 2 * rise
-    coefficients = torch.stack([value[:-1], slope[:-1], 2 * c2, 6 * c3])
-    return coefficients.to(dtype=dtype, device=device)
 
 
 _INFORMATION_CENTER = 2.0

@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from sklearn_qmri.noise import Gaussian, Rician, log_bessel
+from sklearn_qmri._bessel import log_bessel
+from sklearn_qmri.noise import Gaussian, Rician
 
 
 def reference_bessel(z):
