@@ -95,9 +95,8 @@ class Domain:
 
 def expected_signal(signal_model, noise, parameters, sigma):
     """Mean measurement (n_voxels, n_measurements) of tissues at their noise levels."""
-    signal = signal_model.signal(torch.as_tensor(np.ascontiguousarray(parameters.T)))
-    level = torch.as_tensor(np.ascontiguousarray(sigma))
-    return (noise.mean(signal / level) * level).T.numpy()
+    level = sigma[:, None]
+    return noise.mean(torch.as_tensor(signal_model.simulate(parameters) / level)).numpy() * level
 
 
 def root_mean_square(X):

@@ -58,7 +58,7 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
 
     def update(sigma):
         solution = solve(X, np.full(len(X), sigma))
-        signal = _signal(signal_model, solution.parameters)
+        signal = signal_model.simulate(solution.parameters)
         freedom = X.shape[1] - n_free + np.count_nonzero(solution.at_bound, axis=1)
         foreground = np.abs(signal).max(axis=1) > _SIGNAL_FACTOR * sigma
         if not foreground.any():
@@ -66,9 +66,8 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
                 f"No voxel has a signal above {_SIGNAL_FACTOR:g} sigma to learn the noise level "
                 "from: give sigma."
             )
-        rows = foreground
-        squared = _squared_residual(noise, X[rows], signal[rows], sigma).sum(axis=1)
-        return np.median(squared / chi2.median(freedom[rows]))
+        squared = _squared_residual(noise, X[foreground], signal[foreground], sigma).sum(axis=1)
+        return np.median(squared / chi2.median(freedom[foreground]))
 
     rounds = tqdm(range(max_iter), desc="noise level", unit=" rounds", disable=not verbose)
     return _alternate(update, X, rounds)
@@ -88,7 +87,7 @@ def sigma_from_pairs(signal_model, noise, X, y):
     -------
     float
     """
-    signal = _signal(signal_model, y)
+    signal = signal_model.simulate(y)
 
     def update(sigma):
         return np.mean(_squared_residual(noise, X, signal, sigma))
@@ -113,10 +112,6 @@ def _alternate(update, X, rounds):
             stacklevel=5,
         )
     return float(sigma), n_iter
-
-
-def _signal(signal_model, parameters):
-    return signal_model.signal(torch.as_tensor(np.ascontiguousarray(parameters.T))).numpy().T
 
 
 def _squared_residual(noise, X, signal, sigma):

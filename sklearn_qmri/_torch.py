@@ -16,8 +16,8 @@ def single_thread():
     torch.set_num_threads(1)
     # glibc hands back, and faults in again, the pages of every temporary larger than a threshold
     # that it raises to the size of the largest block freed: four times the speed for one call.
-    del_ = torch.empty(30 * 2**20, dtype=torch.uint8)
-    del del_
+    largest = torch.empty(30 * 2**20, dtype=torch.uint8)
+    del largest
     try:
         yield
     finally:

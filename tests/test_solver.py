@@ -195,3 +195,20 @@ def test_iterations_of_a_row_are_its_own(model):
     whole = mle.estimate(X).n_iter
     part = mle.estimate(X[:37]).n_iter
     assert np.mean(whole[:37] == part) > 0.85  # the rest are at the tolerance
+
+
+class Misleading(Shifted):
+    """Its derivative has the wrong sign, so that every step leads uphill."""
+
+    def jacobian(self, theta):
+        signal, jacobian = super().jacobian(theta)
+        return signal, -jacobian
+
+
+def test_stalling_is_not_converging():
+    model = Misleading([0, 500, 1000])
+    X, _ = make_signals(model, 100, sigma=0.01, random_state=0)
+    mle = MLEEstimator(model, sigma=0.01).fit(X)
+    with pytest.warns(UserWarning, match="did not converge"):
+        result = mle.estimate(X)
+    assert (result.status == Status.NOT_CONVERGED).mean() > 0.9

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 _FIRST_DAMPING = 1e-3
-_STALLED = 1e8  # damping at which a lane has stopped improving without having converged
+_TRUSTED = 1.0  # damping up to which a small predicted decrease means that the optimum is near
 
 
 def take(lanes, index):
@@ -252,7 +252,8 @@ def minimize(objective, start, problem, *, max_iter, tol):
     problem : Problem
     max_iter : int
     tol : float
-        Converged where the predicted decrease is below this, in nats.
+        Converged where the predicted decrease is below this, in nats, by a step that is not small
+        only for being damped.
 
     Returns
     -------
@@ -267,7 +268,7 @@ def minimize(objective, start, problem, *, max_iter, tol):
     at, lanes = start, torch.arange(len(start.loss), device=start.loss.device)
     for iteration in range(1, max_iter + 1):
         u, predicted = _box_step(at, problem)
-        small = predicted.abs() < tol
+        small = (predicted.abs() < tol) & (at.damping <= _TRUSTED)
         if small.any():
             # The last step is taken on trust: what it leaves is far below what it gains.
             done, keep = small.nonzero().squeeze(1), (~small).nonzero().squeeze(1)

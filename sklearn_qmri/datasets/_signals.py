@@ -1,7 +1,6 @@
 """Simulated tissues and their noisy signals."""
 
 import numpy as np
-import torch
 from sklearn.utils import check_random_state
 
 from .._validation import check_noise, check_sigma
@@ -73,8 +72,7 @@ def make_signals(
     level = _draw_sigma(signal_model, n_samples, snr, sigma, rng)
     y = np.repeat(tissues, n_repeats, axis=0)
     level = np.repeat(level, n_repeats)
-    signal = signal_model.signal(torch.as_tensor(np.ascontiguousarray(tissues.T))).numpy().T
-    signal = np.repeat(signal, n_repeats, axis=0)
+    signal = np.repeat(signal_model.simulate(tissues), n_repeats, axis=0)
     X = noise.sample(signal / level[:, None], rng) * level[:, None]
     return (X, y, level) if return_sigma else (X, y)
 

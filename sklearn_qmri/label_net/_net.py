@@ -258,7 +258,7 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_voxels, n_measurements)
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the parameter of the same name, else what `fit` learnt.
+            Default: the one of `fit`.
 
         Returns
         -------
@@ -292,7 +292,7 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_voxels, n_measurements)
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the parameter of the same name, else what `fit` learnt.
+            Default: the one of `fit`.
 
         Returns
         -------

@@ -88,6 +88,26 @@ class SignalModel(ABC):
         tensor of shape (n_measurements, n_voxels)
         """
 
+    def simulate(self, parameters):
+        """Noise-free signals of tissues as NumPy arrays, one tissue per row.
+
+        Parameters
+        ----------
+        parameters : array-like of shape (n_tissues, n_parameters)
+
+        Returns
+        -------
+        ndarray of shape (n_tissues, n_measurements), float64
+
+        Examples
+        --------
+        >>> from sklearn_qmri.signal_models import IVIM
+        >>> IVIM([0, 1000]).simulate([[1.0, 0.0, 1.0, 40.0]]).round(3)
+        array([[1.   , 0.368]])
+        """
+        theta = np.ascontiguousarray(np.asarray(parameters, dtype=np.float64).T)
+        return self.signal(torch.as_tensor(theta)).numpy().T
+
     def jacobian(self, theta):
         """Signal and its first derivatives; by forward-mode differentiation unless overridden.
 
