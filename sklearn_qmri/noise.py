@@ -58,6 +58,10 @@ class Gaussian(_NoiseModel):
         """What `derivatives` leaves out of the negative log-likelihood of ``x``."""
         return torch.full_like(x, 0.5 * math.log(2 * math.pi))
 
+    def without_bias(self, x):
+        """Measurements as least squares expects them."""
+        return x
+
     def mean(self, a):
         """Expected measurement."""
         return a
@@ -119,6 +123,13 @@ class Rician(_NoiseModel):
     def normalizer(self, x):
         """What `derivatives` leaves out of the negative log-likelihood of ``x``."""
         return -torch.log(x)
+
+    def without_bias(self, x):
+        """Measurements with most of what noise adds to small magnitudes taken off.
+
+        ``sqrt(x^2 - 1)``, 0 below 1 (Gudbjartsson and Patz, Magn Reson Med 1995;34:910).
+        """
+        return (x * x - 1).clamp(min=0).sqrt()
 
     def mean(self, a):
         """Expected measurement, ``sqrt(pi/2) * L_{1/2}(-a^2 / 2)``."""

@@ -17,9 +17,9 @@ from ._starts import fit_linear, look_up, make_dictionary
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
 _BLOCK = 65536
-_PIECE = 8192  # what fits into a processor's cache
+_PIECE = 16384
 _SCREENING = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are then dropped
-_MARGIN = 0.5  # nats above the best at which a start is still followed ...
+_MARGIN = 0.2  # nats above the best at which a start is still followed ...
 _LAG = 0.1  # ... and at which it still is when it has had some iterations
 _COMMON_ITERATIONS = 1  # voxels that need more are finished together
 
@@ -151,10 +151,10 @@ def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, t
         lower, upper = objective.to_coordinates(low), objective.to_coordinates(high)
         problem = Problem(x, precision, lower, upper)
         seeds = None if seeds is None else objective.to_coordinates(lanes(seeds))
-        u, converged, n_iter = _optimize(objective, book, problem, seeds, max_iter, tol)
+        u, loss, converged, n_iter = _optimize(objective, book, problem, seeds, max_iter, tol)
         box = Problem(x, precision, low, high)
         pieces = [
-            _describe(objective, u[:, rows], *(p.lanes(rows) for p in (problem, box)))
+            _describe(objective, u[:, rows], loss[rows], *(p.lanes(rows) for p in (problem, box)))
             for rows in _pieces(len(X))
         ]
         described = (torch.cat(field).cpu().numpy() for field in zip(*pieces, strict=True))
@@ -165,7 +165,7 @@ def _pieces(n_voxels):
     return [slice(i, i + _PIECE) for i in range(0, max(n_voxels, 1), _PIECE)]
 
 
-def _describe(objective, u, problem, box):
+def _describe(objective, u, loss, problem, box):
     """All of a `Solution` but how it was reached; `box` has the bounds of the parameters."""
     x, precision, low, high = box
     at_lower, at_upper = u <= problem.lower, u >= problem.upper
@@ -173,11 +173,10 @@ def _describe(objective, u, problem, box):
     # What is on a bound is on it exactly, not off by the rounding of a logarithm.
     theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
     a = objective.model.signal(theta) * precision
-    loss = objective.noise.derivatives(x, a)[0] + objective.noise.normalizer(x)
     residual = x - objective.noise.mean(a)
     return (
         theta.T,
-        loss.sum(0) - len(x) * precision.log(),
+        loss + objective.noise.normalizer(x).sum(0) - len(x) * precision.log(),
         (residual**2).mean(0).sqrt() / precision,
         ((at_lower | at_upper) & (low < high)).T,
     )
@@ -189,12 +188,14 @@ def _optimize(objective, book, problem, seeds, max_iter, tol):
     results, late = [], []
     for rows in _pieces(problem.n_voxels):
         piece = problem.lanes(rows)
-        u = _screen(objective, book, piece) if seeds is None else piece.clamp(seeds[:, rows])
-        start = objective.expand(u, piece)
+        if seeds is None:
+            start = _screen(objective, book, piece)
+        else:
+            start = objective.expand(piece.clamp(seeds[:, rows]), piece)
         at, converged, n_iter = minimize(objective, start, piece, max_iter=common, tol=tol)
-        results.append((at.u, converged, n_iter))
+        results.append((at.u, at.loss, converged, n_iter))
         late.append(at.lanes((~converged).nonzero().squeeze(1)))
-    u, converged, n_iter = (torch.cat(field, -1) for field in zip(*results, strict=True))
+    u, loss, converged, n_iter = (torch.cat(field, -1) for field in zip(*results, strict=True))
     index = (~converged).nonzero().squeeze(1)
     if len(index) and max_iter > common:
         start = Expansion(*(torch.cat(field, -1) for field in zip(*late, strict=True)))
@@ -202,20 +203,22 @@ def _optimize(objective, book, problem, seeds, max_iter, tol):
             objective, start, problem.lanes(index), max_iter=max_iter - common, tol=tol
         )
         put(u, index, at.u)
+        put(loss, index, at.loss)
         n_iter[index] += more
-    return u, converged, n_iter
+    return u, loss, converged, n_iter
 
 
 def _screen(objective, book, problem):
-    """A few float32 iterations from every start; the coordinates of the best one per voxel."""
+    """A few float32 iterations from every start; the expansion around the best one per voxel."""
     own = objective.model.starts(problem.x / problem.precision)
     if own is not None:
-        return problem.clamp(objective.to_coordinates(own[0]))
+        return objective.expand(problem.clamp(objective.to_coordinates(own[0])), problem)
     single = Problem(*(t.to(torch.float32) for t in problem))
-    best, gain = look_up(book, single.x / single.precision, single.precision)
+    data = objective.noise.without_bias(single.x) / single.precision
+    best, gain = look_up(book, data, single.precision)
     voxel, cell = torch.nonzero(gain >= gain.amax(1, keepdim=True) - _MARGIN, as_tuple=True)
     starts = single.lanes(voxel)
-    u = objective.to_coordinates(fit_linear(book, starts.x / starts.precision, best[voxel, cell]))
+    u = objective.to_coordinates(fit_linear(book, take(data, voxel), best[voxel, cell]))
     found = objective.expand(starts.clamp(u), starts)
     for n_iterations, tol in _SCREENING:
         found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=tol)
@@ -227,7 +230,8 @@ def _screen(objective, book, problem):
     place = torch.zeros_like(best)
     place[voxel, cell] = torch.arange(len(voxel), device=place.device)
     index = place.gather(1, loss.argmin(1, keepdim=True))[:, 0]
+    found, starts = found.lanes(index), starts.lanes(index)
     # A bound rounded to float32 may lie outside the float64 box, or just inside: snap.
-    u, starts = take(found.u, index), starts.lanes(index)
-    snapped = torch.where(u >= starts.upper, problem.upper, u.to(problem.x.dtype))
-    return torch.where(u <= starts.lower, problem.lower, snapped)
+    u = torch.where(found.u >= starts.upper, problem.upper, found.u.to(problem.x.dtype))
+    u = torch.where(found.u <= starts.lower, problem.lower, u)
+    return objective.expand_again(u, problem, found)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 _FIRST_DAMPING = 1e-3
+_LANES = 8192  # whose derivatives fit into a processor's cache
 _TRUSTED = 1.0  # damping up to which a small predicted decrease means that the optimum is near
 
 
@@ -113,18 +114,25 @@ class Objective:
 
     def expand(self, u, problem):
         """Expand to second order around coordinates u (n_parameters, n_voxels)."""
+        chunks = [slice(i, i + _LANES) for i in range(0, max(problem.n_voxels, 1), _LANES)]
+        parts = [self._expand(u[:, rows], problem.lanes(rows)) for rows in chunks]
+        return Expansion(*(torch.cat(field, -1) for field in zip(*parts, strict=True)))
+
+    def _expand(self, u, problem):
         x, precision = problem.x, problem.precision
         theta = self.to_parameters(u)
         signal, jacobian = self.model.jacobian(theta)
         loss, first, second = self.noise.derivatives(x, signal * precision)
         first, second = first * precision, second * precision**2
-        curvature = self.model.curvature(theta, jacobian, first)
+        weighted = jacobian * first
+        curvature = self.model.curvature(theta, first, weighted)
         if curvature is None:  # Gauss-Newton: only positive weights keep it a descent method
             second = torch.maximum(second, 0.05 * precision**2)
-            curvature = 0.0
-        gradient = (jacobian * first).sum(1)
-        metric = (jacobian * jacobian).sum(1) * precision**2
-        hessian = _weighted_products(jacobian, second) + curvature
+        gradient = weighted.sum(1)
+        metric = torch.mul(jacobian, jacobian, out=weighted).sum(1) * precision**2
+        hessian = _weighted_products(jacobian, second)
+        if curvature is not None:
+            hessian += curvature
         for j in self._log:
             chain = theta[j]
             gradient[j] *= chain
@@ -135,6 +143,17 @@ class Objective:
         loss = loss.sum(0)
         damping = torch.full_like(loss, _FIRST_DAMPING)
         return Expansion(u, loss, gradient, metric, hessian, damping)
+
+    def expand_again(self, u, problem, near):
+        """Expand around u with the second order of an expansion around almost the same u."""
+        theta = self.to_parameters(u)
+        signal, jacobian = self.model.jacobian(theta)
+        loss, first, _ = self.noise.derivatives(problem.x, signal * problem.precision)
+        gradient = (jacobian * first).sum(1) * problem.precision
+        for j in self._log:
+            gradient[j] *= theta[j]
+        second = (t.to(u.dtype) for t in near[3:])
+        return Expansion(u, loss.sum(0), gradient, *second)
 
 
 def _weighted_products(jacobian, weights):
@@ -248,7 +267,7 @@ def minimize(objective, start, problem, *, max_iter, tol):
     ----------
     objective : Objective
     start : Expansion
-        The objective around the starting points, which lie in the box.
+        The objective around the starting points, which lie in the box. Overwritten.
     problem : Problem
     max_iter : int
     tol : float
@@ -258,14 +277,14 @@ def minimize(objective, start, problem, *, max_iter, tol):
     Returns
     -------
     best : Expansion
-        Where a voxel has converged, only its `u` and `loss` mean anything.
+        Where a voxel has converged, derivatives are those before its last step.
     converged : bool tensor of shape (n_voxels,)
     n_iter : int tensor of shape (n_voxels,)
     """
-    best = Expansion(*(torch.empty_like(field) for field in start))
+    best = at = start
     converged = torch.zeros_like(start.loss, dtype=torch.bool)
-    n_iter = torch.zeros_like(start.loss, dtype=torch.int32)
-    at, lanes = start, torch.arange(len(start.loss), device=start.loss.device)
+    n_iter = torch.full_like(start.loss, max_iter, dtype=torch.int32)
+    lanes = torch.arange(len(start.loss), device=start.loss.device)
     for iteration in range(1, max_iter + 1):
         u, predicted = _box_step(at, problem)
         small = (predicted.abs() < tol) & (at.damping <= _TRUSTED)
@@ -273,6 +292,8 @@ def minimize(objective, start, problem, *, max_iter, tol):
             # The last step is taken on trust: what it leaves is far below what it gains.
             done, keep = small.nonzero().squeeze(1), (~small).nonzero().squeeze(1)
             place = lanes[done]
+            if iteration > 1:
+                best.assign(place, at.lanes(done))
             put(best.u, place, take(u, done))
             put(best.loss, place, take(at.loss - predicted, done))
             converged[place], n_iter[place] = True, iteration
@@ -286,6 +307,7 @@ def minimize(objective, start, problem, *, max_iter, tol):
         at.damping.mul_(10.0)
         trial.assign(worse, at.lanes(worse))
         at = trial
+    if len(lanes) == len(converged):
+        return at, converged, n_iter
     best.assign(lanes, at)
-    n_iter[lanes] = max_iter
     return best, converged, n_iter

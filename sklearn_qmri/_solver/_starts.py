@@ -12,7 +12,7 @@ from scipy.stats import qmc
 
 from ._newton import take
 
-_GRID = {1: (64,), 2: (16, 16)}  # atoms per axis; beyond two axes a Halton sequence
+_GRID = {1: (64,), 2: (16, 12)}  # atoms per axis; beyond two axes a Halton sequence
 _ATOMS = 512
 _ROWS = 1024  # voxels looked up at once: their scores fit into a processor's cache
 

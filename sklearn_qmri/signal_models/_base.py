@@ -124,15 +124,16 @@ class SignalModel(ABC):
             columns.append(column)
         return signal, torch.stack(columns)
 
-    def curvature(self, theta, jacobian, weights):
+    def curvature(self, theta, weights, weighted):
         """Weighted sum of the signal's second derivatives, or None where not known.
 
         Parameters
         ----------
         theta : tensor of shape (n_parameters, n_voxels)
-        jacobian : tensor of shape (n_parameters, n_measurements, n_voxels)
-            As returned by `jacobian` at `theta`; second derivatives often are multiples of it.
         weights : tensor of shape (n_measurements, n_voxels)
+        weighted : tensor of shape (n_parameters, n_measurements, n_voxels)
+            The jacobian at `theta` times the weights; second derivatives often are multiples
+            of first ones.
 
         Returns
         -------

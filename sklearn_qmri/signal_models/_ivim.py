@@ -105,7 +105,7 @@ class IVIM(SignalModel):
             torch.mul(slow, -b, out=by_D).mul_(S0 * (1 - f))
         return signal, jacobian
 
-    def curvature(self, theta, jacobian, weights):
+    def curvature(self, theta, weights, weighted):
         """Weighted second derivatives; see `SignalModel.curvature`.
 
         Each is a multiple of first derivatives: by S0 divided by S0, by a diffusivity
@@ -113,7 +113,6 @@ class IVIM(SignalModel):
         """
         b = self.acquisition("b_values", theta) * 1e-3
         S0, f, _, _ = theta
-        weighted = jacobian * weights
         plain = weighted.sum(1)
         times_b = (weighted * b).sum(1)
         curvature = plain.new_zeros(4, 4, plain.shape[-1])  # only its upper triangle is read
