@@ -12,12 +12,13 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from .._torch import single_thread
-from ._newton import Expansion, Objective, Problem, minimize, put, take
+from ._newton import Expansion, Objective, Problem, minimize, pieces, put, take
 from ._starts import fit_linear, look_up, make_dictionary
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
 _BLOCK = 65536
-_PIECE = 16384
+_PIECE = 16384  # voxels looked up and screened together ...
+_DESCRIBED = 4096  # ... and described: what fits into a processor's cache
 _SCREENING = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are then dropped
 _MARGIN = 0.2  # nats above the best at which a start is still followed ...
 _LAG = 0.1  # ... and at which it still is when it has had some iterations
@@ -96,7 +97,7 @@ def solve(
     """
     book = make_dictionary(model, *_search_range(bounds, fixed), n_starts)
     book = book.to(torch.float32, device)
-    slices = [slice(i, i + _BLOCK) for i in range(0, max(len(X), 1), _BLOCK)]
+    slices = pieces(len(X), _BLOCK)
     tasks = (
         delayed(_solve_block)(
             model,
@@ -153,16 +154,12 @@ def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, t
         seeds = None if seeds is None else objective.to_coordinates(lanes(seeds))
         u, loss, converged, n_iter = _optimize(objective, book, problem, seeds, max_iter, tol)
         box = Problem(x, precision, low, high)
-        pieces = [
+        parts = [
             _describe(objective, u[:, rows], loss[rows], *(p.lanes(rows) for p in (problem, box)))
-            for rows in _pieces(len(X))
+            for rows in pieces(len(X), _DESCRIBED)
         ]
-        described = (torch.cat(field).cpu().numpy() for field in zip(*pieces, strict=True))
+        described = (torch.cat(field).cpu().numpy() for field in zip(*parts, strict=True))
         return Solution(*described, converged.cpu().numpy(), n_iter.cpu().numpy())
-
-
-def _pieces(n_voxels):
-    return [slice(i, i + _PIECE) for i in range(0, max(n_voxels, 1), _PIECE)]
 
 
 def _describe(objective, u, loss, problem, box):
@@ -186,7 +183,7 @@ def _optimize(objective, book, problem, seeds, max_iter, tol):
     """Best coordinates of all voxels; the few that need many iterations share them."""
     common = min(max_iter, _COMMON_ITERATIONS)
     results, late = [], []
-    for rows in _pieces(problem.n_voxels):
+    for rows in pieces(problem.n_voxels, _PIECE):
         piece = problem.lanes(rows)
         if seeds is None:
             start = _screen(objective, book, piece)
@@ -234,4 +231,4 @@ def _screen(objective, book, problem):
     # A bound rounded to float32 may lie outside the float64 box, or just inside: snap.
     u = torch.where(found.u >= starts.upper, problem.upper, found.u.to(problem.x.dtype))
     u = torch.where(found.u <= starts.lower, problem.lower, u)
-    return objective.expand_again(u, problem, found)
+    return objective.expand(u, problem, near=found)

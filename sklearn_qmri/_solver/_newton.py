@@ -4,13 +4,19 @@ One voxel is one lane, along the last axis of every tensor. The small linear sys
 by loops over parameters of operations on whole lanes.
 """
 
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import torch
 
 _FIRST_DAMPING = 1e-3
-_LANES = 8192  # whose derivatives fit into a processor's cache
+_BYTES = 400_000  # of measurements whose derivatives fit into a processor's cache
 _TRUSTED = 1.0  # damping up to which a small predicted decrease means that the optimum is near
+
+
+def pieces(n_voxels, size):
+    """Consecutive runs of at most `size` voxels; one empty run of none."""
+    return [slice(i, i + size) for i in range(0, max(n_voxels, 1), size)]
 
 
 def take(lanes, index):
@@ -28,7 +34,8 @@ def put(lanes, index, values):
 class Expansion(NamedTuple):
     """Objective around `u`, to second order, and how far to trust it.
 
-    Only the upper triangle of the hessian is filled. The metric is the scale of the damping.
+    The hessian is packed: the rows of its upper triangle, see `_entries`. The metric is the
+    scale of the damping.
     """
 
     u: torch.Tensor
@@ -112,59 +119,60 @@ class Objective:
             theta[j] = torch.exp(u[j])
         return theta
 
-    def expand(self, u, problem):
-        """Expand to second order around coordinates u (n_parameters, n_voxels)."""
-        chunks = [slice(i, i + _LANES) for i in range(0, max(problem.n_voxels, 1), _LANES)]
-        parts = [self._expand(u[:, rows], problem.lanes(rows)) for rows in chunks]
+    def expand(self, u, problem, near=None):
+        """Expand around coordinates u (n_parameters, n_voxels), to second order.
+
+        An expansion `near` u, maybe of lower precision, lends its second order if given.
+        """
+        parts = [
+            self._expand(u[:, rows], problem.lanes(rows), near and near.lanes(rows))
+            for rows in pieces(problem.n_voxels, _BYTES // (len(problem.x) * u.itemsize))
+        ]
         return Expansion(*(torch.cat(field, -1) for field in zip(*parts, strict=True)))
 
-    def _expand(self, u, problem):
+    def _expand(self, u, problem, near):
         x, precision = problem.x, problem.precision
         theta = self.to_parameters(u)
         signal, jacobian = self.model.jacobian(theta)
         loss, first, second = self.noise.derivatives(x, signal * precision)
         first, second = first * precision, second * precision**2
         weighted = jacobian * first
+        gradient, loss = weighted.sum(1), loss.sum(0)
+        chain = {j: theta[j] for j in self._log}
+        for j, factor in chain.items():
+            gradient[j] *= factor
+        if near is not None:
+            return Expansion(u, loss, gradient, *(field.to(u.dtype) for field in near[3:]))
         curvature = self.model.curvature(theta, first, weighted)
         if curvature is None:  # Gauss-Newton: only positive weights keep it a descent method
             second = torch.maximum(second, 0.05 * precision**2)
-        gradient = weighted.sum(1)
         metric = torch.mul(jacobian, jacobian, out=weighted).sum(1) * precision**2
         hessian = _weighted_products(jacobian, second)
-        if curvature is not None:
-            hessian += curvature
-        for j in self._log:
-            chain = theta[j]
-            gradient[j] *= chain
-            metric[j] *= chain**2
-            hessian[j] *= chain
-            hessian[:, j] *= chain
-            hessian[j, j] += gradient[j]
-        loss = loss.sum(0)
-        damping = torch.full_like(loss, _FIRST_DAMPING)
-        return Expansion(u, loss, gradient, metric, hessian, damping)
-
-    def expand_again(self, u, problem, near):
-        """Expand around u with the second order of an expansion around almost the same u."""
-        theta = self.to_parameters(u)
-        signal, jacobian = self.model.jacobian(theta)
-        loss, first, _ = self.noise.derivatives(problem.x, signal * problem.precision)
-        gradient = (jacobian * first).sum(1) * problem.precision
-        for j in self._log:
-            gradient[j] *= theta[j]
-        second = (t.to(u.dtype) for t in near[3:])
-        return Expansion(u, loss.sum(0), gradient, *second)
+        for (j, k), entry in _entries(hessian, len(u)).items():
+            if curvature is not None:
+                entry += curvature[j, k]
+            for i in {j, k} & chain.keys():
+                entry *= chain[i] if j != k else chain[i] ** 2
+        for j, factor in chain.items():
+            metric[j] *= factor**2
+            _entries(hessian, len(u))[j, j].add_(gradient[j])
+        return Expansion(u, loss, gradient, metric, hessian, torch.full_like(loss, _FIRST_DAMPING))
 
 
 def _weighted_products(jacobian, weights):
     """Sum over measurements of weights * J_j * J_k, for j <= k."""
     size, _, lanes = jacobian.shape
-    products = jacobian.new_zeros(size, size, lanes)
-    for j in range(size):
-        weighted = weights * jacobian[j]
-        for k in range(j, size):
-            torch.sum(weighted * jacobian[k], 0, out=products[j, k])
+    products = jacobian.new_empty(size * (size + 1) // 2, lanes)
+    for (j, k), entry in _entries(products, size).items():
+        if j == k:
+            weighted = weights * jacobian[j]
+        torch.sum(weighted * jacobian[k], 0, out=entry)
     return products
+
+
+def _entries(packed, size):
+    """Entries (j, k) with j <= k of packed symmetric matrices, as views."""
+    return dict(zip(combinations_with_replacement(range(size), 2), packed, strict=True))
 
 
 def _solve_free(expansion, right, free):
@@ -173,8 +181,9 @@ def _solve_free(expansion, right, free):
     LDL^T with pivots kept positive, so that the step is one of descent also where the hessian
     is indefinite; coordinates that are not free get a step of 0.
     """
-    hessian, metric, damping = expansion.hessian, expansion.metric, expansion.damping
+    metric, damping = expansion.metric, expansion.damping
     size = len(right)
+    hessian = _entries(expansion.hessian, size)
     floor = torch.finfo(right.dtype).eps * 100
     lower = [[None] * size for _ in range(size)]
     scaled = [[None] * size for _ in range(size)]  # lower * pivot
@@ -202,14 +211,13 @@ def _solve_free(expansion, right, free):
     return torch.stack(step)
 
 
-def _symmetric_product(upper, vector):
-    """Product of symmetric matrices, given by their upper triangles, with vectors."""
+def _symmetric_product(packed, vector):
+    """Product of packed symmetric matrices with vectors."""
     product = torch.zeros_like(vector)
-    for j in range(len(vector)):
-        product[j].addcmul_(upper[j, j], vector[j])
-        for k in range(j + 1, len(vector)):
-            product[j].addcmul_(upper[j, k], vector[k])
-            product[k].addcmul_(upper[j, k], vector[j])
+    for (j, k), entry in _entries(packed, len(vector)).items():
+        product[j].addcmul_(entry, vector[k])
+        if j != k:
+            product[k].addcmul_(entry, vector[j])
     return product
 
 
@@ -253,11 +261,12 @@ def _leave_saddles(expansion, stuck, target, predicted):
     """
     if not stuck.any():
         return
+    hessian = _entries(expansion.hessian, len(stuck))
     for j in range(len(stuck)):
-        falling = (stuck[j] & (expansion.hessian[j, j] < 0)).nonzero().squeeze(1)
+        falling = (stuck[j] & (hessian[j, j] < 0)).nonzero().squeeze(1)
         move = expansion.metric[j, falling].rsqrt()
         target[j, falling] += move
-        predicted[falling] -= 0.5 * expansion.hessian[j, j, falling] * move**2
+        predicted[falling] -= 0.5 * hessian[j, j][falling] * move**2
 
 
 def minimize(objective, start, problem, *, max_iter, tol):

@@ -27,9 +27,11 @@ class Dictionary(NamedTuple):
     columns : tensor of shape (2, n_measurements, n_atoms)
         Signals whose non-negative combinations the atom stands for; the second is 0 where there
         is only one.
-    tests : tensor of shape (4, n_measurements, n_atoms)
-        Both columns made unit vectors, each followed by the unit vector of the other's part that
-        is orthogonal to it.
+    tests : tensor of shape (2, n_measurements, n_atoms)
+        Orthonormal basis of the columns: along the first, and along what of the second is
+        orthogonal to it.
+    second : tensor of shape (2, n_atoms)
+        The second column in this basis, made a unit vector.
     linear : tuple
         Indices of the parameters that the two columns belong to; empty without amplitudes.
     reach : float
@@ -40,14 +42,15 @@ class Dictionary(NamedTuple):
     atoms: torch.Tensor
     columns: torch.Tensor
     tests: torch.Tensor
+    second: torch.Tensor
     linear: tuple
     reach: float
     n_cells: int
 
     def to(self, dtype, device):
         """The dictionary in another precision, elsewhere."""
-        tensors = (t.to(dtype=dtype, device=device) for t in self[:3])
-        return Dictionary(*tensors, *self[3:])
+        tensors = (t.to(dtype=dtype, device=device) for t in self[:4])
+        return Dictionary(*tensors, *self[4:])
 
 
 def make_dictionary(model, lower, upper, n_cells):
@@ -92,8 +95,10 @@ def make_dictionary(model, lower, upper, n_cells):
     columns = torch.stack([model.signal(first), model.signal(second)])
     if len(linear) < 2:
         columns[1] = 0.0
-    tests = torch.stack([*_orthonormal(*columns), *_orthonormal(*columns.flip(0))])
-    return Dictionary(first, columns, tests, tuple(linear), reach, n_cells)
+    tests = torch.stack(_orthonormal(*columns))
+    second = (tests * columns[1]).sum(1)
+    second = second / second.norm(dim=0).clamp(min=1e-30)
+    return Dictionary(first, columns, tests, second, tuple(linear), reach, n_cells)
 
 
 def _fill(n_axes, n_cells):
@@ -153,11 +158,15 @@ def _look_up(dictionary, rows, precision):
         score = rows @ columns * precision[:, None]
         score -= 0.5 * (columns * columns).sum(0) * (precision**2)[:, None]
     else:
-        first, beyond_first, second, beyond_second = (rows @ t for t in dictionary.tests)
-        score = first.clamp_(min=0).square_().add_(beyond_first.clamp_(min=0).square_())
+        first = (rows @ dictionary.tests[0]).clamp_(min=0)
+        score = first * first
         if len(dictionary.linear) == 2:
-            second = second.clamp_(min=0).square_().add_(beyond_second.clamp_(min=0).square_())
-            score = torch.minimum(score, second, out=score)
+            # A combination that would need less than none of a column does without it.
+            cosine, sine = dictionary.second
+            beyond = rows @ dictionary.tests[1]
+            missing = first.mul_(sine).addcmul_(beyond, cosine, value=-1).clamp_(max=0)
+            beyond.clamp_(min=0)
+            score.addcmul_(beyond, beyond).addcmul_(missing, missing, value=-1)
     cells = score.view(len(score), dictionary.n_cells, score.shape[1] // dictionary.n_cells)
     best = _argmax(cells)
     gain = cells.gather(2, best[..., None])[..., 0]
