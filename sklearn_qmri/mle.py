@@ -61,7 +61,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         Starting points per row, a power of 2; those that cannot win are dropped early.
     max_iter : int, default=100
         Most iterations per row, and most rounds of learning the noise level.
-    tol : float, default=1e-7
+    tol : float, default=1e-8
         A row has converged where the next step, which is still taken, is predicted to gain less
         than this, in nats.
     n_jobs : int, default=None
@@ -124,7 +124,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         init="auto",
         n_starts=8,
         max_iter=100,
-        tol=1e-7,
+        tol=1e-8,
         n_jobs=None,
         device="cpu",
         verbose=0,

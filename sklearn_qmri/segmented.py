@@ -139,7 +139,7 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
             self.signal_model_,
             Gaussian(),
             X,
-            np.ones(len(X)),
+            1e-3 * X.max(axis=1),  # the scale of convergence; least squares does not depend on it
             self._bounds,
             fixed=fixed,
             verbose=self.verbose,

@@ -12,17 +12,15 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from .._torch import single_thread
-from ._newton import Expansion, Objective, Problem, minimize, pieces, put, take
+from ._newton import Objective, Problem, minimize, pieces, take
 from ._starts import fit_linear, look_up, make_dictionary
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
 _BLOCK = 65536
-_PIECE = 16384  # voxels looked up and screened together ...
-_DESCRIBED = 4096  # ... and described: what fits into a processor's cache
+_DESCRIBED = 4096  # voxels at once, which fit into a processor's cache
 _SCREENING = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are then dropped
-_MARGIN = 0.2  # nats above the best at which a start is still followed ...
-_LAG = 0.1  # ... and at which it still is when it has had some iterations
-_COMMON_ITERATIONS = 1  # voxels that need more are finished together
+_MARGIN = 0.25  # nats above the best at which a start is still followed ...
+_LAG = 0.05  # ... and at which it still is when it has had some iterations
 
 
 class Solution(NamedTuple):
@@ -60,7 +58,7 @@ def solve(
     seeds=None,
     n_starts=8,
     max_iter=100,
-    tol=1e-7,
+    tol=1e-8,
     n_jobs=None,
     device="cpu",
     verbose=0,
@@ -151,20 +149,24 @@ def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, t
             low, high = (torch.where(value.isnan(), b, value) for b in (low, high))
         lower, upper = objective.to_coordinates(low), objective.to_coordinates(high)
         problem = Problem(x, precision, lower, upper)
-        seeds = None if seeds is None else objective.to_coordinates(lanes(seeds))
-        u, loss, converged, n_iter = _optimize(objective, book, problem, seeds, max_iter, tol)
+        if seeds is None:
+            start = _screen(objective, book, problem)
+        else:
+            u = problem.clamp(objective.to_coordinates(lanes(seeds)))
+            start = objective.expand(u, problem)
+        best, converged, n_iter = minimize(objective, start, problem, max_iter=max_iter, tol=tol)
         box = Problem(x, precision, low, high)
         parts = [
-            _describe(objective, u[:, rows], loss[rows], *(p.lanes(rows) for p in (problem, box)))
+            _describe(objective, *(p.lanes(rows) for p in (best, problem, box)))
             for rows in pieces(len(X), _DESCRIBED)
         ]
         described = (torch.cat(field).cpu().numpy() for field in zip(*parts, strict=True))
         return Solution(*described, converged.cpu().numpy(), n_iter.cpu().numpy())
 
 
-def _describe(objective, u, loss, problem, box):
+def _describe(objective, best, problem, box):
     """All of a `Solution` but how it was reached; `box` has the bounds of the parameters."""
-    x, precision, low, high = box
+    u, (x, precision, low, high) = best.u, box
     at_lower, at_upper = u <= problem.lower, u >= problem.upper
     theta = objective.to_parameters(u)
     # What is on a bound is on it exactly, not off by the rounding of a logarithm.
@@ -173,36 +175,10 @@ def _describe(objective, u, loss, problem, box):
     residual = x - objective.noise.mean(a)
     return (
         theta.T,
-        loss + objective.noise.normalizer(x).sum(0) - len(x) * precision.log(),
+        best.loss + objective.noise.normalizer(x).sum(0) - len(x) * precision.log(),
         (residual**2).mean(0).sqrt() / precision,
         ((at_lower | at_upper) & (low < high)).T,
     )
-
-
-def _optimize(objective, book, problem, seeds, max_iter, tol):
-    """Best coordinates of all voxels; the few that need many iterations share them."""
-    common = min(max_iter, _COMMON_ITERATIONS)
-    results, late = [], []
-    for rows in pieces(problem.n_voxels, _PIECE):
-        piece = problem.lanes(rows)
-        if seeds is None:
-            start = _screen(objective, book, piece)
-        else:
-            start = objective.expand(piece.clamp(seeds[:, rows]), piece)
-        at, converged, n_iter = minimize(objective, start, piece, max_iter=common, tol=tol)
-        results.append((at.u, at.loss, converged, n_iter))
-        late.append(at.lanes((~converged).nonzero().squeeze(1)))
-    u, loss, converged, n_iter = (torch.cat(field, -1) for field in zip(*results, strict=True))
-    index = (~converged).nonzero().squeeze(1)
-    if len(index) and max_iter > common:
-        start = Expansion(*(torch.cat(field, -1) for field in zip(*late, strict=True)))
-        at, converged[index], more = minimize(
-            objective, start, problem.lanes(index), max_iter=max_iter - common, tol=tol
-        )
-        put(u, index, at.u)
-        put(loss, index, at.loss)
-        n_iter[index] += more
-    return u, loss, converged, n_iter
 
 
 def _screen(objective, book, problem):

@@ -4,6 +4,7 @@ Amplitudes, and one parameter in which the signal is affine (a signal fraction),
 for given values of the others the best fit is a non-negative combination of two columns.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.stats import qmc
 
 from ._newton import take
 
-_GRID = {1: (64,), 2: (16, 12)}  # atoms per axis; beyond two axes a Halton sequence
+_GRID = {1: (64,), 2: (20, 12)}  # atoms per axis; beyond two axes a Halton sequence
 _ATOMS = 512
 _ROWS = 1024  # voxels looked up at once: their scores fit into a processor's cache
 
@@ -106,7 +107,10 @@ def _fill(n_axes, n_cells):
     if n_axes == 0:
         return np.zeros((n_cells, 0))
     if n_axes in _GRID:
-        axes = [(np.arange(n) + 0.5) / n for n in _GRID[n_axes]]
+        first, *others = _GRID[n_axes]
+        step = n_cells // math.gcd(n_cells, math.prod(others))
+        sizes = [-(-first // step) * step, *others]  # as many atoms as make cells of equal size
+        axes = [(np.arange(n) + 0.5) / n for n in sizes]
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
         return points[np.argsort(points[:, -1], kind="stable")]
     cells = [qmc.Halton(n_axes, scramble=False).random(_ATOMS + 1)[1:]]
