@@ -63,6 +63,11 @@ def test_curvature_is_the_second_derivative(model):
 
         expected = torch.autograd.functional.hessian(weighted, theta[:, v])
         torch.testing.assert_close(upper[:, :, v].triu(), expected.triu())
+    jacobian = model.jacobian(theta)[1] * weights
+    by_differences = model.curvature_by_differences(theta, weights, jacobian)
+    for j in range(len(theta)):
+        for k in range(j, len(theta)):
+            torch.testing.assert_close(by_differences[j, k], upper[j, k], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("S0", [0.0, 1.0])

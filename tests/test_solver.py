@@ -169,6 +169,30 @@ def test_model_without_amplitude():
     np.testing.assert_allclose(estimates, y, atol=1e-6)
 
 
+class FirstDerivatives(IVIM):
+    """A user's model that stops at the jacobian ..."""
+
+    curvature = SignalModel.curvature
+
+
+class SignalAlone(FirstDerivatives):
+    """... or at the signal."""
+
+    jacobian = SignalModel.jacobian
+
+
+@pytest.mark.parametrize("kind", [FirstDerivatives, SignalAlone])
+@pytest.mark.parametrize("snr", [15, 30])
+def test_a_model_needs_no_derivatives(kind, snr):
+    X, _ = make_signals(IVIM(B_VALUES), 2000, snr=snr, random_state=4)
+    known, found = (
+        MLEEstimator(model(B_VALUES), sigma=1 / snr, bounds=PAPER_BOUNDS).fit(X).estimate(X)
+        for model in (IVIM, kind)
+    )
+    assert np.mean(found.nll <= known.nll + 1e-6) >= 0.999
+    assert np.mean(found.status == Status.NOT_CONVERGED) <= 0.001
+
+
 def test_b_values_need_no_order_and_no_zero(model):
     order = np.random.RandomState(0).permutation(10)[:9]  # leaves b = 0 out or not, shuffled
     shuffled = IVIM(np.array(B_VALUES)[order])

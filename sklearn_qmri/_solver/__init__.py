@@ -20,6 +20,7 @@ _BLOCK = 65536
 _DESCRIBED = 4096  # voxels at once, which fit into a processor's cache
 _SCREENING = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are then dropped
 _MARGIN = 0.25  # nats above the best at which a start is still followed ...
+_CHEAP_ITERATIONS = 3  # by first derivatives, where a model has no second ones
 _LAG = 0.05  # ... and at which it still is when it has had some iterations
 
 
@@ -154,7 +155,7 @@ def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, t
         else:
             u = problem.clamp(objective.to_coordinates(lanes(seeds)))
             start = objective.expand(u, problem)
-        best, converged, n_iter = minimize(objective, start, problem, max_iter=max_iter, tol=tol)
+        best, converged, n_iter = _finish(objective, start, problem, max_iter, tol)
         box = Problem(x, precision, low, high)
         parts = [
             _describe(objective, *(p.lanes(rows) for p in (best, problem, box)))
@@ -162,6 +163,22 @@ def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, t
         ]
         described = (torch.cat(field).cpu().numpy() for field in zip(*parts, strict=True))
         return Solution(*described, converged.cpu().numpy(), n_iter.cpu().numpy())
+
+
+def _finish(objective, start, problem, max_iter, tol):
+    """To convergence; with exact second derivatives for the voxels that need many iterations."""
+    first = min(max_iter, _CHEAP_ITERATIONS)
+    best, converged, n_iter = minimize(objective, start, problem, max_iter=first, tol=tol)
+    rest = (~converged).nonzero().squeeze(1)
+    if len(rest) and max_iter > first:
+        exact = Objective(objective.model, objective.noise, exact=True)
+        problem = problem.lanes(rest)
+        start = exact.expand(take(best.u, rest), problem)
+        more = minimize(exact, start, problem, max_iter=max_iter - first, tol=tol)
+        best.assign(rest, more[0])
+        converged[rest] = more[1]
+        n_iter[rest] += more[2]
+    return best, converged, n_iter
 
 
 def _describe(objective, best, problem, box):

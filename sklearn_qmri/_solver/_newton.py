@@ -98,11 +98,15 @@ class Objective:
     ----------
     model : SignalModel
     noise : noise model
+    exact : bool, default=False
+        Take second derivatives of a model that has none by differences, instead of neglecting
+        them (Gauss-Newton).
     """
 
-    def __init__(self, model, noise):
+    def __init__(self, model, noise, exact=False):
         self.model = model
         self.noise = noise
+        self.exact = exact
         self._log = [j for j, p in enumerate(model.parameters) if p.log]
 
     def to_coordinates(self, theta):
@@ -144,6 +148,8 @@ class Objective:
         if near is not None:
             return Expansion(u, loss, gradient, *(field.to(u.dtype) for field in near[3:]))
         curvature = self.model.curvature(theta, first, weighted)
+        if curvature is None and self.exact:
+            curvature = self.model.curvature_by_differences(theta, first, weighted)
         if curvature is None:  # Gauss-Newton: only positive weights keep it a descent method
             second = torch.maximum(second, 0.05 * precision**2)
         metric = torch.mul(jacobian, jacobian, out=weighted).sum(1) * precision**2
