@@ -24,6 +24,7 @@ class Status(IntEnum):
     NOT_CONVERGED = 2  #: stopped before the optimum was reached
     OUT_OF_DOMAIN = 3  #: unlike anything that the network was trained on
     BAD_INPUT = 4  #: not a possible measurement (e.g. NaN); estimates are NaN
+    TOO_FEW_ATOMS = 5  #: so few simulated tissues are like it that their mean is a matter of luck
 
 
 def check_noise(noise, signal_model):

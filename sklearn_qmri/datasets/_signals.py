@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import check_random_state
 
+from .._priors import draw_tissues
 from .._validation import check_noise, check_sigma
 
 
@@ -68,48 +69,13 @@ def make_signals(
         raise ValueError(
             f"n_samples and n_repeats expect 1 or more, got {n_samples!r} and {n_repeats!r}."
         )
-    tissues = _draw_tissues(signal_model, n_samples, prior, rng)
+    tissues = draw_tissues(signal_model, n_samples, prior, rng)
     level = _draw_sigma(signal_model, n_samples, snr, sigma, rng)
     y = np.repeat(tissues, n_repeats, axis=0)
     level = np.repeat(level, n_repeats)
     signal = np.repeat(signal_model.simulate(tissues), n_repeats, axis=0)
     X = noise.sample(signal / level[:, None], rng) * level[:, None]
     return (X, y, level) if return_sigma else (X, y)
-
-
-def _draw_tissues(signal_model, n_samples, prior, rng):
-    names = signal_model.parameter_names
-    if callable(prior):
-        return _check_tissues(prior(n_samples, rng), names, n_samples)
-    if prior is not None and not isinstance(prior, dict):
-        samples = _check_tissues(prior, names)
-        return samples[rng.randint(len(samples), size=n_samples)]
-    ranges = {p.name: p.prior for p in signal_model.parameters} | dict(prior or {})
-    if unknown := sorted(set(ranges) - set(names)):
-        raise ValueError(f"prior names {unknown}, but the parameters are {list(names)}.")
-    for name, pair in ranges.items():
-        if np.shape(pair) != (2,) or not (np.isfinite(pair).all() and pair[0] <= pair[1]):
-            raise ValueError(f"prior[{name!r}] expects a finite (low, high), got {pair!r}.")
-    low, high = np.array([ranges[name] for name in names], dtype=np.float64).T
-    return low + (high - low) * rng.uniform(size=(n_samples, len(names)))
-
-
-def _check_tissues(tissues, names, n_samples=None):
-    if hasattr(tissues, "columns"):
-        if sorted(tissues.columns) != sorted(names):
-            raise ValueError(f"prior has columns {list(tissues.columns)}, expected {list(names)}.")
-        tissues = tissues[list(names)]
-    tissues = np.asarray(tissues, dtype=np.float64)
-    expected = (n_samples or "n", len(names))
-    wrong_length = n_samples is not None and len(tissues) != n_samples
-    if tissues.ndim != 2 or tissues.shape[1] != len(names) or wrong_length or len(tissues) == 0:
-        raise ValueError(
-            f"prior expects tissues of shape {expected} with columns {list(names)}, "
-            f"got shape {tissues.shape}."
-        )
-    if not np.isfinite(tissues).all():
-        raise ValueError("prior expects finite tissues, got NaN or infinity among them.")
-    return tissues
 
 
 def _draw_sigma(signal_model, n_samples, snr, sigma, rng):

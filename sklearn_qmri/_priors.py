@@ -1,0 +1,72 @@
+"""Tissues drawn from a prior: ranges, samples or a callable."""
+
+import numpy as np
+from scipy.stats import qmc
+
+
+def draw_tissues(signal_model, n_samples, prior, rng, *, quasi=False):
+    """Draw tissues.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    n_samples : int
+    prior : None, dict, array or callable
+        As in `make_signals`.
+    rng : numpy.random.RandomState
+    quasi : bool, default=False
+        Fill ranges by a scrambled Sobol sequence, more evenly than independent draws would.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_parameters)
+
+    Raises
+    ------
+    ValueError
+        For names that are no parameters, or tissues that are not finite or of the wrong shape.
+    """
+    names = signal_model.parameter_names
+    if callable(prior):
+        return _check_tissues(prior(n_samples, rng), names, n_samples)
+    if prior is not None and not isinstance(prior, dict):
+        samples = _check_tissues(prior, names)
+        return samples[rng.randint(len(samples), size=n_samples)]
+    low, high = prior_ranges(signal_model, prior)
+    if quasi:
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        sequence = qmc.Sobol(len(names), rng=seed)
+        unit = sequence.random_base2((n_samples - 1).bit_length())[:n_samples]
+    else:
+        unit = rng.uniform(size=(n_samples, len(names)))
+    return low + (high - low) * unit
+
+
+def prior_ranges(signal_model, prior):
+    """Ends of a prior's ranges, (2, n_parameters): those of the signal model where not given."""
+    names = signal_model.parameter_names
+    ranges = {p.name: p.prior for p in signal_model.parameters} | dict(prior or {})
+    if unknown := sorted(set(ranges) - set(names)):
+        raise ValueError(f"prior names {unknown}, but the parameters are {list(names)}.")
+    for name, pair in ranges.items():
+        if np.shape(pair) != (2,) or not (np.isfinite(pair).all() and pair[0] <= pair[1]):
+            raise ValueError(f"prior[{name!r}] expects a finite (low, high), got {pair!r}.")
+    return np.array([ranges[name] for name in names], dtype=np.float64).T
+
+
+def _check_tissues(tissues, names, n_samples=None):
+    if hasattr(tissues, "columns"):
+        if sorted(tissues.columns) != sorted(names):
+            raise ValueError(f"prior has columns {list(tissues.columns)}, expected {list(names)}.")
+        tissues = tissues[list(names)]
+    tissues = np.asarray(tissues, dtype=np.float64)
+    expected = (n_samples or "n", len(names))
+    wrong_length = n_samples is not None and len(tissues) != n_samples
+    if tissues.ndim != 2 or tissues.shape[1] != len(names) or wrong_length or len(tissues) == 0:
+        raise ValueError(
+            f"prior expects tissues of shape {expected} with columns {list(names)}, "
+            f"got shape {tissues.shape}."
+        )
+    if not np.isfinite(tissues).all():
+        raise ValueError("prior expects finite tissues, got NaN or infinity among them.")
+    return tissues
