@@ -10,22 +10,26 @@ _SIGMA_MARGIN = 1.05  # factor beyond the training range of noise levels
 
 
 class NetworkInputs:
-    """Whitened inputs of a network, and the scale of its outputs.
+    """Inputs of a network, whitened or not, and the scale of its outputs.
 
     Parameters
     ----------
     signal_model : SignalModel
     normalize : {None, "rms"}
     sigma_input : bool
+    standardize : bool
     """
 
-    def __init__(self, signal_model, normalize, sigma_input):
+    def __init__(self, signal_model, normalize, sigma_input, standardize):
         self.signal_model = signal_model
         self.normalize = normalize
         self.sigma_input = sigma_input
+        self.standardize = standardize
 
     def fit(self, X, sigma):
         """Learn the whitening from training rows."""
+        if not self.standardize:
+            return self
         self.whitening_ = PCA(whiten=True).fit(self._raw(X, sigma))
         variance = self.whitening_.explained_variance_
         # Directions in which training does not vary must not blow up what does later.
@@ -35,6 +39,8 @@ class NetworkInputs:
     def transform(self, X, sigma):
         """Float32 inputs of the network for rows X and their noise levels."""
         raw = self._raw(X, sigma)
+        if not self.standardize:
+            return raw.astype(np.float32)
         if len(raw) == 0:
             return np.empty((0, self.whitening_.n_components_), dtype=np.float32)
         return self.whitening_.transform(raw).astype(np.float32)

@@ -7,7 +7,8 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
 from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator, Status
-from sklearn_qmri._network import StackedMLP, initial_weights
+from sklearn_qmri._network._modules import StackedMLP
+from sklearn_qmri._network._training import initial_weights
 from sklearn_qmri.datasets import make_signals
 
 SCALE = np.array([1.0, 0.3, 1.7, 80.0])
@@ -206,9 +207,9 @@ def test_members_are_independent(model, signals):
     assert np.isfinite(alone.loss_curve_).all()
     coefs, intercepts = initial_weights([3, 5, 2], seeds=[1, 2])
     x = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
-    both = StackedMLP(coefs, intercepts, torch.nn.Identity())(x)
+    both = StackedMLP(coefs, intercepts, torch.nn.Identity(), activation="silu")(x)
     for k in (0, 1):
-        own = StackedMLP([c[[k]] for c in coefs], [b[[k]] for b in intercepts], torch.nn.Identity())
+        own = StackedMLP([c[[k]] for c in coefs], [b[[k]] for b in intercepts], torch.nn.Identity(), activation="silu")
         torch.testing.assert_close(own(x)[0], both[k])
 
 

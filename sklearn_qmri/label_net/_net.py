@@ -1,41 +1,25 @@
 """The network regressor."""
 
-import warnings
-from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+import torch
+from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
-from sklearn.utils.validation import check_is_fitted
 
-from .._inputs import Domain, NetworkInputs, expected_signal
-from .._network import Head, evaluate, train
+from .._inputs import Domain, NetworkInputs
+from .._net_regressor import NetRegressor
+from .._network import Head, HeadPerLabel, ScaledSquaredError
 from .._sigma import sigma_from_pairs
-from .._validation import (
-    NOISE,
-    SIGMA,
-    Status,
-    check_noise,
-    check_parameters,
-    check_sigma,
-    check_signals,
-    resolve_sigma,
-    scatter_rows,
-    usable_rows,
-    warn_of_bad_rows,
-)
+from .._validation import check_noise, check_parameters, check_sigma, check_signals, usable_rows
 from ..mle import MLEEstimator
 from ..signal_models import LinearGaussian, SignalModel, resolve_model
 from ._labels import check_alpha, compute_labels, hold_out_tissues, route_sigma
 from ._output import error_scale, shape_output
 
-_MANY = 0.1  # share of rows out of domain that is worth a warning
 
-
-class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
+class HybridLabelNetRegressor(NetRegressor):
     """Network trained on labels blended from truth and maximum-likelihood estimates.
 
     Minimises ``alpha * MSE(prediction, MLE label) + (1 - alpha) * MSE(prediction, y)``, each
@@ -64,26 +48,44 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         scale does not matter; amplitudes are scaled back.
     sigma_input : bool, default=False
         Give the network log(sigma / root mean square of the row) as one more input.
+    standardize : bool, default=True
+        Whiten the inputs, by what the training rows are like.
     hidden_layer_sizes : tuple of int, default=(64, 64, 64)
+    activation : {"silu", "gelu", "elu", "relu", "tanh"}, default="silu"
     output : {"auto", "sigmoid", "softplus", "abs", "identity"}, default="auto"
         Shape of the last layer. "sigmoid" squashes each parameter into the range of its training
         targets. "auto": sigmoid, but softplus for parameters without upper bound unless their
-        alpha is 0, and identity for those without any bound.
+        alpha is 0, and identity for those without any bound. "abs" is in units of the loss scale.
+    parallel_subnets : bool, default=False
+        One network per parameter, each with these hidden layers, instead of one for all.
+    dropout : float, default=0
+        Share of the units dropped in training, after every hidden layer but the last.
+    batch_norm : bool, default=False
+        Normalise each hidden layer over the batch before its activation.
     param_scale : array-like of shape (n_parameters,), default=None
         Divides each parameter's error. None: the loss scales of `signal_model_`.
     n_init : int, default=1
         Networks trained side by side from different initial weights; the one with the least
         validation loss predicts.
+    ensemble : bool, default=False
+        Predict the mean of all `n_init` networks instead.
     max_epochs : int, default=40
         Length of the one-cycle schedule of the learning rate.
     batch_size : int, default=None
         None: 1000, or less where that would leave fewer than 20 steps per epoch.
     lr : float, default=0.02
         Peak of the learning rate.
+    schedule : {"onecycle", "constant"}, default="onecycle"
+        Of the learning rate.
+    weight_decay : float, default=0
+        L2 penalty of all weights, as Adam takes it.
     patience : int, default=None
         Stop after this many epochs without a better validation loss. None: never.
     validation_fraction : float, default=0.2
         Share of the tissues (distinct rows of y) that is held out to choose epoch and network.
+    resample_noise : bool, default=False
+        Train every epoch on fresh noise over the noise-free signals of y. Only for alpha = 0:
+        maximum-likelihood labels belong to the noise that they were computed from.
     device : str, default="cpu"
         Where torch trains.
     memory : str or joblib.Memory, default=None
@@ -101,11 +103,13 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
     label_estimator_ : estimator or None
         None if no labels had to be computed.
     coefs_, intercepts_ : list of ndarray
-        Weights of each layer of the network that predicts.
+        Weights of each layer, (n_networks, n_in, n_out) and (n_networks, 1, n_out), of what
+        predicts: one network; those of the ensemble; or for each of these one per parameter.
     loss_curve_ : ndarray of shape (n_epochs, n_init)
         Training loss of each network.
     validation_loss_ : ndarray of shape (n_epochs, n_init)
     best_init_ : int
+    n_epochs_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
@@ -127,21 +131,9 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar = {
+        **NetRegressor._parameter_constraints,
         "signal_model": [SignalModel, None],
-        "noise": NOISE,
-        "sigma": SIGMA,
-        "normalize": [StrOptions({"rms"}), None],
-        "sigma_input": ["boolean"],
-        "hidden_layer_sizes": [tuple, list],
-        "output": [StrOptions({"auto", *Head.SHAPES})],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "patience": [Interval(Integral, 1, None, closed="left"), None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        "resample_noise": ["boolean"],
     }
 
     def __init__(
@@ -154,46 +146,60 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         label_estimator=None,
         normalize=None,
         sigma_input=False,
+        standardize=True,
         hidden_layer_sizes=(64, 64, 64),
+        activation="silu",
         output="auto",
+        parallel_subnets=False,
+        dropout=0.0,
+        batch_norm=False,
         param_scale=None,
         n_init=1,
+        ensemble=False,
         max_epochs=40,
         batch_size=None,
         lr=0.02,
+        schedule="onecycle",
+        weight_decay=0.0,
         patience=None,
         validation_fraction=0.2,
+        resample_noise=False,
         device="cpu",
         memory=None,
         random_state=None,
         verbose=0,
     ):
-        self.signal_model = signal_model
+        super().__init__(
+            signal_model=signal_model,
+            noise=noise,
+            sigma=sigma,
+            normalize=normalize,
+            sigma_input=sigma_input,
+            standardize=standardize,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            output=output,
+            parallel_subnets=parallel_subnets,
+            dropout=dropout,
+            batch_norm=batch_norm,
+            n_init=n_init,
+            ensemble=ensemble,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            schedule=schedule,
+            weight_decay=weight_decay,
+            patience=patience,
+            validation_fraction=validation_fraction,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.alpha = alpha
-        self.noise = noise
-        self.sigma = sigma
         self.label_estimator = label_estimator
-        self.normalize = normalize
-        self.sigma_input = sigma_input
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.output = output
         self.param_scale = param_scale
-        self.n_init = n_init
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.device = device
+        self.resample_noise = resample_noise
         self.memory = memory
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.target_tags.multi_output = True
-        return tags
 
     def get_metadata_routing(self):
         """Sigma goes to the label estimator as that requests.
@@ -234,83 +240,33 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
             If the training diverges.
         """
         self._domain = self.label_estimator_ = None  # not fitted until all of this is done
-        given_sigma = sigma is not None
-        X, y, sigma, mle_labels = self._validate_fit(X, y, sigma, mle_labels)
-        if mle_labels is None:
-            mle_labels = self._second_labels(X, y, sigma if given_sigma else None)
-        labels = np.where(self._alpha > 0, mle_labels, y)
-        usable = usable_rows(X, self.noise_, y, labels)
-        X, y, sigma, labels = X[usable], y[usable], sigma[usable], labels[usable]
-        self._inputs = NetworkInputs(self.signal_model_, self.normalize, self.sigma_input)
-        self._inputs.fit(X, sigma)
-        self._train(X, y, self._alpha * labels + (1 - self._alpha) * y, sigma)
-        domain = Domain(self.signal_model_, self.noise_, self._inputs)
-        self._domain = domain.fit(X, self._forward(X, sigma), sigma)
+        self._fit_labels(X, y, sigma, mle_labels)
         return self
 
-    def __sklearn_is_fitted__(self):
-        return getattr(self, "_domain", None) is not None
-
-    def estimate(self, X, *, sigma=None):
-        """Predictions with what is known about each of them.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-        sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the one of `fit`.
-
-        Returns
-        -------
-        Bunch
-            Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
-            `Status`; out of domain where the residual, the noise level or the prediction is
-            beyond what training saw), `residual_rms` (units of X). NaN for rows that are not
-            possible measurements.
-        """
-        X, sigma, usable = self._validate_predict(X, sigma)
-        parameters = self._forward(X, sigma)
-        inside = self._domain.contains(X, parameters, sigma)
-        if np.count_nonzero(~inside) > _MANY * len(X):
-            warnings.warn(
-                f"{np.count_nonzero(~inside)} of {len(X)} rows are unlike what the network was "
-                "trained on; their status says so.",
-                stacklevel=2,
+    def _fit_labels(self, X, y, sigma, mle_labels, alphas=None):
+        """Train one network, or members, for each alpha: for the one of this estimator."""
+        given_sigma = sigma is not None
+        X, y, sigma, mle_labels = self._validate_fit(X, y, sigma, mle_labels)
+        if alphas is None and self.resample_noise and np.any(self._alpha):
+            raise ValueError(
+                f"resample_noise=True needs alpha=0, got {self.alpha!r}: maximum-likelihood labels "
+                "belong to the noise that they were computed from."
             )
-        status = np.where(inside, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8)
-        residual = X - expected_signal(self.signal_model_, self.noise_, parameters, sigma)
-        return Bunch(
-            parameters=scatter_rows(parameters, usable),
-            status=scatter_rows(status, usable, Status.BAD_INPUT),
-            residual_rms=scatter_rows(np.sqrt(np.mean(residual**2, axis=1)), usable),
+        alphas = [self._alpha] if alphas is None else [np.full(y.shape[1], a) for a in alphas]
+        if mle_labels is None:
+            needed = np.any(alphas)
+            mle_labels = self._label(X, y, sigma if given_sigma else None) if needed else y
+        labels = np.where(np.any(alphas, axis=0), mle_labels, y)
+        usable = usable_rows(X, self.noise_, y, labels)
+        X, y, sigma, labels = X[usable], y[usable], sigma[usable], labels[usable]
+        self._inputs = NetworkInputs(
+            self.signal_model_, self.normalize, self.sigma_input, self.standardize
         )
-
-    def predict(self, X, *, sigma=None):
-        """Predict tissue parameters.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-        sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the one of `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
-            NaN for rows that are not possible measurements.
-        """
-        X, sigma, usable = self._validate_predict(X, sigma)
-        parameters = scatter_rows(self._forward(X, sigma), usable)
-        return parameters[:, 0] if self._single_output else parameters
-
-    def _validate_predict(self, X, sigma):
-        """Usable rows and their noise levels, and which rows those are."""
-        check_is_fitted(self)
-        X = check_signals(self, X, reset=False)
-        usable = self.noise_.is_valid(X)
-        sigma = resolve_sigma(self, sigma, usable)
-        warn_of_bad_rows(usable, "their predictions are NaN")
-        return X[usable], sigma[usable], usable
+        self._inputs.fit(X, sigma)
+        self._train_blends(X, y, labels, sigma, alphas)
+        predicted = self._members(X, sigma).mean(axis=0)
+        domain = Domain(self.signal_model_, self.noise_, self._inputs)
+        self._domain = domain.fit(X, predicted, sigma)
 
     def _validate_fit(self, X, y, sigma, mle_labels):
         """Check everything; drop unusable rows; settle model, noise, noise level and alpha."""
@@ -320,6 +276,8 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         X = check_signals(self, X, reset=True, signal_model=self.signal_model)
         y, self._single_output = check_parameters(y, X, self.signal_model)
         self._alpha = check_alpha(self.alpha, y.shape[1])
+        if self.resample_noise and self.signal_model is None:
+            raise ValueError("resample_noise=True needs a signal_model, to simulate y again.")
         if mle_labels is not None:
             mle_labels, _ = check_parameters(mle_labels, X, self.signal_model)
         self.noise_ = check_noise(self.noise, self.signal_model or LinearGaussian)
@@ -335,10 +293,8 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
             sigma = check_sigma(sigma, n_voxels, usable)[usable]
         return X, y, sigma, None if mle_labels is None else mle_labels[usable]
 
-    def _second_labels(self, X, y, sigma):
-        """Labels by the label estimator; y itself where no alpha needs them."""
-        if not np.any(self._alpha > 0):
-            return y
+    def _label(self, X, y, sigma):
+        """Labels by the label estimator."""
         if self.label_estimator is None:
             estimator = MLEEstimator(
                 self.signal_model, noise=self.noise, sigma=self.sigma_, verbose=self.verbose
@@ -350,37 +306,45 @@ class HybridLabelNetRegressor(RegressorMixin, BaseEstimator):
         self.label_estimator_, labels = compute_labels(estimator, X, y, params, self.memory)
         return labels
 
-    def _train(self, X, y, target, sigma):
-        """Train the members on their targets and keep the best one's weights."""
+    def _train_blends(self, X, y, labels, sigma, alphas):
+        """Train members on the blend of labels and y at each alpha."""
         rng = check_random_state(self.random_state)
         unit = self._inputs.parameter_scale(X)
-        x, target = self._inputs.transform(X, sigma), target / unit
+        targets = np.stack([a * labels + (1 - a) * y for a in alphas]) / unit
         valid = hold_out_tissues(y, self.validation_fraction, rng)
-        n_train = np.count_nonzero(~valid)
-        self._head = shape_output(self.output, self.signal_model_, self._alpha, target)
-        weights, losses, history = train(
-            x,
-            target,
+        scale = error_scale(self.param_scale, self.signal_model_, y, unit, self.normalize)
+        self._heads = [
+            shape_output(self.output, self.signal_model_, alpha, target, scale)
+            for alpha, target in zip(alphas, targets, strict=True)
+        ]
+        self._train(
+            self._inputs.transform(X, sigma),
+            targets if len(alphas) > 1 else targets[0],
             valid,
-            head=Head(*self._head),
-            scale=error_scale(self.param_scale, self.signal_model_, y, unit, self.normalize),
-            sizes=[x.shape[1], *self.hidden_layer_sizes, y.shape[1]],
-            rng=rng,
-            n_init=self.n_init,
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size or int(np.clip(n_train // 20, 16, 1000)),
-            lr=self.lr,
-            patience=self.patience,
-            device=self.device,
-            verbose=self.verbose,
+            self._head(),
+            ScaledSquaredError(scale),
+            rng,
+            n_labels=len(alphas),
+            refresh=self._refresher(X, y, targets, sigma, alphas, valid, rng),
         )
-        self.best_init_ = int(np.argmin(losses))
-        self.coefs_, self.intercepts_ = weights[self.best_init_]
-        self.loss_curve_ = np.array(history[:, "train_loss"])
-        self.validation_loss_ = np.array(history[:, "valid_loss"])
 
-    def _forward(self, X, sigma):
-        """Parameters of usable rows."""
-        x = self._inputs.transform(X, sigma)
-        weights = self.coefs_, self.intercepts_
-        return evaluate(x, weights, Head(*self._head)) * self._inputs.parameter_scale(X)
+    def _refresher(self, X, y, targets, sigma, alphas, valid, rng):
+        """What gives every epoch fresh noise for the members that are trained on y."""
+        if not self.resample_noise:
+            return None
+        y, sigma, level = y[~valid], sigma[~valid], sigma[~valid, None]
+        clean = self.signal_model_.simulate(y) / level
+        x, targets = self._inputs.transform(X[~valid], sigma), targets[:, ~valid]
+
+        def refresh():
+            fresh = self.noise_.sample(clean, rng) * level
+            inputs = [self._inputs.transform(fresh, sigma)] + [x] * (len(alphas) - 1)
+            labels = [y / self._inputs.parameter_scale(fresh), *targets[1:]]
+            labels = np.repeat(np.stack(labels), self.n_init, axis=0)
+            return torch.as_tensor(np.stack(inputs)), torch.as_tensor(labels, dtype=torch.float32)
+
+        return refresh
+
+    def _head(self):
+        heads = [Head(*head) for head in self._heads]
+        return heads[0] if len(heads) == 1 else HeadPerLabel(heads)

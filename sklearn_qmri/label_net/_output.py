@@ -5,7 +5,7 @@ import numpy as np
 _MARGIN = 0.02  # of the range of the targets
 
 
-def shape_output(output, signal_model, alpha, target):
+def shape_output(output, signal_model, alpha, target, scale):
     """Shape, offset and width of the last layer for each parameter, see `Head`.
 
     Parameters
@@ -14,6 +14,8 @@ def shape_output(output, signal_model, alpha, target):
     signal_model : SignalModel
     alpha : ndarray of shape (n_parameters,)
     target : ndarray of shape (n_rows, n_parameters)
+    scale : ndarray of shape (n_parameters,)
+        Of the errors.
 
     Returns
     -------
@@ -27,7 +29,7 @@ def shape_output(output, signal_model, alpha, target):
     choices = {
         "sigmoid": (low - margin, np.maximum(high - low + 2 * margin, 1e-6 * spread)),
         "softplus": (low - margin, spread),
-        "abs": (np.zeros_like(low), np.ones_like(low)),
+        "abs": (np.zeros_like(low), scale),
         "identity": (target.mean(axis=0), spread),
     }
     parameters = signal_model.parameters

@@ -44,10 +44,12 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
     """Mean of the tissues that could have given a measurement, under a prior.
 
     Each tissue of a large sample from the prior (an atom) is weighted by the likelihood of the
-    measurement. Where few atoms are left with any weight, as at high signal-to-noise ratios,
-    and the prior is one of ranges, the voxel gets atoms of its own. On tissues drawn from the prior no other estimator has a smaller mean squared
-    error, per parameter; networks trained on true parameters tend to it. On other tissues
-    it is biased towards the mean of the prior, as those are.
+    measurement. Where few atoms are left with any weight, as at high signal-to-noise ratios, and
+    the prior is one of ranges, the voxel gets atoms of its own.
+
+    On tissues drawn from the prior no other estimator has a smaller mean squared error, per
+    parameter; networks trained on true parameters tend to it. On other tissues it is biased
+    towards the mean of the prior, as those are.
 
     Parameters
     ----------

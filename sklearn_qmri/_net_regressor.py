@@ -1,0 +1,271 @@
+"""What network regressors have in common, whatever they are trained on."""
+
+import warnings
+from abc import ABCMeta, abstractmethod
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import Bunch
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ._inputs import expected_signal
+from ._network import ACTIVATIONS, Head, evaluate, train
+from ._validation import (
+    NOISE,
+    SIGMA,
+    Status,
+    check_signals,
+    resolve_sigma,
+    scatter_rows,
+    warn_of_bad_rows,
+)
+from .signal_models import SignalModel
+
+_MANY = 0.1  # share of rows out of domain that is worth a warning
+_AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+
+
+class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
+    """Shell of a regressor that is a network, or the mean of an ensemble of them.
+
+    A subclass trains in `fit`: it sets `signal_model_`, `noise_`, `sigma_`, `_single_output`,
+    `_inputs` and `_heads`, calls `_train`, and last sets `_domain`, which makes it fitted.
+    """
+
+    _parameter_constraints: ClassVar = {
+        "signal_model": [SignalModel],
+        "noise": NOISE,
+        "sigma": SIGMA,
+        "normalize": [StrOptions({"rms"}), None],
+        "sigma_input": ["boolean"],
+        "standardize": ["boolean"],
+        "hidden_layer_sizes": [tuple, list],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "output": [StrOptions({"auto", *Head.SHAPES})],
+        "parallel_subnets": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "batch_norm": ["boolean"],
+        "n_init": [_AT_LEAST_1],
+        "ensemble": ["boolean"],
+        "max_epochs": [_AT_LEAST_1],
+        "batch_size": [_AT_LEAST_1, None],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions({"onecycle", "constant"})],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "patience": [_AT_LEAST_1, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def __init__(
+        self,
+        signal_model,
+        noise,
+        sigma,
+        normalize,
+        sigma_input,
+        standardize,
+        hidden_layer_sizes,
+        activation,
+        output,
+        parallel_subnets,
+        dropout,
+        batch_norm,
+        n_init,
+        ensemble,
+        max_epochs,
+        batch_size,
+        lr,
+        schedule,
+        weight_decay,
+        patience,
+        validation_fraction,
+        device,
+        random_state,
+        verbose,
+    ):
+        self.signal_model = signal_model
+        self.noise = noise
+        self.sigma = sigma
+        self.normalize = normalize
+        self.sigma_input = sigma_input
+        self.standardize = standardize
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.output = output
+        self.parallel_subnets = parallel_subnets
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.n_init = n_init
+        self.ensemble = ensemble
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.schedule = schedule
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return getattr(self, "_domain", None) is not None
+
+    def _train(self, x, target, valid, head, criterion, rng, n_labels=1, refresh=None):
+        """Train all members; keep those that are to predict."""
+        n_train = np.count_nonzero(~valid)
+        weights, losses, history = train(
+            x,
+            target,
+            valid,
+            head=head,
+            criterion=criterion,
+            rng=rng,
+            n_labels=n_labels,
+            refresh=refresh,
+            n_outputs=len(self.signal_model_.parameters),
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            n_init=self.n_init,
+            activation=self.activation,
+            parallel_subnets=self.parallel_subnets,
+            dropout=self.dropout,
+            batch_norm=self.batch_norm,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size or int(np.clip(n_train // 20, 16, 1000)),
+            lr=self.lr,
+            patience=self.patience,
+            device=self.device,
+            verbose=self.verbose,
+        )
+        losses = losses.reshape(n_labels, self.n_init)
+        best = losses.argmin(axis=1)
+        kept = [
+            weights[label * self.n_init + init]
+            for label in range(n_labels)
+            for init in (range(self.n_init) if self.ensemble else [best[label]])
+        ]
+        self.best_init_ = int(best[0])
+        self.coefs_, self.intercepts_ = (
+            [np.concatenate(layer) for layer in zip(*group, strict=True)]
+            for group in zip(*kept, strict=True)
+        )
+        self.loss_curve_ = np.array(history[:, "train_loss"])
+        self.validation_loss_ = np.array(history[:, "valid_loss"])
+        self.n_epochs_ = len(self.loss_curve_)
+
+    def _members(self, X, sigma):
+        """Predictions of each member for usable rows, (n_members, n_voxels, n_parameters)."""
+        found = evaluate(
+            self._inputs.transform(X, sigma),
+            self.coefs_,
+            self.intercepts_,
+            self._head(),
+            self.activation,
+            len(self.signal_model_.parameters) if self.parallel_subnets else 1,
+        )
+        return found * self._inputs.parameter_scale(X)
+
+    def _head(self):
+        """The last layer, from what is stored of it."""
+        return Head(*self._heads[0])
+
+    def estimate(self, X, *, sigma=None):
+        """Predictions with what is known about each of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Default: the one of `fit`.
+
+        Returns
+        -------
+        Bunch
+            Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
+            `Status`; out of domain where the residual, the noise level or the prediction is
+            beyond what training saw), `residual_rms` (units of X); with ``ensemble=True`` also
+            `std`, the spread of the members. NaN for rows that are not possible measurements.
+        """
+        X, sigma, usable = self._validate_predict(X, sigma)
+        members = self._members(X, sigma)
+        parameters = members.mean(axis=0)
+        inside = self._domain.contains(X, parameters, sigma)
+        if np.count_nonzero(~inside) > _MANY * len(X):
+            warnings.warn(
+                f"{np.count_nonzero(~inside)} of {len(X)} rows are unlike what the network was "
+                "trained on; their status says so.",
+                stacklevel=2,
+            )
+        status = np.where(inside, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8)
+        residual = X - expected_signal(self.signal_model_, self.noise_, parameters, sigma)
+        found = Bunch(
+            parameters=scatter_rows(parameters, usable),
+            status=scatter_rows(status, usable, Status.BAD_INPUT),
+            residual_rms=scatter_rows(np.sqrt(np.mean(residual**2, axis=1)), usable),
+        )
+        if len(members) > 1:
+            found.std = scatter_rows(members.std(axis=0, ddof=1), usable)
+        return found
+
+    def predict(self, X, *, sigma=None, return_std=False):
+        """Predict tissue parameters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Default: the one of `fit`.
+        return_std : bool, default=False
+            With ``ensemble=True``, also return the spread of its members: how far networks that
+            differ in their initial weights disagree. It says nothing of the noise in X, nor of
+            the bias that all members share.
+
+        Returns
+        -------
+        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
+            NaN for rows that are not possible measurements.
+        std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If `return_std` is asked of fewer than two members.
+        """
+        X, sigma, usable = self._validate_predict(X, sigma)
+        members = self._members(X, sigma)
+        if return_std and len(members) < 2:
+            raise ValueError(
+                "return_std=True needs ensemble=True and n_init of at least 2, "
+                f"got ensemble={self.ensemble} and n_init={self.n_init}."
+            )
+        results = [members.mean(axis=0)]
+        if return_std:
+            results.append(members.std(axis=0, ddof=1))
+        results = [scatter_rows(values, usable) for values in results]
+        if self._single_output:
+            results = [values[:, 0] for values in results]
+        return tuple(results) if return_std else results[0]
+
+    def _validate_predict(self, X, sigma):
+        """Usable rows and their noise levels, and which rows those are."""
+        check_is_fitted(self)
+        X = check_signals(self, X, reset=False)
+        usable = self.noise_.is_valid(X)
+        sigma = resolve_sigma(self, sigma, usable)
+        warn_of_bad_rows(usable, "their predictions are NaN")
+        return X[usable], sigma[usable], usable

@@ -1,0 +1,205 @@
+"""Stacked networks and their losses: several members of one shape, side by side."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+ACTIVATIONS = {
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "elu": functional.elu,
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+}
+
+
+class Head(nn.Module):
+    """Last layer's outputs as parameters, ``low + width * shape(output)``.
+
+    Parameters
+    ----------
+    shapes : sequence of {"sigmoid", "softplus", "abs", "identity"}
+        One per parameter. Sigmoid squashes into the box from low to low + width.
+    low, width : array-like of shape (n_parameters,)
+    """
+
+    SHAPES = {
+        "sigmoid": torch.sigmoid,
+        "softplus": functional.softplus,
+        "abs": torch.abs,
+        "identity": lambda z: z,
+    }
+
+    def __init__(self, shapes, low, width):
+        super().__init__()
+        self.shapes = tuple(shapes)
+        self.register_buffer("low", torch.as_tensor(low, dtype=torch.float32))
+        self.register_buffer("width", torch.as_tensor(width, dtype=torch.float32))
+
+    def forward(self, z):
+        """Map outputs (..., n_parameters) to parameters of the same shape."""
+        kinds = set(self.shapes)
+        if len(kinds) == 1:
+            shaped = self.SHAPES[kinds.pop()](z)
+        else:
+            columns = zip(self.shapes, z.unbind(-1), strict=True)
+            shaped = torch.stack([self.SHAPES[kind](column) for kind, column in columns], -1)
+        return torch.addcmul(self.low, self.width, shaped)
+
+
+class HeadPerLabel(nn.Module):
+    """Heads of networks trained on different labels, each for an equal run of members."""
+
+    def __init__(self, heads):
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, z):
+        """Map outputs (n_members, n_rows, n_parameters) to parameters."""
+        runs = z.chunk(len(self.heads))
+        return torch.cat([head(run) for head, run in zip(self.heads, runs, strict=True)])
+
+
+class StackedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of each network's own units."""
+
+    def __init__(self, n_networks, width):
+        super().__init__(n_networks * width)
+        self.shape = n_networks, width
+
+    def forward(self, x):
+        """Normalise x (n_networks, n_rows, width)."""
+        flat = super().forward(x.transpose(0, 1).flatten(1))
+        return flat.unflatten(1, self.shape).transpose(0, 1)
+
+    def fold(self):
+        """Factor and offset (n_networks, 1, width) that it amounts to after training."""
+        factor = self.weight * (self.running_var + self.eps).rsqrt()
+        offset = self.bias - self.running_mean * factor
+        return factor.view(self.shape)[:, None], offset.view(self.shape)[:, None]
+
+
+class StackedMLP(nn.Module):
+    """Multilayer perceptrons of one shape along a leading axis.
+
+    Parameters
+    ----------
+    coefs : sequence of tensors of shape (n_networks, n_in, n_out)
+    intercepts : sequence of tensors of shape (n_networks, 1, n_out)
+    head : Module
+    activation : {"silu", "gelu", "elu", "relu", "tanh"}
+    n_subnets : int, default=1
+        Consecutive networks that make one member, each with one parameter for its output.
+    batch_norm : bool, default=False
+        Before each activation.
+    dropout : float, default=0
+        Share of the units dropped in training, after every hidden layer but the last.
+    generator : torch.Generator, default=None
+        Chooses them.
+    """
+
+    def __init__(
+        self,
+        coefs,
+        intercepts,
+        head,
+        *,
+        activation,
+        n_subnets=1,
+        batch_norm=False,
+        dropout=0.0,
+        generator=None,
+    ):
+        super().__init__()
+        self.coefs = nn.ParameterList(coefs)
+        self.intercepts = nn.ParameterList(intercepts)
+        self.head = head
+        self.activation = ACTIVATIONS[activation]
+        self.n_subnets = n_subnets
+        self.dropout = dropout
+        self.generator = generator
+        hidden = coefs[:-1] if batch_norm else []
+        self.norms = nn.ModuleList(StackedBatchNorm(len(c), c.shape[2]) for c in hidden)
+
+    def forward(self, x):
+        """Parameters (n_members, n_rows, n_parameters) of inputs.
+
+        Inputs are (n_rows, n_inputs), or (n_members, n_rows, n_inputs) where members differ.
+        """
+        n_networks, last = len(self.coefs[0]), len(self.coefs) - 1
+        if x.ndim == 3:
+            x = x.repeat_interleave(n_networks // len(x), 0)
+        else:
+            x = x.expand(n_networks, *x.shape)
+        for layer, (coef, intercept) in enumerate(zip(self.coefs, self.intercepts, strict=True)):
+            x = torch.baddbmm(intercept, x, coef)
+            if layer < last:
+                x = self.activation(self.norms[layer](x) if self.norms else x)
+                if self.dropout and self.training and layer < last - 1:
+                    x = self._drop(x)
+        if self.n_subnets > 1:
+            x = x.unflatten(0, (-1, self.n_subnets))[..., 0].transpose(1, 2)
+        return self.head(x)
+
+    def _drop(self, x):
+        kept = torch.rand(x.shape, generator=self.generator).to(x.device) >= self.dropout
+        return x * kept / (1 - self.dropout)
+
+    def weights(self):
+        """Coefs and intercepts, batch normalisation folded in, of each layer."""
+        coefs = [p.detach().clone() for p in self.coefs]
+        intercepts = [p.detach().clone() for p in self.intercepts]
+        for layer, norm in enumerate(self.norms):
+            factor, offset = (t.detach() for t in norm.fold())
+            coefs[layer] *= factor
+            intercepts[layer] = intercepts[layer] * factor + offset
+        return coefs, intercepts
+
+
+class ScaledSquaredError(nn.Module):
+    """Mean over rows and parameters of squared error / scale^2, one value per member.
+
+    Parameters
+    ----------
+    scale : array-like of shape (n_parameters,)
+    """
+
+    def __init__(self, scale):
+        super().__init__()
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+
+    def forward(self, prediction, target):
+        """Loss per member, of predictions (n_members, n_rows, n_parameters)."""
+        return ((prediction - target) / self.scale).square().mean((-2, -1))
+
+
+class SignalLikelihood(nn.Module):
+    """Mean negative log-likelihood of each row's measurements, without constants, per member.
+
+    Under Gaussian noise of one level, the mean squared error of the signal up to a factor.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    noise : noise model
+    """
+
+    def __init__(self, signal_model, noise):
+        super().__init__()
+        self.signal_model = signal_model
+        self.noise = noise
+
+    def forward(self, prediction, target):
+        """Loss per member.
+
+        Parameters
+        ----------
+        prediction : tensor of shape (n_members, n_rows, n_parameters)
+        target : tensor of shape (n_rows, n_measurements + 1)
+            Measurements in units of sigma, and what of sigma the amplitude's unit is.
+        """
+        n_members, n_rows, _ = prediction.shape
+        theta = prediction.permute(2, 0, 1).flatten(1)
+        signal = self.signal_model.signal(theta).unflatten(1, (n_members, n_rows))
+        x, unit = target[:, None, :-1].permute(2, 1, 0), target[:, -1]
+        return self.noise.derivatives(x, signal * unit)[0].mean((0, 2))
