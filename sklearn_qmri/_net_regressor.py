@@ -28,6 +28,20 @@ _MANY = 0.1  # share of rows out of domain that is worth a warning
 _AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 
 
+def hold_out_tissues(y, fraction, rng):
+    """Rows of a validation set that shares no tissue (distinct row of y) with the rest."""
+    _, tissue = np.unique(y, axis=0, return_inverse=True)
+    tissue = tissue.reshape(-1)
+    n_tissues = tissue.max() + 1
+    n_valid = max(1, round(fraction * n_tissues))
+    if n_valid >= n_tissues:
+        raise ValueError(
+            f"validation_fraction={fraction} leaves nothing to train on: y has {n_tissues} "
+            f"distinct tissue(s) in n_samples={len(y)} rows."
+        )
+    return np.isin(tissue, rng.permutation(n_tissues)[:n_valid])
+
+
 class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
     """Shell of a regressor that is a network, or the mean of an ensemble of them.
 

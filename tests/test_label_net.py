@@ -209,7 +209,12 @@ def test_members_are_independent(model, signals):
     x = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
     both = StackedMLP(coefs, intercepts, torch.nn.Identity(), activation="silu")(x)
     for k in (0, 1):
-        own = StackedMLP([c[[k]] for c in coefs], [b[[k]] for b in intercepts], torch.nn.Identity(), activation="silu")
+        own = StackedMLP(
+            [c[[k]] for c in coefs],
+            [b[[k]] for b in intercepts],
+            torch.nn.Identity(),
+            activation="silu",
+        )
         torch.testing.assert_close(own(x)[0], both[k])
 
 
@@ -227,7 +232,7 @@ def test_labels_are_cached(model, signals, tmp_path):
 
 
 def test_validation_holds_out_whole_tissues(signals):
-    from sklearn_qmri.label_net._labels import hold_out_tissues
+    from sklearn_qmri._net_regressor import hold_out_tissues
 
     _, y = signals
     valid = hold_out_tissues(y, 0.2, np.random.RandomState(0))

@@ -73,17 +73,3 @@ def check_alpha(alpha, n_parameters):
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"alpha expects values in [0, 1], got {alpha!r}.")
     return np.broadcast_to(values, n_parameters)
-
-
-def hold_out_tissues(y, fraction, rng):
-    """Rows of a validation set that shares no tissue (distinct row of y) with the rest."""
-    _, tissue = np.unique(y, axis=0, return_inverse=True)
-    tissue = tissue.reshape(-1)
-    n_tissues = tissue.max() + 1
-    n_valid = max(1, round(fraction * n_tissues))
-    if n_valid >= n_tissues:
-        raise ValueError(
-            f"validation_fraction={fraction} leaves nothing to train on: y has {n_tissues} "
-            f"distinct tissue(s) in n_samples={len(y)} rows."
-        )
-    return np.isin(tissue, rng.permutation(n_tissues)[:n_valid])

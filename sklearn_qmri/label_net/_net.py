@@ -9,13 +9,19 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from .._inputs import Domain, NetworkInputs
-from .._net_regressor import NetRegressor
+from .._net_regressor import NetRegressor, hold_out_tissues
 from .._network import Head, HeadPerLabel, ScaledSquaredError
 from .._sigma import sigma_from_pairs
-from .._validation import check_noise, check_parameters, check_sigma, check_signals, usable_rows
+from .._validation import (
+    check_noise,
+    check_parameters,
+    check_sigma,
+    check_signals,
+    usable_rows,
+)
 from ..mle import MLEEstimator
 from ..signal_models import LinearGaussian, SignalModel, resolve_model
-from ._labels import check_alpha, compute_labels, hold_out_tissues, route_sigma
+from ._labels import check_alpha, compute_labels, route_sigma
 from ._output import error_scale, shape_output
 
 
@@ -84,8 +90,10 @@ class HybridLabelNetRegressor(NetRegressor):
     validation_fraction : float, default=0.2
         Share of the tissues (distinct rows of y) that is held out to choose epoch and network.
     resample_noise : bool, default=False
-        Train every epoch on fresh noise over the noise-free signals of y. Only for alpha = 0:
-        maximum-likelihood labels belong to the noise that they were computed from.
+        Train every epoch on fresh noise over the noise-free signals of y: less overfitting.
+        Maximum-likelihood labels belong to the noise that they were computed from; so unless
+        alpha is 0, one network is trained on each kind of label, side by side, and what they
+        predict is blended.
     device : str, default="cpu"
         Where torch trains.
     memory : str or joblib.Memory, default=None
@@ -106,7 +114,8 @@ class HybridLabelNetRegressor(NetRegressor):
         Weights of each layer, (n_networks, n_in, n_out) and (n_networks, 1, n_out), of what
         predicts: one network; those of the ensemble; or for each of these one per parameter.
     loss_curve_ : ndarray of shape (n_epochs, n_init)
-        Training loss of each network.
+        Training loss of each network; twice as many columns where both kinds of label have their
+        own.
     validation_loss_ : ndarray of shape (n_epochs, n_init)
     best_init_ : int
     n_epochs_ : int
@@ -240,23 +249,22 @@ class HybridLabelNetRegressor(NetRegressor):
             If the training diverges.
         """
         self._domain = self.label_estimator_ = None  # not fitted until all of this is done
-        self._fit_labels(X, y, sigma, mle_labels)
+        both = self.resample_noise and bool(np.any(self.alpha))
+        self._fit_labels(X, y, sigma, mle_labels, both)
         return self
 
-    def _fit_labels(self, X, y, sigma, mle_labels, alphas=None):
-        """Train one network, or members, for each alpha: for the one of this estimator."""
+    def _fit_labels(self, X, y, sigma, mle_labels, both=False):
+        """Train on blended labels; on both kinds apart, to blend predictions, if `both`."""
         given_sigma = sigma is not None
         X, y, sigma, mle_labels = self._validate_fit(X, y, sigma, mle_labels)
-        if alphas is None and self.resample_noise and np.any(self._alpha):
-            raise ValueError(
-                f"resample_noise=True needs alpha=0, got {self.alpha!r}: maximum-likelihood labels "
-                "belong to the noise that they were computed from."
-            )
-        alphas = [self._alpha] if alphas is None else [np.full(y.shape[1], a) for a in alphas]
+        alphas = [np.zeros(y.shape[1]), np.ones(y.shape[1])] if both else [self._alpha]
+        self._mix = np.stack([1 - self._alpha, self._alpha] if both else np.ones_like(alphas))
+        needed = np.any(alphas, axis=0)
         if mle_labels is None:
-            needed = np.any(alphas)
-            mle_labels = self._label(X, y, sigma if given_sigma else None) if needed else y
-        labels = np.where(np.any(alphas, axis=0), mle_labels, y)
+            mle_labels = y
+            if needed.any():
+                mle_labels = self._label(X, y, sigma if given_sigma else None)
+        labels = np.where(needed, mle_labels, y)
         usable = usable_rows(X, self.noise_, y, labels)
         X, y, sigma, labels = X[usable], y[usable], sigma[usable], labels[usable]
         self._inputs = NetworkInputs(
@@ -267,6 +275,14 @@ class HybridLabelNetRegressor(NetRegressor):
         predicted = self._members(X, sigma).mean(axis=0)
         domain = Domain(self.signal_model_, self.noise_, self._inputs)
         self._domain = domain.fit(X, predicted, sigma)
+
+    def _per_label(self, X, sigma):
+        """Predictions of usable rows, (n_labels, n_members, n_voxels, n_parameters)."""
+        members = super()._members(X, sigma)
+        return members.reshape(len(self._mix), -1, *members.shape[1:])
+
+    def _members(self, X, sigma):
+        return np.einsum("lp,lmvp->mvp", self._mix, self._per_label(X, sigma))
 
     def _validate_fit(self, X, y, sigma, mle_labels):
         """Check everything; drop unusable rows; settle model, noise, noise level and alpha."""
@@ -325,22 +341,22 @@ class HybridLabelNetRegressor(NetRegressor):
             ScaledSquaredError(scale),
             rng,
             n_labels=len(alphas),
-            refresh=self._refresher(X, y, targets, sigma, alphas, valid, rng),
+            refresh=self._refresher(X, y, targets, sigma, ~valid, rng),
         )
 
-    def _refresher(self, X, y, targets, sigma, alphas, valid, rng):
+    def _refresher(self, X, y, targets, sigma, rows, rng):
         """What gives every epoch fresh noise for the members that are trained on y."""
         if not self.resample_noise:
             return None
-        y, sigma, level = y[~valid], sigma[~valid], sigma[~valid, None]
+        y, sigma, level = y[rows], sigma[rows], sigma[rows, None]
         clean = self.signal_model_.simulate(y) / level
-        x, targets = self._inputs.transform(X[~valid], sigma), targets[:, ~valid]
+        x, targets = self._inputs.transform(X[rows], sigma), targets[:, rows]
 
         def refresh():
             fresh = self.noise_.sample(clean, rng) * level
-            inputs = [self._inputs.transform(fresh, sigma)] + [x] * (len(alphas) - 1)
-            labels = [y / self._inputs.parameter_scale(fresh), *targets[1:]]
-            labels = np.repeat(np.stack(labels), self.n_init, axis=0)
+            inputs = [self._inputs.transform(fresh, sigma)] + [x] * (len(targets) - 1)
+            labels = np.stack([y / self._inputs.parameter_scale(fresh), *targets[1:]])
+            labels = np.repeat(labels, self.n_init, axis=0)
             return torch.as_tensor(np.stack(inputs)), torch.as_tensor(labels, dtype=torch.float32)
 
         return refresh

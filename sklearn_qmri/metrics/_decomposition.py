@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils import Bunch, check_array, check_consistent_length
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from ._fisher import fisher_information, standard_deviations
-from ._validation import check_noise, check_parameters, check_sigma
+from .._fisher import fisher_information, standard_deviations
+from .._validation import check_noise, check_parameters, check_sigma
 
 
 def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
@@ -58,12 +58,8 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
         error = error / _check_scale(scale, error.shape[1])
     kept = np.isfinite(error).all(axis=1)
     n, mean, variance = _group_moments(error[kept], groups[kept])
+    _check_repeats(n)
     repeated = n >= 2
-    if not repeated.any():
-        raise ValueError(
-            f"None of {len(n)} groups has two rows, so there is no variance to measure: "
-            "simulate noise repeats, e.g. make_signals(..., n_repeats=10)."
-        )
     n, mean, variance = n[repeated, None], mean[repeated], variance[repeated]
     parts = Bunch(
         squared_bias=np.mean(mean**2 - variance / n, axis=0),
@@ -78,6 +74,56 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
         n_failed=np.count_nonzero(~kept),
         n_single=np.count_nonzero(~repeated),
     )
+
+
+def product_decomposition(y_true, errors):
+    """Products of the biases and covariances of several estimators' errors on the same rows.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n_rows, n_parameters)
+        Noise repeats are identical rows.
+    errors : ndarray of shape (n_estimators, n_rows, n_parameters)
+        Finite.
+
+    Returns
+    -------
+    bias, variance : ndarrays of shape (n_estimators, n_estimators, n_parameters)
+        Means over tissues with at least two rows: of ``b_a * b_b - v_ab / n``, with b the mean
+        errors of a tissue's n rows and v their covariance, unbiased; and of v.
+
+    Raises
+    ------
+    ValueError
+        If no tissue has two rows.
+    """
+    groups = _label_groups(y_true, None)
+    n, counts = np.bincount(groups)[:, None], len(errors)
+    _check_repeats(n)
+    means = np.stack([_sums(e, groups) / n for e in errors])
+    rest = errors - means[:, groups]
+    kept = n[:, 0] >= 2
+    bias, variance = np.empty((2, counts, counts, y_true.shape[1]))
+    for a in range(counts):
+        for b in range(counts):
+            covariance = _sums(rest[a] * rest[b], groups)[kept] / (n[kept] - 1)
+            product = means[a, kept] * means[b, kept]
+            variance[a, b] = covariance.mean(axis=0)
+            bias[a, b] = (product - covariance / n[kept]).mean(axis=0)
+    return bias, variance
+
+
+def _check_repeats(n):
+    if not (n >= 2).any():
+        raise ValueError(
+            f"None of {len(n)} groups has two rows, so there is no variance to measure: "
+            "simulate noise repeats, e.g. make_signals(..., n_repeats=10)."
+        )
+
+
+def _sums(columns, groups):
+    """Sum of each group, (n_groups, n_columns)."""
+    return np.stack([np.bincount(groups, column) for column in columns.T], axis=1)
 
 
 def _check_pair(y_true, y_pred):
@@ -113,13 +159,11 @@ def _group_moments(values, groups):
     """Size, mean and unbiased variance of each group that has rows; NaN variance for one row."""
     _, groups = np.unique(groups, return_inverse=True)
     n = np.bincount(groups)
-
-    def sums(columns):
-        return np.stack([np.bincount(groups, column) for column in columns.T], axis=1)
-
-    mean = sums(values) / n[:, None]
+    mean = _sums(values, groups) / n[:, None]
     with np.errstate(invalid="ignore"):
-        variance = sums((values - mean[groups]) ** 2) / np.where(n > 1, n - 1, np.nan)[:, None]
+        variance = (
+            _sums((values - mean[groups]) ** 2, groups) / np.where(n > 1, n - 1, np.nan)[:, None]
+        )
     return n, mean, variance
 
 
@@ -243,45 +287,3 @@ class bias_variance_scorer:
 
     def __repr__(self):
         return f"{type(self).__name__}({self.scale!r}, {self.parameter_names!r})"
-
-
-class least_variance:
-    """Refit rule: least variance among the candidates whose bias is within a limit.
-
-    For ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_variance(...))``.
-
-    Parameters
-    ----------
-    max_bias : float
-        Largest root mean square bias, in units of the scale of the scorer.
-    parameter : str, default=None
-        Parameter whose bias and variance count. None: their averages over parameters.
-
-    Raises
-    ------
-    ValueError
-        When called, if no candidate is within the limit; it names the smallest bias there is.
-    """
-
-    def __init__(self, max_bias, parameter=None):
-        self.max_bias = max_bias
-        self.parameter = parameter
-
-    def __call__(self, cv_results):
-        """Index of the chosen candidate among those of ``cv_results_``."""
-        if f"mean_test_neg_variance_{self.parameter}" not in cv_results and self.parameter:
-            raise ValueError(f"cv_results has no scores of a parameter {self.parameter!r}.")
-        suffix = "" if self.parameter is None else f"_{self.parameter}"
-        squared_bias = -np.asarray(cv_results[f"mean_test_neg_squared_bias{suffix}"])
-        variance = -np.asarray(cv_results[f"mean_test_neg_variance{suffix}"])
-        bias = np.sqrt(np.maximum(squared_bias, 0.0))
-        allowed = bias <= self.max_bias
-        if not allowed.any():
-            raise ValueError(
-                f"No candidate has an RMS bias of at most {self.max_bias:g}; "
-                f"the smallest is {np.nanmin(bias):.4g}."
-            )
-        return int(np.argmin(np.where(allowed, variance, np.inf)))
-
-    def __repr__(self):
-        return f"{type(self).__name__}(max_bias={self.max_bias!r}, parameter={self.parameter!r})"

@@ -1,0 +1,213 @@
+"""Alpha chosen along its whole path, for the price of one training per fold."""
+
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.model_selection import GroupKFold, check_cv
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.validation import check_is_fitted
+
+from .._validation import check_signals, usable_rows
+from ..metrics import least_weighted
+from ..metrics._decomposition import product_decomposition
+from ..metrics._rules import quadratic
+from ._net import HybridLabelNetRegressor
+from ._output import error_scale
+
+
+class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+    """Hybrid-label network whose alpha is chosen by bias and variance on held-out tissues.
+
+    The best prediction at some alpha is linear in alpha: so each fold trains two networks side
+    by side, on true parameters and on maximum-likelihood labels, and every alpha between is
+    an interpolation of what they predict. Signed bias is then affine and variance quadratic in
+    alpha, and the best alpha has a closed form.
+
+    Parameters
+    ----------
+    estimator : HybridLabelNetRegressor, default=None
+        Its alpha does not matter. None: ``HybridLabelNetRegressor()``.
+    alphas : array-like of shape (n_alphas,), default=None
+        Where the path is reported; alpha itself is chosen between. None: 0, 0.1, ..., 1.
+    per_parameter : bool, default=False
+        Choose one alpha for each parameter, by its own bias and variance.
+    criterion : least_weighted or least_variance, default=None
+        Rule that chooses, in units of the scales of the errors. None:
+        ``least_weighted(weight=2)``. Not the mean squared error (a weight of 1): on tissues like
+        those of the training its choice is 0 but for noise.
+    cv : int or splitter with groups, default=3
+        Whole tissues (distinct rows of y) are held out: an integer is that of `GroupKFold`.
+
+    Attributes
+    ----------
+    alpha_ : float or ndarray of shape (n_parameters,)
+    alphas_ : ndarray of shape (n_alphas,)
+    bias_path_, std_path_, rmse_path_ : ndarray of shape (n_alphas, n_folds, n_parameters)
+        Root mean square bias over tissues (corrected for the finite number of repeats), noise
+        standard deviation and root mean squared error, in the units of the parameters.
+    estimator_ : HybridLabelNetRegressor
+        Trained on all rows, on both kinds of label; its predictions are blended by `alpha_`.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Set if X has column names.
+
+    See Also
+    --------
+    sklearn_qmri.metrics.least_variance : Rule with a limit on the bias.
+
+    Examples
+    --------
+    >>> from sklearn_qmri import HybridLabelNetRegressor, HybridLabelNetRegressorCV
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> X, y = make_signals(model, 300, snr=30, n_repeats=4, random_state=0)
+    >>> net = HybridLabelNetRegressor(model, sigma=1 / 30, max_epochs=5, random_state=0)
+    >>> HybridLabelNetRegressorCV(net).fit(X, y).bias_path_.shape
+    (11, 3, 4)
+    """
+
+    _parameter_constraints: ClassVar = {
+        "estimator": [HybridLabelNetRegressor, None],
+        "alphas": ["array-like", None],
+        "per_parameter": ["boolean"],
+        "criterion": [HasMethods("best_alpha"), None],
+        "cv": ["cv_object"],
+    }
+
+    def __init__(self, estimator=None, *, alphas=None, per_parameter=False, criterion=None, cv=3):
+        self.estimator = estimator
+        self.alphas = alphas
+        self.per_parameter = per_parameter
+        self.criterion = criterion
+        self.cv = cv
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X, y, *, sigma=None, mle_labels=None):
+        """Measure the path on held-out tissues, choose alpha, train on all rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+        y : array-like of shape (n_voxels, n_parameters)
+            With noise repeats: several rows of each tissue.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            As for the estimator.
+        mle_labels : array-like of the shape of y, default=None
+            Computed once for all folds where not given.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, no tissue has repeats, a split tears one apart, or no
+            alpha meets the criterion.
+        """
+        self._validate_params()
+        self._fitted = False  # until all of this is done
+        net = HybridLabelNetRegressor() if self.estimator is None else clone(self.estimator)
+        check_signals(self, X, reset=True, signal_model=net.signal_model)
+        X, y, sigma, labels = self._label(net, X, y, sigma, mle_labels)
+        self._scale = error_scale(
+            net.param_scale, net.signal_model_, y, np.ones_like(y), net.normalize
+        )
+        forms = [self._measure(net, X, y, sigma, labels, *fold) for fold in self._split(X, y)]
+        self._set_path(net.signal_model_.parameter_names, *np.stack(forms, axis=3))
+        self.estimator_ = clone(net).set_params(alpha=self.alpha_)
+        self.estimator_._fit_labels(X, y, sigma, labels, both=True)
+        self._fitted = True
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return getattr(self, "_fitted", False)
+
+    def _label(self, net, X, y, sigma, mle_labels):
+        """Usable rows with their noise levels and labels; computed once, for all folds."""
+        given = sigma is not None
+        X, y, sigma, labels = net._validate_fit(X, y, sigma, mle_labels)
+        if labels is None:
+            labels = net._label(X, y, sigma if given else None)
+        self._single_output = net._single_output
+        usable = usable_rows(X, net.noise_, y, labels)
+        return X[usable], y[usable], sigma[usable], labels[usable]
+
+    def _split(self, X, y):
+        """Training and test rows of each fold; whole tissues."""
+        tissues = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
+        cv = self.cv if hasattr(self.cv, "split") or np.iterable(self.cv) else GroupKFold(self.cv)
+        for rows, held_out in check_cv(cv).split(X, y, tissues):
+            if np.isin(tissues[held_out], tissues[rows]).any():
+                raise ValueError(f"cv={self.cv!r} puts noise repeats of a tissue on both sides.")
+            yield rows, held_out
+
+    def _measure(self, net, X, y, sigma, labels, rows, held_out):
+        """Quadratic forms of bias and variance on the held-out tissues of a fold."""
+        net = clone(net)
+        net._fit_labels(X[rows], y[rows], sigma[rows], labels[rows], both=True)
+        found = net._per_label(X[held_out], sigma[held_out]).mean(axis=1)
+        return product_decomposition(y[held_out], found - y[held_out])
+
+    def _set_path(self, names, bias, variance):
+        """Alpha and its path from forms (2, 2, n_folds, n_parameters)."""
+        alphas = np.linspace(0, 1, 11) if self.alphas is None else np.asarray(self.alphas, float)
+        if alphas.ndim != 1 or not ((alphas >= 0) & (alphas <= 1)).all() or len(alphas) == 0:
+            raise ValueError(f"alphas expects values in [0, 1], got {self.alphas!r}.")
+        self.alphas_ = alphas
+        squared_bias, squared_std = (
+            np.stack([quadratic(form, a) for a in alphas]) for form in (bias, variance)
+        )
+        self.bias_path_ = np.sqrt(np.maximum(squared_bias, 0.0))
+        self.std_path_ = np.sqrt(squared_std)
+        self.rmse_path_ = np.sqrt(np.maximum(squared_bias + squared_std, 0.0))
+        rule = least_weighted(weight=2) if self.criterion is None else self.criterion
+        forms = np.stack([bias, variance]).mean(axis=3) / self._scale**2
+        if self.per_parameter:
+            self.alpha_ = np.array([rule.best_alpha(*pair) for pair in np.moveaxis(forms, 3, 0)])
+        elif rule.parameter is None:
+            self.alpha_ = rule.best_alpha(*forms.mean(axis=3))
+        else:
+            self.alpha_ = rule.best_alpha(*forms[..., names.index(rule.parameter)])
+
+    def predict(self, X, *, sigma=None, return_std=False):
+        """Predict tissue parameters; see `HybridLabelNetRegressor.predict`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+        sigma : float or array-like of shape (n_voxels,), default=None
+        return_std : bool, default=False
+
+        Returns
+        -------
+        ndarray of shape (n_voxels, n_parameters)
+        """
+        check_is_fitted(self)
+        X = check_signals(self, X, reset=False)
+        found = self.estimator_.predict(X, sigma=sigma, return_std=return_std)
+        if not self._single_output:
+            return found
+        return tuple(part[:, 0] for part in found) if return_std else found[:, 0]
+
+    def estimate(self, X, *, sigma=None):
+        """Predictions with their status; see `HybridLabelNetRegressor.estimate`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+        sigma : float or array-like of shape (n_voxels,), default=None
+
+        Returns
+        -------
+        Bunch
+        """
+        check_is_fitted(self)
+        return self.estimator_.estimate(check_signals(self, X, reset=False), sigma=sigma)
