@@ -16,6 +16,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn_qmri import (
     HybridLabelNetRegressor,
     MLEEstimator,
+    PosteriorMeanEstimator,
+    SelfSupervisedNetRegressor,
     Status,
 )
 from sklearn_qmri.signal_models import IVIM
@@ -31,6 +33,13 @@ ESTIMATORS = {
     "net-rms": HybridLabelNetRegressor(
         MODEL, sigma=SIGMA, normalize="rms", sigma_input=True, n_init=2, **NET
     ),
+    "net-fresh": HybridLabelNetRegressor(MODEL, sigma=SIGMA, resample_noise=True, **NET),
+    "net-subnets": HybridLabelNetRegressor(
+        MODEL, sigma=SIGMA, parallel_subnets=True, batch_norm=True, dropout=0.1, **NET
+    ),
+    "ensemble": HybridLabelNetRegressor(MODEL, sigma=SIGMA, ensemble=True, n_init=3, **NET),
+    "self-supervised": SelfSupervisedNetRegressor(MODEL, sigma=SIGMA, **NET),
+    "posterior-mean": PosteriorMeanEstimator(MODEL, sigma=SIGMA, n_atoms=512, random_state=0),
 }
 
 

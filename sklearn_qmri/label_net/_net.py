@@ -279,7 +279,8 @@ class HybridLabelNetRegressor(NetRegressor):
     def _per_label(self, X, sigma):
         """Predictions of usable rows, (n_labels, n_members, n_voxels, n_parameters)."""
         members = super()._members(X, sigma)
-        return members.reshape(len(self._mix), -1, *members.shape[1:])
+        per_label = len(members) // len(self._mix)
+        return members.reshape(len(self._mix), per_label, *members.shape[1:])
 
     def _members(self, X, sigma):
         return np.einsum("lp,lmvp->mvp", self._mix, self._per_label(X, sigma))

@@ -7,9 +7,8 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.utils import Bunch, get_tags
-from sklearn.utils._indexing import _safe_indexing
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._validation import check_parameters
 from ..mle import MLEEstimator
@@ -42,9 +41,8 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     label_estimator_ : regressor or None
         None if no labels had to be computed.
     n_features_in_ : int
-        Set if the regressor has it.
     feature_names_in_ : ndarray of str
-        Set if the regressor has it.
+        Set if X has column names.
 
     Notes
     -----
@@ -74,6 +72,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         inner = get_tags(self.regressor)
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
         tags.target_tags.multi_output = inner.target_tags.multi_output
         tags.regressor_tags.poor_score = inner.regressor_tags.poor_score
         return tags
@@ -114,6 +113,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ValueError
             If alpha is out of range, or labels have another shape than y or are all NaN.
         """
+        X = self._check_signals(X, reset=True)
         blend, single_output = check_parameters(y, X)
         alpha = check_alpha(self.alpha, blend.shape[1])
         routed = self._route("fit", params)
@@ -138,7 +138,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 "infinity: left out of the fit.",
                 stacklevel=2,
             )
-            X, blend = _safe_indexing(X, usable), blend[usable]
+            X, blend = X[usable], blend[usable]
         target = blend[:, 0] if single_output else blend
         self.regressor_ = clone(self.regressor).fit(X, target, **routed.regressor.fit)
         return self
@@ -157,17 +157,12 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ndarray of shape (n_samples, n_parameters) or (n_samples,)
         """
         check_is_fitted(self, "regressor_")
+        X = self._check_signals(X, reset=False)
         return self.regressor_.predict(X, **self._route("predict", params).regressor.predict)
 
-    @property
-    def n_features_in_(self):
-        """Number of columns of X, as the regressor has counted them."""
-        return self.regressor_.n_features_in_
-
-    @property
-    def feature_names_in_(self):
-        """Names of the columns of X, if the regressor has seen any."""
-        return self.regressor_.feature_names_in_
+    def _check_signals(self, X, reset):
+        finite = "allow-nan" if get_tags(self.regressor).input_tags.allow_nan else True
+        return validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
 
     def _route(self, caller, params):
         """Metadata for each estimator's methods."""

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
+from .._inputs import expected_signal
 from .._priors import draw_tissues, prior_ranges
 from .._sigma import sigma_from_pairs
 from .._torch import single_thread
@@ -164,12 +165,12 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         if sigma is None:
             self.sigma_ = self._learn_sigma(X[usable], None if y is None else y[usable])
         else:
-            check_sigma(sigma, len(X), usable)
             self.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
+            sigma = check_sigma(sigma, len(X), usable)
         rng = check_random_state(self.random_state)
         self.atoms_ = draw_tissues(self.signal_model_, self.n_atoms, self.prior, rng, quasi=True)
         signals = self.signal_model_.simulate(self.atoms_)
-        level = np.min(sigma) if self.sigma_ is None else self.sigma_
+        level = np.min(sigma[usable]) if self.sigma_ is None else self.sigma_
         self._interpolation = Interpolation(self.noise_, signals, float(level))
         self._refinement = None
         if self.prior is None or isinstance(self.prior, dict):
@@ -202,14 +203,16 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
             Arrays with one row per voxel: `parameters` and `std`, the mean and standard deviation
             of the posterior (n_voxels, n_parameters); `effective_sample_size`, the number of
             equally weighted atoms that would be as good; `status` (see `Status`), which says
-            where there are fewer than 10. NaN for rows that are not possible measurements.
+            where there are fewer than 10; `residual_rms` (units of X). NaN for rows that are not possible measurements.
         """
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
         usable = self.noise_.is_valid(X)
         sigma = resolve_sigma(self, sigma, usable)
         warn_of_bad_rows(usable, "their estimates are NaN")
-        mean, std, size = self._moments(X[usable], sigma[usable])
+        X, sigma = X[usable], sigma[usable]
+        mean, std, size = self._moments(X, sigma)
+        residual = X - expected_signal(self.signal_model_, self.noise_, mean, sigma)
         few = size < _LEAST_SIZE
         if few.any():
             warnings.warn(
@@ -223,6 +226,7 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
             std=scatter_rows(std, usable),
             effective_sample_size=scatter_rows(size, usable),
             status=scatter_rows(status, usable, Status.BAD_INPUT),
+            residual_rms=scatter_rows(np.sqrt(np.mean(residual**2, axis=1)), usable),
         )
 
     def predict(self, X, *, sigma=None, return_std=False):

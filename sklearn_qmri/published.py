@@ -1,0 +1,204 @@
+"""Published methods, as unfitted estimators with their published settings."""
+
+from .label_net import HybridLabelNetRegressor
+from .mle import MLEEstimator
+from .self_supervised import SelfSupervisedNetRegressor
+from .signal_models import IVIM
+
+_BARBIERI_B = (0, 10, 20, 60, 150, 300, 500, 1000)
+_KAANDORP_B = (0, 5, 10, 20, 30, 40, 60, 150, 300, 500, 700)
+_EPSTEIN_B = (0, 10, 20, 30, 50, 80, 100, 200, 400, 800)
+
+
+def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose=0):
+    """Self-supervised network of Barbieri et al., the first for IVIM.
+
+    Settings as in the authors' code (github.com/sebbarb/deep_ivim, commit 4aa19e7): three hidden
+    layers as wide as there are nonzero b-values, ELU, absolute values as outputs, squared error
+    of the signal, Adam at 1e-3, batches of 128, at most 1000 epochs, patience 10.
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2. Default: the published simulations'.
+    sigma : float, default=None
+        Weighs nothing here; only tells later which voxels are out of domain.
+    random_state : int, RandomState instance or None, default=None
+    verbose : int, default=0
+
+    Returns
+    -------
+    SelfSupervisedNetRegressor
+        Of ``IVIM(b_values, convention="total")``.
+
+    Notes
+    -----
+    Deviations: S0 is a fourth output (published: 1, signals divided by the one at b = 0, which is
+    then no input), inputs are divided by their root mean square; outputs are in units of the loss
+    scales. The best state on held-out voxels is kept, and patience counts there (published:
+    the last state; the training loss). The last, incomplete batch counts. D and D_star are not
+    swapped afterwards where their means come out in the wrong order.
+
+    References
+    ----------
+    Barbieri et al., Magn Reson Med 2020;83:312.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.published import barbieri2019
+    >>> barbieri2019().hidden_layer_sizes
+    (7, 7, 7)
+    """
+    width = sum(b > 0 for b in b_values)
+    return SelfSupervisedNetRegressor(
+        IVIM(b_values, convention="total"),
+        noise="gaussian",
+        sigma=sigma,
+        normalize="rms",
+        standardize=False,
+        hidden_layer_sizes=(width,) * 3,
+        activation="elu",
+        output="abs",
+        max_epochs=1000,
+        batch_size=128,
+        lr=1e-3,
+        schedule="constant",
+        patience=10,
+        random_state=random_state,
+        verbose=verbose,
+    )
+
+
+def kaandorp2021(b_values=_KAANDORP_B, *, sigma=None, random_state=None, verbose=0):
+    """IVIM-NEToptim, the self-supervised network of Kaandorp et al.
+
+    Settings as in the authors' code (github.com/oliverchampion/IVIMNET, commit dfb5d75,
+    "optim"): one network per parameter, each of two hidden layers as wide as there are b-values
+    with batch normalisation and ELU, dropout of 0.1 between them, outputs squashed into ranges
+    that are wider than plausible by 30 % on both sides, squared error of the signal, Adam at 3e-5
+    with weight decay 1e-4, batches of 128, 10 % held out, patience 10.
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2. Default: the published simulations'.
+    sigma : float, default=None
+        Weighs nothing here; only tells later which voxels are out of domain.
+    random_state : int, RandomState instance or None, default=None
+    verbose : int, default=0
+
+    Returns
+    -------
+    SelfSupervisedNetRegressor
+        Of ``IVIM(b_values, convention="total")``.
+
+    Notes
+    -----
+    Deviations: outputs are S0 and f (published: the two compartments' signals), with the range of
+    the published perfusion signal for f and one from 0 to 5 root mean squares for S0. D_star
+    ends at 0.1 um^2/ms (published: a negative value). Inputs are divided by their root mean square
+    (published: by the mean at the lowest b-value). An epoch is all voxels (published: at most
+    500 batches), the best state on held-out voxels is kept (published: the last), and predictions
+    of the signal are not clipped.
+
+    References
+    ----------
+    Kaandorp et al., Magn Reson Med 2021;86:2250.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.published import kaandorp2021
+    >>> kaandorp2021().parallel_subnets
+    True
+    """
+    return SelfSupervisedNetRegressor(
+        IVIM(b_values, convention="total"),
+        noise="gaussian",
+        sigma=sigma,
+        bounds={"S0": (0, 5), "f": (-0.21, 0.91), "D": (-1.5, 6.5), "D_star": (0.1, 258.5)},
+        normalize="rms",
+        standardize=False,
+        hidden_layer_sizes=(len(b_values),) * 2,
+        activation="elu",
+        output="sigmoid",
+        parallel_subnets=True,
+        dropout=0.1,
+        batch_norm=True,
+        max_epochs=1000,
+        batch_size=128,
+        lr=3e-5,
+        schedule="constant",
+        weight_decay=1e-4,
+        patience=10,
+        validation_fraction=0.1,
+        random_state=random_state,
+        verbose=verbose,
+    )
+
+
+def epstein2022(
+    b_values=_EPSTEIN_B, *, alpha=1.0, sigma=None, n_init=16, random_state=None, verbose=0
+):
+    """Supervised network of Epstein et al., on true, maximum-likelihood or blended labels.
+
+    Settings as in the authors' code (github.com/seancepstein/training_labels, commit e8bf443):
+    three hidden layers of 10, ELU, absolute values as outputs, squared errors in units of 1, 0.3,
+    1.7 and 80 for S0, f, D and D_star, Adam at 1e-3, batches of 100, at most 187 epochs, patience
+    37, f between 0.01 and 0.5 in the labels, the best of 16 initial weights.
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2. Default: the published protocol.
+    alpha : float or array-like of shape (4,), default=1.0
+        0: true parameters as labels; 1: maximum-likelihood estimates; between: the hybrid loss.
+    sigma : float, default=None
+        Noise level that the labels are estimated with (published: known). None: learnt.
+    n_init : int, default=16
+    random_state : int, RandomState instance or None, default=None
+    verbose : int, default=0
+
+    Returns
+    -------
+    HybridLabelNetRegressor
+        Of ``IVIM(b_values)``, to be fitted to 100,000 tissues of its prior at an SNR of 15 or 30.
+
+    Notes
+    -----
+    Deviations: labels are global optima (published: a local search from the true parameters,
+    stopped early; for that give ``mle_labels`` to `fit`). The best state on held-out tissues is
+    kept and chooses among the initial weights, as the paper says (the published code: the last
+    state; a fixed choice), and patience counts there (published: the training loss). Outputs
+    are in units of the loss scales.
+
+    References
+    ----------
+    Epstein et al., arXiv 2205.05587; MELBA 2024:002.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.published import epstein2022
+    >>> epstein2022(alpha=0).hidden_layer_sizes
+    (10, 10, 10)
+    """
+    model = IVIM(b_values)
+    bounds = {"f": (0.01, 0.5)}
+    return HybridLabelNetRegressor(
+        model,
+        alpha=alpha,
+        sigma=sigma,
+        label_estimator=MLEEstimator(model, sigma=sigma, bounds=bounds, verbose=verbose),
+        standardize=False,
+        hidden_layer_sizes=(len(b_values),) * 3,
+        activation="elu",
+        output="abs",
+        param_scale=(1.0, 0.3, 1.7, 80.0),
+        n_init=n_init,
+        max_epochs=187,
+        batch_size=100,
+        lr=1e-3,
+        schedule="constant",
+        patience=37,
+        random_state=random_state,
+        verbose=verbose,
+    )

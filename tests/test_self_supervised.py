@@ -1,0 +1,92 @@
+"""Networks that must explain their signals."""
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_qmri import MLEEstimator, SelfSupervisedNetRegressor
+from sklearn_qmri._network import SignalLikelihood
+from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.metrics import bias_variance_decomposition
+from sklearn_qmri.noise import Gaussian, Rician
+
+SCALE = np.array([1.0, 0.3, 1.7, 80.0])
+SMALL = {"max_epochs": 4, "hidden_layer_sizes": (16, 16), "random_state": 0}
+
+
+@pytest.mark.parametrize("noise", [Rician(), Gaussian()])
+def test_loss_is_the_likelihood(model, noise):
+    X, y = make_signals(model, 50, noise=noise, snr=20, random_state=0)
+    target = torch.tensor(np.hstack([X * 20, np.full((50, 1), 20.0)]))
+    theta = torch.tensor(np.stack([y, y * 1.1]))
+    loss = SignalLikelihood(model, noise)(theta, target)
+    for member, parameters in zip(loss, theta, strict=True):
+        signal = torch.tensor(model.simulate(parameters.numpy()) * 20)
+        expected = noise.derivatives(target[:, :-1], signal)[0].mean()
+        assert float(member) == pytest.approx(float(expected))
+
+
+def test_y_is_not_learnt_from(model, signals):
+    X, y = signals
+    net = SelfSupervisedNetRegressor(model, sigma=0.025, **SMALL)
+    expected = net.fit(X, y).predict(X)
+    shuffled = np.repeat(np.random.RandomState(0).permutation(y[::3]), 3, axis=0)
+    tissues = {tuple(row) for row in shuffled}
+    assert len(tissues) == 60
+    np.testing.assert_array_equal(net.fit(X, y + 0.0).predict(X), expected)
+    assert net.fit(X).predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "rician"])
+def test_explains_the_signal_about_as_well_as_maximum_likelihood(model, noise):
+    X, _ = make_signals(model, 20_000, noise=noise, snr=20, random_state=0)
+    net = SelfSupervisedNetRegressor(model, noise=noise, sigma=1 / 20, random_state=0).fit(X)
+    mle = MLEEstimator(model, noise=noise, sigma=1 / 20).fit(X[:1])
+    ours, least = (e.estimate(X[:4000]).residual_rms for e in (net, mle))
+    assert np.mean(ours**2) < 1.15 * np.mean(least**2)
+    assert net.validation_loss_[-1] < 0.8 * net.validation_loss_[0]
+
+
+def test_less_bias_than_true_labels(model):
+    from sklearn_qmri import HybridLabelNetRegressor
+
+    X, y = make_signals(model, 20_000, snr=30, random_state=0)
+    X_test, y_test = make_signals(model, 200, snr=30, n_repeats=30, random_state=1)
+    nets = (
+        HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, random_state=0),
+        SelfSupervisedNetRegressor(model, sigma=1 / 30, random_state=0),
+    )
+    true, own = (
+        bias_variance_decomposition(y_test, net.fit(X, y).predict(X_test), scale=SCALE)
+        for net in nets
+    )
+    assert own.squared_bias[2:].sum() < 0.7 * true.squared_bias[2:].sum()
+    assert (own.variance[2:] > true.variance[2:]).all()
+
+
+def test_scan_of_any_scale(model):
+    """Trains on the voxels themselves, on a scanner's scale, with a learnt noise level."""
+    X, y = make_signals(model, 4000, snr=25, random_state=0)
+    X_big = X * 800
+    net = SelfSupervisedNetRegressor(model, normalize="rms", max_epochs=20, random_state=0)
+    found = net.fit(X_big)
+    assert found.sigma_ == pytest.approx(32, rel=0.05)
+    assert np.median(net.predict(X_big)[:, 0] / y[:, 0]) == pytest.approx(800, rel=0.05)
+
+
+@pytest.mark.parametrize("output", ["auto", "softplus", "abs", "identity"])
+def test_outputs(model, signals, output):
+    net = SelfSupervisedNetRegressor(model, sigma=0.025, output=output, **SMALL).fit(signals[0])
+    assert np.isfinite(net.predict(signals[0])).all()
+
+
+def test_bad_parameters(model, signals):
+    with pytest.raises(ValueError, match=r"finite bounds, S0 has \(0, inf\)"):
+        SelfSupervisedNetRegressor(model, output="sigmoid", sigma=0.025).fit(signals[0])
+    with pytest.raises(ValueError, match="bounds names"):
+        SelfSupervisedNetRegressor(model, bounds={"g": (0, 1)}, sigma=0.025).fit(signals[0])
+    with pytest.raises(ValueError, match="signal_model"):
+        SelfSupervisedNetRegressor(None).fit(signals[0])
+    bounded = SelfSupervisedNetRegressor(model, bounds={"f": (0.1, 0.2)}, sigma=0.025, **SMALL)
+    f = bounded.fit(signals[0]).predict(signals[0])[:, 1]
+    assert 0.1 <= f.min() <= f.max() <= 0.2
