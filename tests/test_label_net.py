@@ -311,3 +311,149 @@ def test_whitening_does_not_blow_up(model, signals):
     clean = model.signal(torch.tensor(y.T)).numpy().T
     net = HybridLabelNetRegressor(model, alpha=0, sigma=0.025, output="identity", **SMALL)
     assert np.abs(net.fit(clean, y).predict(X)).max() < 1e5
+
+
+def test_sub_networks_are_independent(model, signals):
+    """A parameter's own network does not notice what the others are trained on."""
+    X, y = signals
+    options = {"alpha": 0, "sigma": 0.025, "parallel_subnets": True, "output": "identity", **SMALL}
+    options["validation_fraction"] = 0.1
+    one = HybridLabelNetRegressor(model, **options).fit(X, y)
+    assert one.coefs_[0].shape == (4, 10, 16)
+    assert one.coefs_[-1].shape == (4, 16, 1)
+    assert np.isfinite(one.predict(X)).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_norm": True},
+        {"batch_norm": True, "parallel_subnets": True, "n_init": 3, "ensemble": True},
+        {"dropout": 0.2},
+        {"schedule": "constant", "lr": 1e-3, "weight_decay": 1e-3},
+        {"activation": "relu"},
+        {"activation": "gelu"},
+        {"activation": "elu", "standardize": False},
+    ],
+    ids=str,
+)
+def test_network_options(model, options):
+    """What predicts is what was validated: batch norm folded in, dropout off."""
+    X, y = make_signals(model, 3000, snr=30, random_state=0)
+    net = HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, max_epochs=10, random_state=0)
+    net.set_params(**options).fit(X, y)
+    assert net.validation_loss_[-1].min() < 0.9 * net.validation_loss_[0].max()
+    risk = np.mean(((net.predict(X) - y) / SCALE) ** 2)
+    assert risk < 1.3 * net.validation_loss_.min()
+    assert net.n_epochs_ == len(net.loss_curve_) == 10
+    again = clone(net).fit(X, y)
+    np.testing.assert_array_equal(again.predict(X), net.predict(X))
+
+
+def test_folded_batch_norm_is_the_module():
+    coefs, intercepts = initial_weights([3, 5, 4, 1], seeds=[1, 2], n_subnets=2)
+    identity = torch.nn.Identity()
+    module = StackedMLP(coefs, intercepts, identity, activation="elu", n_subnets=2, batch_norm=True)
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    module.train()
+    module(x)
+    module.eval()
+    folded = StackedMLP(*module.weights(), identity, activation="elu", n_subnets=2)
+    torch.testing.assert_close(folded(x), module(x))
+    assert module(x).shape == (2, 50, 2)
+
+
+def test_weight_decay_shrinks(model, signals):
+    sizes = []
+    for decay in (0, 1.0):
+        net = HybridLabelNetRegressor(model, alpha=0, sigma=0.025, weight_decay=decay, **SMALL)
+        sizes.append(np.abs(net.fit(*signals).coefs_[0]).mean())
+    assert sizes[1] < sizes[0]
+
+
+def test_fresh_noise_needs_no_more_data(model):
+    """With fresh noise each epoch, few tissues overfit less."""
+    X, y = make_signals(model, 4000, snr=30, random_state=0)
+    X_test, y_test = make_signals(model, 10_000, snr=30, random_state=1)
+    risk = []
+    for fresh in (False, True):
+        net = HybridLabelNetRegressor(
+            model, alpha=0, sigma=1 / 30, resample_noise=fresh, max_epochs=60, random_state=0
+        )
+        risk.append(np.mean(((net.fit(X, y).predict(X_test) - y_test) / SCALE) ** 2))
+    assert risk[1] < 0.97 * risk[0]
+
+
+def test_fresh_noise_leaves_maximum_likelihood_labels_alone(model, signals):
+    """Both kinds of label have their own network, and alpha blends what they predict."""
+    X, y = signals
+    options = {"sigma": 0.025, "resample_noise": True, **SMALL}
+    at = {a: HybridLabelNetRegressor(model, alpha=a, **options).fit(X, y) for a in (0.3, 0.6, 1)}
+    low, high, one = (at[a].predict(X) for a in (0.3, 0.6, 1))
+    np.testing.assert_allclose(one - high, (high - low) * 4 / 3, atol=1e-4)
+    with pytest.raises(ValueError, match="needs a signal_model"):
+        HybridLabelNetRegressor(resample_noise=True).fit(X, y)
+
+
+def test_ensemble(model, signals):
+    X, y = signals
+    options = {"alpha": 0, "sigma": 0.025, "n_init": 3, **SMALL}
+    ensemble = HybridLabelNetRegressor(model, ensemble=True, **options).fit(X, y)
+    mean, std = ensemble.predict(X, return_std=True)
+    members = ensemble._members(X, np.full(len(X), 0.025))
+    assert members.shape == (3, 180, 4)
+    np.testing.assert_allclose(mean, members.mean(axis=0))
+    np.testing.assert_allclose(std, members.std(axis=0, ddof=1))
+    np.testing.assert_array_equal(ensemble.estimate(X).std, std)
+    best = HybridLabelNetRegressor(model, **options).fit(X, y)
+    np.testing.assert_allclose(best.predict(X), members[best.best_init_])
+    with pytest.raises(ValueError, match="needs ensemble=True and n_init of at least 2"):
+        best.predict(X, return_std=True)
+
+
+def test_a_member_trained_alone(model):
+    """As in a stack, to 1e-5 after 10 steps and within 2 % at the end."""
+    from sklearn_qmri._network import Head, ScaledSquaredError, train
+
+    X, y = make_signals(model, 2000, snr=30, random_state=0)
+    target, valid = y / SCALE, np.arange(2000) % 5 == 0
+
+    class Seeds:
+        """Initial weights of member k of a stack of 3."""
+
+        def __init__(self, members):
+            self.members = members
+
+        def randint(self, high, size):
+            return np.array([7, *np.array([11, 12, 13])[self.members]])
+
+    def fit(members, epochs):
+        weights, loss, _ = train(
+            X.astype(np.float32), target, valid, head=Head(["identity"] * 4, [0] * 4, [1] * 4),
+            criterion=ScaledSquaredError(np.ones(4)), hidden_layer_sizes=(16, 16), n_outputs=4,
+            rng=Seeds(members), n_init=len(members), max_epochs=epochs, batch_size=160, lr=5e-3,
+        )  # fmt: skip
+        return weights, loss
+
+    for epochs, check in ((1, "weights"), (30, "loss")):
+        stacked, alone = fit([0, 1, 2], epochs), fit([1], epochs)
+        if check == "weights":
+            for group, own in zip(stacked[0][1], alone[0][0], strict=True):
+                for a, b in zip(group, own, strict=True):
+                    np.testing.assert_allclose(a, b, atol=1e-5)
+        else:
+            assert alone[1][0] == pytest.approx(stacked[1][1], rel=0.02)
+
+
+def test_predictions_in_single_precision_are_good_to_1e_5(model):
+    X, y = make_signals(model, 2000, snr=30, random_state=0)
+    net = HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, max_epochs=10, random_state=0)
+    found = net.fit(X, y).predict(X)
+    x = torch.tensor(net._inputs.whitening_.transform(X))
+    layers = [(torch.tensor(c[0]).double(), torch.tensor(b[0]).double())
+              for c, b in zip(net.coefs_, net.intercepts_, strict=True)]  # fmt: skip
+    for coef, intercept in layers[:-1]:
+        x = torch.nn.functional.silu(x @ coef + intercept)
+    z = x @ layers[-1][0] + layers[-1][1]
+    exact = net._head().double()(z).numpy()
+    assert np.abs((found - exact) / SCALE).max() < 1e-5

@@ -203,7 +203,8 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
             Arrays with one row per voxel: `parameters` and `std`, the mean and standard deviation
             of the posterior (n_voxels, n_parameters); `effective_sample_size`, the number of
             equally weighted atoms that would be as good; `status` (see `Status`), which says
-            where there are fewer than 10; `residual_rms` (units of X). NaN for rows that are not possible measurements.
+            where there are fewer than 10; `residual_rms` (units of X). NaN for rows that are not
+            possible measurements.
         """
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
