@@ -144,7 +144,8 @@ def ours(x, target, hidden, epochs, batch):
     n_labels = target.shape[0] if target.ndim == 3 else 1
     train(
         x, target, np.arange(len(x)) >= len(x) * 4 // 5,
-        head=Head(["sigmoid"] * 4, np.zeros(4), np.ones(4)), criterion=ScaledSquaredError(np.ones(4)),
+        head=Head(["sigmoid"] * 4, np.zeros(4), np.ones(4)),
+        criterion=ScaledSquaredError(np.ones(4)),
         hidden_layer_sizes=hidden, n_outputs=4, rng=np.random.RandomState(0), n_labels=n_labels,
         max_epochs=epochs, batch_size=batch, lr=1e-3, schedule="constant",
     )  # fmt: skip

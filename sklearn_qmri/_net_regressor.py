@@ -165,12 +165,13 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
             device=self.device,
             verbose=self.verbose,
         )
-        losses = losses.reshape(n_labels, self.n_init)
+        losses = losses.reshape(-1, self.n_init)
+        self._n_shared = n_labels // len(losses)  # labels that each network has outputs for
         best = losses.argmin(axis=1)
         kept = [
-            weights[label * self.n_init + init]
-            for label in range(n_labels)
-            for init in (range(self.n_init) if self.ensemble else [best[label]])
+            weights[run * self.n_init + init]
+            for run in range(len(losses))
+            for init in (range(self.n_init) if self.ensemble else [best[run]])
         ]
         self.best_init_ = int(best[0])
         self.coefs_, self.intercepts_ = (
@@ -190,6 +191,7 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
             self._head(),
             self.activation,
             len(self.signal_model_.parameters) if self.parallel_subnets else 1,
+            self._n_shared,
         )
         return found * self._inputs.parameter_scale(X)
 

@@ -90,6 +90,8 @@ class StackedMLP(nn.Module):
     activation : {"silu", "gelu", "elu", "relu", "tanh"}
     n_subnets : int, default=1
         Consecutive networks that make one member, each with one parameter for its output.
+    n_labels : int, default=1
+        Kinds of labels that each network has outputs for.
     batch_norm : bool, default=False
         Before each activation.
     dropout : float, default=0
@@ -106,6 +108,7 @@ class StackedMLP(nn.Module):
         *,
         activation,
         n_subnets=1,
+        n_labels=1,
         batch_norm=False,
         dropout=0.0,
         generator=None,
@@ -116,13 +119,14 @@ class StackedMLP(nn.Module):
         self.head = head
         self.activation = ACTIVATIONS[activation]
         self.n_subnets = n_subnets
+        self.n_labels = n_labels
         self.dropout = dropout
         self.generator = generator
         hidden = coefs[:-1] if batch_norm else []
         self.norms = nn.ModuleList(StackedBatchNorm(len(c), c.shape[2]) for c in hidden)
 
     def forward(self, x):
-        """Parameters (n_members, n_rows, n_parameters) of inputs.
+        """Parameters (n_labels * n_members, n_rows, n_parameters) of inputs.
 
         Inputs are (n_rows, n_inputs), or (n_members, n_rows, n_inputs) where members differ.
         """
@@ -137,9 +141,9 @@ class StackedMLP(nn.Module):
                 x = self.activation(self.norms[layer](x) if self.norms else x)
                 if self.dropout and self.training and layer < last - 1:
                     x = self._drop(x)
-        if self.n_subnets > 1:
-            x = x.unflatten(0, (-1, self.n_subnets))[..., 0].transpose(1, 2)
-        return self.head(x)
+        # Networks (members x sub-networks) with outputs (labels x parameters) to predictions.
+        x = x.unflatten(0, (-1, self.n_subnets)).unflatten(-1, (self.n_labels, -1))
+        return self.head(x.permute(3, 0, 2, 1, 4).flatten(3).flatten(0, 1))
 
     def _drop(self, x):
         kept = torch.rand(x.shape, generator=self.generator).to(x.device) >= self.dropout

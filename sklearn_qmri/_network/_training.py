@@ -112,8 +112,9 @@ class _Best:
         """Keep what improved; the loss, and whether anything did."""
         self.module.eval()
         loss = self.criterion(self.module(x), target)
-        better = loss < self.loss
-        self.loss = torch.where(better, loss, self.loss)
+        common = loss.unflatten(0, (self.module.n_labels, -1)).mean(0)
+        better = common < self.loss
+        self.loss = torch.where(better, common, self.loss)
         networks = better.repeat_interleave(self.module.n_subnets)
         for kept, current in zip(self.weights, self._state(), strict=True):
             kept[networks] = current.detach()[networks]
@@ -193,7 +194,8 @@ def train(
     n_outputs : int
     rng : numpy.random.RandomState
     n_labels : int, default=1
-        Kinds of labels; the members of each start from the same weights.
+        Kinds of labels. Each member has outputs for all of them; with `refresh`, as their
+        inputs then differ, members of their own that start from the same weights.
     refresh : callable, default=None
         Returns fresh inputs (n_labels, n_rows, n_inputs) and targets (n_members, n_rows,
         n_columns) for the training rows, as tensors.
@@ -203,13 +205,15 @@ def train(
     weights : list of (coefs, intercepts)
         Of each member, as lists of arrays (n_networks, n_in, n_out); members with the same label
         follow each other.
-    best_loss : array of shape (n_labels * n_init,)
+    best_loss : array of shape (n_members,)
     history : skorch History
     """
     seeds = rng.randint(np.iinfo(np.int32).max, size=n_init + 1)
     n_subnets = n_outputs if parallel_subnets else 1
-    sizes = [x.shape[-1], *hidden_layer_sizes, n_outputs // n_subnets]
-    coefs, intercepts = initial_weights(sizes, np.tile(seeds[1:], n_labels), n_subnets)
+    n_shared = n_labels if refresh is None else 1
+    sizes = [x.shape[-1], *hidden_layer_sizes, n_outputs // n_subnets * n_shared]
+    members = np.tile(seeds[1:], n_labels // n_shared)
+    coefs, intercepts = initial_weights(sizes, members, n_subnets)
     generator = torch.Generator().manual_seed(int(seeds[0]))
     net = StackedNet(
         StackedMLP,
@@ -218,6 +222,7 @@ def train(
         module__head=head,
         module__activation=activation,
         module__n_subnets=n_subnets,
+        module__n_labels=n_shared,
         module__batch_norm=batch_norm,
         module__dropout=dropout,
         module__generator=generator,
@@ -261,15 +266,17 @@ def _members(module, n_subnets):
     ]
 
 
-def evaluate(x, coefs, intercepts, head, activation, n_subnets=1):
+def evaluate(x, coefs, intercepts, head, activation, n_subnets=1, n_labels=1):
     """Parameters that trained members predict from float32 rows x.
 
     Returns
     -------
-    ndarray of shape (n_members, n_rows, n_parameters), float64
+    ndarray of shape (n_labels * n_members, n_rows, n_parameters), float64
     """
     layers = ([torch.from_numpy(a) for a in group] for group in (coefs, intercepts))
-    module = StackedMLP(*layers, head, activation=activation, n_subnets=n_subnets)
+    module = StackedMLP(
+        *layers, head, activation=activation, n_subnets=n_subnets, n_labels=n_labels
+    )
     module.requires_grad_(False).eval()
     padded = nn.functional.pad(torch.from_numpy(x), (0, 0, 0, -len(x) % _PREDICT_ROWS))
     with single_thread():

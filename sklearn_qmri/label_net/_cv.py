@@ -19,9 +19,10 @@ from ._output import error_scale
 class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     """Hybrid-label network whose alpha is chosen by bias and variance on held-out tissues.
 
-    The best prediction at some alpha is linear in alpha: so each fold trains two networks side
-    by side, on true parameters and on maximum-likelihood labels, and every alpha between is
-    an interpolation of what they predict. Signed bias is then affine and variance quadratic in
+    The best prediction at some alpha is linear in alpha: so each fold trains one network with
+    outputs for both, true parameters and maximum-likelihood labels (two networks side by side
+    with ``resample_noise=True``), and every alpha between is an interpolation of what they
+    predict. Signed bias is then affine and variance quadratic in
     alpha, and the best alpha has a closed form.
 
     Parameters
