@@ -12,7 +12,8 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from .._torch import single_thread
-from ._newton import Objective, Problem, minimize, pieces, take
+from ._newton import minimize
+from ._objective import Objective, Problem, pieces, take
 from ._starts import fit_linear, look_up, make_dictionary
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.

@@ -113,6 +113,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ValueError
             If alpha is out of range, or labels have another shape than y or are all NaN.
         """
+        vars(self).pop("regressor_", None)  # not fitted until all of this is done
         X = self._check_signals(X, reset=True)
         blend, single_output = check_parameters(y, X)
         alpha = check_alpha(self.alpha, blend.shape[1])

@@ -1,0 +1,179 @@
+"""The likelihood of many voxels, expanded to second order.
+
+One voxel is one lane, along the last axis of every tensor.
+"""
+
+from itertools import combinations_with_replacement
+from typing import NamedTuple
+
+import torch
+
+_FIRST_DAMPING = 1e-3
+_BYTES = 400_000  # of measurements whose derivatives fit into a processor's cache
+
+
+def pieces(n_voxels, size):
+    """Consecutive runs of at most `size` voxels; one empty run of none."""
+    return [slice(i, i + size) for i in range(0, max(n_voxels, 1), size)]
+
+
+def take(lanes, index):
+    """Some lanes of a tensor, by an int tensor or a slice; on a CPU gather is what is fast."""
+    if isinstance(index, slice):
+        return lanes[..., index]
+    return lanes.gather(-1, index.expand(*lanes.shape[:-1], -1))
+
+
+def put(lanes, index, values):
+    """Overwrite the lanes `index` of a tensor."""
+    lanes.scatter_(-1, index.expand_as(values), values)
+
+
+class Expansion(NamedTuple):
+    """Objective around `u`, to second order, and how far to trust it.
+
+    The hessian is packed: the rows of its upper triangle, see `entries`. The metric is the
+    scale of the damping.
+    """
+
+    u: torch.Tensor
+    loss: torch.Tensor
+    gradient: torch.Tensor
+    metric: torch.Tensor
+    hessian: torch.Tensor
+    damping: torch.Tensor
+
+    def lanes(self, index):
+        """The expansion of some voxels only."""
+        return Expansion(*(take(field, index) for field in self))
+
+    def assign(self, index, other):
+        """Overwrite the voxels `index` with those of `other`."""
+        for mine, theirs in zip(self, other, strict=True):
+            put(mine, index, theirs)
+
+
+class Problem(NamedTuple):
+    """Data and box of some voxels.
+
+    Attributes
+    ----------
+    x : tensor of shape (n_measurements, n_voxels)
+        Measurements in units of sigma.
+    precision : tensor of shape (n_voxels,)
+        1 / sigma.
+    lower, upper : tensors of shape (n_parameters, n_voxels) or (n_parameters, 1)
+        Box, in coordinates; one column if it is the same for all.
+    """
+
+    x: torch.Tensor
+    precision: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+
+    @property
+    def n_voxels(self):
+        """Number of voxels."""
+        return len(self.precision)
+
+    def lanes(self, index):
+        """The problem of some voxels only."""
+        lower, upper = (b if b.shape[1] == 1 else take(b, index) for b in self[2:])
+        return Problem(take(self.x, index), take(self.precision, index), lower, upper)
+
+    def clamp(self, u):
+        """Coordinates moved into the box."""
+        return torch.clamp(u, self.lower, self.upper)
+
+
+class Objective:
+    """Negative log-likelihood of a block of voxels, without its constants.
+
+    Works on coordinates `u`: the parameters themselves, or the logarithm of those that the model
+    declares to be better searched for on a logarithmic axis.
+
+    Parameters
+    ----------
+    model : SignalModel
+    noise : noise model
+    exact : bool, default=False
+        Take second derivatives of a model that has none by differences, instead of neglecting
+        them (Gauss-Newton).
+    """
+
+    def __init__(self, model, noise, exact=False):
+        self.model = model
+        self.noise = noise
+        self.exact = exact
+        self._log = [j for j, p in enumerate(model.parameters) if p.log]
+
+    def to_coordinates(self, theta):
+        """Parameters (n_parameters, ...) as coordinates."""
+        u = theta.clone()
+        for j in self._log:
+            u[j] = torch.log(theta[j])
+        return u
+
+    def to_parameters(self, u):
+        """Coordinates (n_parameters, ...) as parameters."""
+        theta = u.clone()
+        for j in self._log:
+            theta[j] = torch.exp(u[j])
+        return theta
+
+    def expand(self, u, problem, near=None):
+        """Expand around coordinates u (n_parameters, n_voxels), to second order.
+
+        An expansion `near` u, maybe of lower precision, lends its second order if given.
+        """
+        parts = [
+            self._expand(u[:, rows], problem.lanes(rows), near and near.lanes(rows))
+            for rows in pieces(problem.n_voxels, _BYTES // (len(problem.x) * u.itemsize))
+        ]
+        return Expansion(*(torch.cat(field, -1) for field in zip(*parts, strict=True)))
+
+    def _expand(self, u, problem, near):
+        x, precision = problem.x, problem.precision
+        theta = self.to_parameters(u)
+        signal, jacobian = self.model.jacobian(theta)
+        loss, first, second = self.noise.derivatives(x, signal * precision)
+        first, second = first * precision, second * precision**2
+        weighted = jacobian * first
+        gradient, loss = weighted.sum(1), loss.sum(0)
+        chain = {j: theta[j] for j in self._log}
+        for j, factor in chain.items():
+            gradient[j] *= factor
+        if near is not None:
+            return Expansion(u, loss, gradient, *(field.to(u.dtype) for field in near[3:]))
+        curvature = self.model.curvature(theta, first, weighted)
+        if curvature is None and self.exact:
+            curvature = self.model.curvature_by_differences(theta, first, weighted)
+        if curvature is None:  # Gauss-Newton: only positive weights keep it a descent method
+            second = torch.maximum(second, 0.05 * precision**2)
+        metric = torch.mul(jacobian, jacobian, out=weighted).sum(1) * precision**2
+        hessian = _weighted_products(jacobian, second)
+        for (j, k), entry in entries(hessian, len(u)).items():
+            if curvature is not None:
+                entry += curvature[j, k]
+            for i in {j, k} & chain.keys():
+                entry *= chain[i] if j != k else chain[i] ** 2
+        for j, factor in chain.items():
+            metric[j] *= factor**2
+            entries(hessian, len(u))[j, j].add_(gradient[j])
+        return Expansion(u, loss, gradient, metric, hessian, torch.full_like(loss, _FIRST_DAMPING))
+
+
+def _weighted_products(jacobian, weights):
+    """Sum over measurements of weights * J_j * J_k, for j <= k."""
+    size, _, lanes = jacobian.shape
+    products = jacobian.new_empty(size * (size + 1) // 2, lanes)
+    for (j, k), entry in entries(products, size).items():
+        if j == k:
+            weighted = weights * jacobian[j]
+        torch.sum(weighted * jacobian[k], 0, out=entry)
+    return products
+
+
+def entries(packed, size):
+    """Entries (j, k) with j <= k of packed symmetric matrices, as views."""
+    return dict(zip(combinations_with_replacement(range(size), 2), packed, strict=True))
