@@ -137,6 +137,13 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
     def __sklearn_is_fitted__(self):
         return getattr(self, "_domain", None) is not None
 
+    def _validate_params(self):
+        super()._validate_params()
+        if not all(isinstance(n, Integral) and n >= 1 for n in self.hidden_layer_sizes):
+            raise ValueError(
+                f"hidden_layer_sizes expects positive integers, got {self.hidden_layer_sizes!r}."
+            )
+
     def _train(self, x, target, valid, head, criterion, rng, n_labels=1, refresh=None):
         """Train all members; keep those that are to predict."""
         n_train = np.count_nonzero(~valid)

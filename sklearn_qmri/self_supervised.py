@@ -39,6 +39,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         `fit` as `MLEEstimator` does.
     bounds : dict of {str: (float, float)}, default=None
         Ranges of parameters by name, in place of the signal model's bounds, for sigmoid outputs.
+        With ``normalize="rms"`` those of amplitudes are in units of the row's root mean square.
     normalize : {None, "rms"}, default=None
         "rms": the network sees each row divided by its root mean square, so that the scanner's
         scale does not matter; amplitudes are scaled back.
@@ -218,12 +219,14 @@ class SelfSupervisedNetRegressor(NetRegressor):
         bounds = check_bounds(self.bounds, self.signal_model)
         largest = np.mean(np.abs(X).max(axis=1, keepdims=True) / amplitude)
         self._heads = [_shape_output(self.output, self.signal_model_, bounds, largest)]
+        # The loss is the squared error of what the network sees, if the noise is Gaussian.
+        factor = 2 * np.mean((sigma[:, None] / amplitude) ** 2)
         self._train(
             x,
             np.hstack([X, amplitude]) / sigma[:, None],
             hold_out_tissues(tissues, self.validation_fraction, rng),
             self._head(),
-            SignalLikelihood(self.signal_model_, self.noise_),
+            SignalLikelihood(self.signal_model_, self.noise_, factor),
             rng,
         )
         predicted = self._members(X, sigma).mean(axis=0)

@@ -174,6 +174,9 @@ def test_data_frames_bad_rows_and_states(model):
         ({"alphas": []}, r"values in \[0, 1\]"),
         ({"cv": KFold(3, shuffle=True, random_state=0)}, "noise repeats of a tissue on both sides"),
         ({"criterion": "rmse"}, "criterion"),
+        ({"criterion": least_weighted(2, "Dstar")}, "names no parameter of"),
+        ({"criterion": least_weighted(2, "D"), "per_parameter": True}, "without parameter"),
+        ({"cv": None}, "cv"),
         ({"criterion": least_variance(1e-9)}, "the smallest is"),
         ({"estimator": MLEEstimator()}, "estimator"),
     ],
@@ -183,3 +186,39 @@ def test_bad_parameters(model, params, message):
     net = HybridLabelNetRegressor(model, sigma=1 / 30, **SMALL)
     with pytest.raises(ValueError, match=message):
         HybridLabelNetRegressorCV(**{"estimator": net, **params}).fit(X, y)
+
+
+def test_noise_level_of_fit_is_that_of_predict(model):
+    X, y = make_signals(model, 100, snr=30, n_repeats=3, random_state=0)
+    learnt = HybridLabelNetRegressorCV(HybridLabelNetRegressor(model, **SMALL)).fit(X, y)
+    assert learnt.estimator_.sigma_ == pytest.approx(1 / 30, rel=0.1)
+    assert isinstance(learnt.estimator_.label_estimator_, MLEEstimator)
+    assert np.isfinite(learnt.predict(X)).all()
+    wrong = HybridLabelNetRegressor(model, sigma=1.0, sigma_input=True, **SMALL)
+    given = HybridLabelNetRegressorCV(wrong).fit(X, y, sigma=1 / 30)
+    assert given.estimator_.sigma_ == 1 / 30
+    np.testing.assert_array_equal(given.predict(X), given.predict(X, sigma=1 / 30))
+
+
+def test_splits_mean_the_rows_that_were_given(model):
+    X, y = make_signals(model, 60, snr=30, n_repeats=3, random_state=0)
+    net = HybridLabelNetRegressor(model, sigma=1 / 30, **SMALL)
+    folds = list(GroupKFold(3).split(X, groups=np.repeat(np.arange(60), 3)))
+    X[:3] = np.nan
+    kept = [tuple(np.setdiff1d(part, [0, 1, 2]) - 3 for part in fold) for fold in folds]
+    with pytest.warns(UserWarning, match="3 of 180"):
+        given = HybridLabelNetRegressorCV(net, cv=folds).fit(X, y)
+    other = HybridLabelNetRegressorCV(net, cv=kept).fit(X[3:], y[3:])
+    np.testing.assert_array_equal(given.rmse_path_, other.rmse_path_)
+
+
+def test_rules_pass_over_failed_candidates():
+    names = ["mean_test_neg_squared_bias", "mean_test_neg_variance"]
+    results = dict(
+        zip(names, [np.array([-1, np.nan, -0.1]), np.array([-1, np.nan, -2])], strict=True)
+    )
+    assert least_weighted(1)(results) == 0
+    assert least_weighted(10)(results) == 2
+    assert least_variance(0.5)(results) == 2
+    with pytest.raises(ValueError, match="all candidates are NaN"):
+        least_weighted(1)({name: np.full(2, np.nan) for name in names})

@@ -115,3 +115,27 @@ def test_metadata(signals):
         assert hybrid.label_estimator_.predict_ is sigma
         with pytest.raises(TypeError, match="nonsense"):
             hybrid.fit(X, y, nonsense=1)
+
+
+def test_a_label_estimator_with_a_length(signals):
+    X, y = signals
+    forest = RandomForestRegressor(5, random_state=0)
+    hybrid = HybridLabelRegressor(LinearRegression(), label_estimator=forest).fit(X, y)
+    assert isinstance(hybrid.label_estimator_, RandomForestRegressor)
+
+
+def test_metadata_of_rows_left_out(signals):
+    X, y = signals
+    labels = y.copy()
+    labels[0] = np.nan
+    hybrid = HybridLabelRegressor(LinearRegression())
+    with pytest.warns(UserWarning, match="1 of 180"):
+        hybrid.fit(X, y, mle_labels=labels, sample_weight=np.arange(180.0))
+    expected = LinearRegression().fit(
+        X[1:], (labels + y)[1:] / 2, sample_weight=np.arange(1.0, 180)
+    )
+    np.testing.assert_allclose(hybrid.predict(X), expected.predict(X))
+    with pytest.raises(TypeError, match="foo"):
+        hybrid.predict(X, foo=1)
+    with pytest.raises(TypeError, match="sampel_weight"):
+        hybrid.fit(X, y, sampel_weight=1)

@@ -139,6 +139,8 @@ def test_rows_without_a_label_are_left_out(model, signals):
         ({"normalize": "l2"}, "Got 'l2'"),
         ({"alpha": "0.5"}, "got '0.5'"),
         ({"hidden_layer_sizes": 8}, "Got 8"),
+        ({"hidden_layer_sizes": (8.0,)}, "positive integers"),
+        ({"hidden_layer_sizes": (8, 0)}, "positive integers"),
         ({"lr": 0.0}, "Got 0.0"),
         ({"noise": None}, "Got None"),
         ({"output": "tanh"}, "Got 'tanh'"),
@@ -457,3 +459,17 @@ def test_predictions_in_single_precision_are_good_to_1e_5(model):
     z = x @ layers[-1][0] + layers[-1][1]
     exact = net._head().double()(z).numpy()
     assert np.abs((found - exact) / SCALE).max() < 1e-5
+
+
+def test_batch_norm_meets_a_last_batch_of_one_row(model):
+    X, y = make_signals(model, 131, snr=30, random_state=0)
+    options = {"batch_norm": True, "batch_size": 26, "validation_fraction": 0.2, **SMALL}
+    net = HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, **options).fit(X, y)
+    assert np.isfinite(net.predict(X)).all()
+
+
+def test_one_step_is_a_step(model, signals):
+    options = {"alpha": 0, "sigma": 0.025, "batch_size": 1000, **SMALL, "max_epochs": 1}
+    one = HybridLabelNetRegressor(model, **options).fit(*signals)
+    other = HybridLabelNetRegressor(model, **{**options, "schedule": "constant"}).fit(*signals)
+    np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])

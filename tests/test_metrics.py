@@ -160,3 +160,15 @@ def test_nothing_to_measure():
         bias_variance_decomposition([1.0, 1.0], [np.nan, np.nan])
     with pytest.raises(ValueError, match="no scores of a parameter 'T1'"):
         least_variance(0.1, parameter="T1")({"mean_test_neg_variance": [0]})
+
+
+def test_scorer_takes_columns_by_name(model):
+    import pandas as pd
+
+    X, y = make_signals(model, 20, snr=40, n_repeats=4, random_state=0)
+    frame = pd.DataFrame(y, columns=model.parameter_names)
+    mle = MLEEstimator(model, sigma=1 / 40).fit(X)
+    scorer = bias_variance_scorer.from_model(model)
+    assert scorer(mle, X, frame[frame.columns[::-1]]) == scorer(mle, X, y)
+    with pytest.raises(ValueError, match="y has columns"):
+        scorer(mle, X, frame.rename(columns={"D": "d"}))

@@ -129,7 +129,7 @@ def test_more_atoms_change_little(model):
 def test_too_few_atoms(model):
     X, y = make_signals(model, 50, snr=100, random_state=0)
     posterior = PosteriorMeanEstimator(model, sigma=0.01, prior=y[:20], n_atoms=100, random_state=0)
-    with pytest.warns(UserWarning, match=r"50 of 50 rows .* more n_atoms"):
+    with pytest.warns(UserWarning, match=r"50 of 50 rows have an effective .* more n_atoms"):
         found = posterior.fit(X).estimate(X)
     assert (found.status == Status.TOO_FEW_ATOMS).all()
 

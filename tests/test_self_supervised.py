@@ -90,3 +90,13 @@ def test_bad_parameters(model, signals):
     bounded = SelfSupervisedNetRegressor(model, bounds={"f": (0.1, 0.2)}, sigma=0.025, **SMALL)
     f = bounded.fit(signals[0]).predict(signals[0])[:, 1]
     assert 0.1 <= f.min() <= f.max() <= 0.2
+
+
+def test_noise_level_weighs_nothing_under_gaussian_noise(model):
+    X, _ = make_signals(model, 2000, snr=30, random_state=0)
+    options = {"noise": "gaussian", "weight_decay": 1e-3, **SMALL}
+    one, other = (
+        SelfSupervisedNetRegressor(model, sigma=sigma, **options).fit(X).predict(X)
+        for sigma in (1 / 30, 1.0)
+    )
+    np.testing.assert_allclose(one / SCALE, other / SCALE, atol=1e-3)

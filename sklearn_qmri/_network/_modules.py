@@ -186,10 +186,12 @@ class SignalLikelihood(nn.Module):
     ----------
     signal_model : SignalModel
     noise : noise model
+    factor : float, default=1
     """
 
-    def __init__(self, signal_model, noise):
+    def __init__(self, signal_model, noise, factor=1.0):
         super().__init__()
+        self.factor = factor
         self.signal_model = signal_model
         self.noise = noise
 
@@ -206,4 +208,4 @@ class SignalLikelihood(nn.Module):
         theta = prediction.permute(2, 0, 1).flatten(1)
         signal = self.signal_model.signal(theta).unflatten(1, (n_members, n_rows))
         x, unit = target[:, None, :-1].permute(2, 1, 0), target[:, -1]
-        return self.noise.derivatives(x, signal * unit)[0].mean((0, 2))
+        return self.factor * self.noise.derivatives(x, signal * unit)[0].mean((0, 2))

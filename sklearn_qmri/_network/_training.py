@@ -10,6 +10,7 @@ from .._torch import single_thread
 from ._modules import StackedMLP
 
 _WARM_UP = 0.15  # share of the steps before the peak of the one-cycle schedule
+_LEAST_STEPS = 10  # in fewer the cycle has no room, and the rate stays at its peak
 # Rows are predicted in blocks of just this many: how a matrix product rounds depends on its
 # shape, and a row's prediction must not depend on the rows around it.
 _PREDICT_ROWS = 2048
@@ -69,7 +70,7 @@ class StackedNet(NeuralNet):
         return self
 
     def _make_schedule(self, n_steps):
-        if self.schedule == "constant":
+        if self.schedule == "constant" or n_steps < _LEAST_STEPS:
             return None
         return torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer_, max_lr=self.lr, total_steps=n_steps, pct_start=_WARM_UP
@@ -78,7 +79,10 @@ class StackedNet(NeuralNet):
     def _run_epoch(self, x, target, schedule):
         self.module_.train()
         total, size = 0.0, self.batch_size
-        for xb, tb in zip(x.split(size, -2), target.split(size, -2), strict=True):
+        batches = list(zip(x.split(size, -2), target.split(size, -2), strict=True))
+        if self.module_.norms and batches[-1][0].shape[-2] == 1:
+            batches.pop()  # one row has no variance to normalise by
+        for xb, tb in batches:
             loss = self.criterion_(self.module_(xb), tb)
             self.optimizer_.zero_grad()
             loss.sum().backward()

@@ -1,15 +1,17 @@
 """Alpha chosen along its whole path, for the price of one training per fold."""
 
+from collections.abc import Iterable
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.model_selection import GroupKFold, check_cv
-from sklearn.utils._param_validation import HasMethods
+from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_signals, usable_rows
-from ..metrics import least_weighted
+from .._validation import check_parameters, check_signals, usable_rows
+from ..metrics import least_variance, least_weighted
 from ..metrics._decomposition import product_decomposition
 from ..metrics._rules import quadratic
 from ._net import HybridLabelNetRegressor
@@ -37,8 +39,9 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         Rule that chooses, in units of the scales of the errors. None:
         ``least_weighted(weight=2)``. Not the mean squared error (a weight of 1): on tissues like
         those of the training its choice is 0 but for noise.
-    cv : int or splitter with groups, default=3
-        Whole tissues (distinct rows of y) are held out: an integer is that of `GroupKFold`.
+    cv : int, splitter or iterable of (train, test) rows, default=3
+        Whole tissues (distinct rows of y) are held out: an integer is that of `GroupKFold`, and a
+        splitter gets them as groups.
 
     Attributes
     ----------
@@ -73,8 +76,8 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         "estimator": [HybridLabelNetRegressor, None],
         "alphas": ["array-like", None],
         "per_parameter": ["boolean"],
-        "criterion": [HasMethods("best_alpha"), None],
-        "cv": ["cv_object"],
+        "criterion": [least_weighted, least_variance, None],
+        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), Iterable],
     }
 
     def __init__(self, estimator=None, *, alphas=None, per_parameter=False, criterion=None, cv=3):
@@ -113,18 +116,24 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
             If an argument is out of range, no tissue has repeats, a split tears one apart, or no
             alpha meets the criterion.
         """
-        self._validate_params()
         self._fitted = False  # until all of this is done
+        self._validate_params()
         net = HybridLabelNetRegressor() if self.estimator is None else clone(self.estimator)
-        check_signals(self, X, reset=True, signal_model=net.signal_model)
-        X, y, sigma, labels = self._label(net, X, y, sigma, mle_labels)
+        X = check_signals(self, X, reset=True, signal_model=net.signal_model)
+        labelled = self._label(net, X, y, sigma, mle_labels)
+        rows, y = labelled[0], labelled[2]
+        names = net.signal_model_.parameter_names
+        rule = self._check_rule(names)
         self._scale = error_scale(
             net.param_scale, net.signal_model_, y, np.ones_like(y), net.normalize
         )
-        forms = [self._measure(net, X, y, sigma, labels, *fold) for fold in self._split(X, y)]
-        self._set_path(net.signal_model_.parameter_names, *np.stack(forms, axis=3))
+        folds = self._split(len(X), rows, y)
+        forms = [self._measure(net, *labelled[1:], *fold) for fold in folds]
+        self._set_path(rule, names, *np.stack(forms, axis=3))
         self.estimator_ = clone(net).set_params(alpha=self.alpha_)
-        self.estimator_._fit_labels(X, y, sigma, labels, both=True)
+        self.estimator_._fit_labels(*labelled[1:], both=True)
+        self.estimator_.sigma_ = net.sigma_
+        self.estimator_.label_estimator_ = net.label_estimator_
         self._fitted = True
         return self
 
@@ -132,23 +141,44 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         return getattr(self, "_fitted", False)
 
     def _label(self, net, X, y, sigma, mle_labels):
-        """Usable rows with their noise levels and labels; computed once, for all folds."""
+        """Which rows are usable, and these with noise levels and labels, once for all folds."""
         given = sigma is not None
-        X, y, sigma, labels = net._validate_fit(X, y, sigma, mle_labels)
+        all_y, self._single_output = check_parameters(y, X, net.signal_model)
+        net.label_estimator_ = None
+        usable_X, y, sigma, labels = net._validate_fit(X, y, sigma, mle_labels)
         if labels is None:
-            labels = net._label(X, y, sigma if given else None)
-        self._single_output = net._single_output
-        usable = usable_rows(X, net.noise_, y, labels)
-        return X[usable], y[usable], sigma[usable], labels[usable]
+            labels = net._label(usable_X, y, sigma if given else None)
+        rows = np.flatnonzero(net.noise_.is_valid(X) & np.isfinite(all_y).all(axis=1))
+        kept = usable_rows(usable_X, net.noise_, y, labels)
+        return rows[kept], usable_X[kept], y[kept], sigma[kept], labels[kept]
 
-    def _split(self, X, y):
-        """Training and test rows of each fold; whole tissues."""
-        tissues = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
-        cv = self.cv if hasattr(self.cv, "split") or np.iterable(self.cv) else GroupKFold(self.cv)
-        for rows, held_out in check_cv(cv).split(X, y, tissues):
-            if np.isin(tissues[held_out], tissues[rows]).any():
+    def _check_rule(self, names):
+        """The criterion, if it fits; alphas too are checked before anything is trained."""
+        alphas = np.linspace(0, 1, 11) if self.alphas is None else np.asarray(self.alphas, float)
+        if alphas.ndim != 1 or not ((alphas >= 0) & (alphas <= 1)).all() or len(alphas) == 0:
+            raise ValueError(f"alphas expects values in [0, 1], got {self.alphas!r}.")
+        self.alphas_ = alphas
+        rule = least_weighted(weight=2) if self.criterion is None else self.criterion
+        if rule.parameter is not None and rule.parameter not in names:
+            raise ValueError(f"{rule!r} names no parameter of {list(names)}.")
+        if rule.parameter is not None and self.per_parameter:
+            raise ValueError(
+                f"per_parameter=True needs a criterion without parameter, got {rule!r}."
+            )
+        return rule
+
+    def _split(self, n_rows, rows, y):
+        """Training and test rows of each fold, as places among the usable ones; whole tissues."""
+        tissues = np.full(n_rows, -1)
+        tissues[rows] = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
+        place = np.full(n_rows, -1)
+        place[rows] = np.arange(len(rows))
+        cv = GroupKFold(self.cv) if isinstance(self.cv, Integral) else check_cv(self.cv)
+        for train, held_out in cv.split(np.empty((n_rows, 1)), None, tissues):
+            train, held_out = (place[index][place[index] >= 0] for index in (train, held_out))
+            if np.isin(tissues[rows[held_out]], tissues[rows[train]]).any():
                 raise ValueError(f"cv={self.cv!r} puts noise repeats of a tissue on both sides.")
-            yield rows, held_out
+            yield train, held_out
 
     def _measure(self, net, X, y, sigma, labels, rows, held_out):
         """Quadratic forms of bias and variance on the held-out tissues of a fold."""
@@ -157,19 +187,14 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         found = net._per_label(X[held_out], sigma[held_out]).mean(axis=1)
         return product_decomposition(y[held_out], found - y[held_out])
 
-    def _set_path(self, names, bias, variance):
+    def _set_path(self, rule, names, bias, variance):
         """Alpha and its path from forms (2, 2, n_folds, n_parameters)."""
-        alphas = np.linspace(0, 1, 11) if self.alphas is None else np.asarray(self.alphas, float)
-        if alphas.ndim != 1 or not ((alphas >= 0) & (alphas <= 1)).all() or len(alphas) == 0:
-            raise ValueError(f"alphas expects values in [0, 1], got {self.alphas!r}.")
-        self.alphas_ = alphas
         squared_bias, squared_std = (
-            np.stack([quadratic(form, a) for a in alphas]) for form in (bias, variance)
+            np.stack([quadratic(form, a) for a in self.alphas_]) for form in (bias, variance)
         )
         self.bias_path_ = np.sqrt(np.maximum(squared_bias, 0.0))
         self.std_path_ = np.sqrt(squared_std)
         self.rmse_path_ = np.sqrt(np.maximum(squared_bias + squared_std, 0.0))
-        rule = least_weighted(weight=2) if self.criterion is None else self.criterion
         forms = np.stack([bias, variance]).mean(axis=3) / self._scale**2
         if self.per_parameter:
             self.alpha_ = np.array([rule.best_alpha(*pair) for pair in np.moveaxis(forms, 3, 0)])

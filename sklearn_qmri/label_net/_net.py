@@ -248,13 +248,13 @@ class HybridLabelNetRegressor(NetRegressor):
         RuntimeError
             If the training diverges.
         """
-        self._domain = self.label_estimator_ = None  # not fitted until all of this is done
         both = self.resample_noise and bool(np.any(self.alpha))
         self._fit_labels(X, y, sigma, mle_labels, both)
         return self
 
     def _fit_labels(self, X, y, sigma, mle_labels, both=False):
         """Train on blended labels; on both kinds apart, to blend predictions, if `both`."""
+        self._domain = self.label_estimator_ = None  # not fitted until all of this is done
         given_sigma = sigma is not None
         X, y, sigma, mle_labels = self._validate_fit(X, y, sigma, mle_labels)
         alphas = [np.zeros(y.shape[1]), np.ones(y.shape[1])] if both else [self._alpha]

@@ -8,7 +8,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.utils import Bunch, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_method_params, check_is_fitted, validate_data
 
 from .._validation import check_parameters
 from ..mle import MLEEstimator
@@ -89,8 +89,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         router = MetadataRouter(owner=self).add_self_request(self)
         router.add(regressor=self.regressor, method_mapping=mapping)
         labels = MethodMapping().add(caller="fit", callee="fit").add(caller="fit", callee="predict")
-        label_estimator = self.label_estimator or MLEEstimator()
-        return router.add(label_estimator=label_estimator, method_mapping=labels)
+        return router.add(label_estimator=self._labeller(), method_mapping=labels)
 
     def fit(self, X, y, *, mle_labels=None, **params):
         """Blend labels and fit the regressor to them.
@@ -121,7 +120,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self.label_estimator_ = None
         if alpha.any():
             if mle_labels is None:
-                labeller = clone(self.label_estimator or MLEEstimator())
+                labeller = clone(self._labeller())
                 self.label_estimator_, labels = compute_labels(
                     labeller, X, blend, routed.label_estimator, self.memory
                 )
@@ -130,7 +129,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 if labels.shape != blend.shape:
                     raise ValueError(f"mle_labels has shape {labels.shape}, y {blend.shape}.")
             blend = np.where(alpha > 0, alpha * labels, 0) + (1 - alpha) * blend
-        usable = np.isfinite(blend).all(axis=1)
+        params, usable = routed.regressor.fit, np.isfinite(blend).all(axis=1)
         if not usable.any():
             raise ValueError(f"All {len(usable)} rows have a y or a label of NaN or infinity.")
         if not usable.all():
@@ -139,9 +138,11 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 "infinity: left out of the fit.",
                 stacklevel=2,
             )
-            X, blend = X[usable], blend[usable]
+            rows = np.flatnonzero(usable)
+            params = _check_method_params(X, params, rows)
+            X, blend = X[rows], blend[rows]
         target = blend[:, 0] if single_output else blend
-        self.regressor_ = clone(self.regressor).fit(X, target, **routed.regressor.fit)
+        self.regressor_ = clone(self.regressor).fit(X, target, **params)
         return self
 
     def predict(self, X, **params):
@@ -170,16 +171,24 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         if get_config()["enable_metadata_routing"]:
             return process_routing(self, caller, **params)
 
-        def taken(method):
-            return {k: v for k, v in params.items() if k in signature(method).parameters}
-
-        estimators = {
-            "regressor": self.regressor,
-            "label_estimator": self.label_estimator or MLEEstimator(),
+        estimators = {"regressor": self.regressor, "label_estimator": self._labeller()}
+        taken = {
+            name: Bunch(
+                **{
+                    method: {
+                        key: value
+                        for key, value in params.items()
+                        if key in signature(getattr(estimator, method)).parameters
+                    }
+                    for method in ("fit", "predict")
+                }
+            )
+            for name, estimator in estimators.items()
         }
-        return Bunch(
-            **{
-                name: Bunch(fit=taken(estimator.fit), predict=taken(estimator.predict))
-                for name, estimator in estimators.items()
-            }
-        )
+        used = {key for each in taken.values() for method in each.values() for key in method}
+        if unknown := sorted(set(params) - used):
+            raise TypeError(f"{caller} got {unknown}, which neither estimator takes.")
+        return Bunch(**taken)
+
+    def _labeller(self):
+        return MLEEstimator() if self.label_estimator is None else self.label_estimator

@@ -1,7 +1,7 @@
 """Bias and variance of parameter estimates, measured on noise repeats."""
 
 import numpy as np
-from sklearn.utils import Bunch, check_array, check_consistent_length
+from sklearn.utils import Bunch, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from .._fisher import fisher_information, standard_deviations
@@ -151,7 +151,7 @@ def _label_groups(y_true, groups):
     if groups is None:
         return tissue
     check_consistent_length(y_true, groups)
-    group = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    group = np.unique(column_or_1d(groups), return_inverse=True)[1]
     return group * (tissue.max() + 1) + tissue
 
 
@@ -275,6 +275,12 @@ class bias_variance_scorer:
         -------
         dict of {str: float}
         """
+        if hasattr(y, "columns") and self.parameter_names is not None:
+            if set(y.columns) != set(self.parameter_names):
+                raise ValueError(
+                    f"y has columns {list(y.columns)}, expected {list(self.parameter_names)}."
+                )
+            y = y[list(self.parameter_names)]
         y_pred = estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)
         parts = bias_variance_decomposition(y, y_pred, groups=groups, scale=self.scale)
         names = self.parameter_names or [f"y{j}" for j in range(len(self.scale))]

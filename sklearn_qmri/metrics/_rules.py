@@ -20,7 +20,10 @@ class _Rule:
         suffix = "" if self.parameter is None else f"_{self.parameter}"
         squared_bias = -np.asarray(cv_results[f"mean_test_neg_squared_bias{suffix}"])
         variance = -np.asarray(cv_results[f"mean_test_neg_variance{suffix}"])
-        return int(np.argmin(self._loss(squared_bias, variance, "candidate")))
+        loss = self._loss(squared_bias, variance, "candidate")
+        if np.isnan(loss).all():
+            raise ValueError("The scores of all candidates are NaN.")
+        return int(np.nanargmin(loss))
 
     def best_alpha(self, bias, variance):
         """Exact optimum along the line between two estimators.

@@ -151,8 +151,8 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         ValueError
             If X, y, sigma or prior do not fit the signal model, or no row is usable.
         """
-        self._validate_params()
         self._atom_features = None  # until all of this is done
+        self._validate_params()
         X = check_signals(self, X, reset=True, signal_model=self.signal_model)
         self._single_output, targets = False, []
         if y is not None:
@@ -217,8 +217,8 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         few = size < _LEAST_SIZE
         if few.any():
             warnings.warn(
-                f"{np.count_nonzero(few)} of {len(few)} rows are like fewer than {_LEAST_SIZE} of "
-                f"{len(self.atoms_)} atoms, as their status says: more n_atoms would help.",
+                f"{np.count_nonzero(few)} of {len(few)} rows have an effective sample size below "
+                f"{_LEAST_SIZE}, as their status says: more n_atoms would help.",
                 stacklevel=2,
             )
         status = np.where(few, Status.TOO_FEW_ATOMS, Status.OK).astype(np.int8)

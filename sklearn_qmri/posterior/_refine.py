@@ -7,6 +7,7 @@ from scipy.stats import qmc
 
 _POINTS = 256, 1024  # per voxel, in rounds that look for the posterior and in the last one
 _MOST_ROUNDS = 6
+_LAST_ROUNDS = 4  # for the voxels whose points then still have little weight
 _ENOUGH = 50  # effective sample size that the moments of a round need
 _TEMPERATURES = 1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 0.003, 0.001
 _FREEDOM = 5  # of the t-distribution that points are drawn from, as tails must not be missed
@@ -114,8 +115,23 @@ class Refinement:
             rest = rest[~found]
             if len(rest) == 0:
                 break
-        values, log_weights = self._draw(many, X, sigma, mean, covariance, center, scale)
-        return weighted_moments(log_weights.exp(), values)
+        rest, found = np.arange(len(X)), None
+        for _ in range(_LAST_ROUNDS):
+            values, log_weights = self._draw(
+                many, X[rest], sigma[rest], mean[rest], covariance[rest], center, scale
+            )
+            moments = weighted_moments(log_weights.exp(), values)
+            if found is None:
+                found = moments
+            better = moments[2] >= found[2][rest]
+            for whole, part in zip(found, moments, strict=True):
+                whole[rest[better]] = part[better]
+            again = moments[2] < _ENOUGH
+            mean[rest], covariance[rest] = tempered_moments(log_weights, values, _ENOUGH)[:2]
+            rest = rest[again]
+            if len(rest) == 0:
+                break
+        return found
 
     def _draw(self, points, X, sigma, mean, covariance, center, scale):
         """Points of each voxel and the logarithm of their weights."""
