@@ -18,6 +18,7 @@ from ._validation import (
     SIGMA,
     Status,
     check_signals,
+    number_tissues,
     resolve_sigma,
     scatter_rows,
     warn_of_bad_rows,
@@ -30,8 +31,7 @@ _AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 
 def hold_out_tissues(y, fraction, rng):
     """Rows of a validation set that shares no tissue (distinct row of y) with the rest."""
-    _, tissue = np.unique(y, axis=0, return_inverse=True)
-    tissue = tissue.reshape(-1)
+    tissue = number_tissues(y)
     n_tissues = tissue.max() + 1
     n_valid = max(1, round(fraction * n_tissues))
     if n_valid >= n_tissues:

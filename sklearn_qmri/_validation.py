@@ -171,6 +171,18 @@ def warn_of_bad_rows(usable, consequence):
         )
 
 
+def number_tissues(y):
+    """Number the distinct rows of y (n_voxels, n_parameters), in their order; one int per row.
+
+    As `numpy.unique` along the first axis would, several times faster.
+    """
+    order = np.lexsort(y.T[::-1])
+    new = (y[order[1:]] != y[order[:-1]]).any(axis=1)
+    numbers = np.empty(len(y), dtype=np.intp)
+    numbers[order] = np.concatenate([np.zeros(min(len(y), 1), np.intp), np.cumsum(new)])
+    return numbers
+
+
 def take_rows(values, usable):
     """Usable rows of an array, or None of None; no copy where all are."""
     return values if values is None or usable.all() else values[usable]

@@ -172,3 +172,13 @@ def test_scorer_takes_columns_by_name(model):
     assert scorer(mle, X, frame[frame.columns[::-1]]) == scorer(mle, X, y)
     with pytest.raises(ValueError, match="y has columns"):
         scorer(mle, X, frame.rename(columns={"D": "d"}))
+
+
+def test_tissues_are_numbered_as_by_numpy():
+    from sklearn_qmri._validation import number_tissues
+
+    y = np.random.RandomState(0).randint(3, size=(500, 3)).astype(float)
+    expected = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
+    np.testing.assert_array_equal(number_tissues(y), expected)
+    assert number_tissues(y[:0]).shape == (0,)
+    assert number_tissues(y[:1]).tolist() == [0]

@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, check_cv
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_parameters, check_signals, usable_rows
+from .._validation import check_parameters, check_signals, number_tissues, usable_rows
 from ..metrics import least_variance, least_weighted
 from ..metrics._decomposition import product_decomposition
 from ..metrics._rules import quadratic
@@ -170,7 +170,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
     def _split(self, n_rows, rows, y):
         """Training and test rows of each fold, as places among the usable ones; whole tissues."""
         tissues = np.full(n_rows, -1)
-        tissues[rows] = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
+        tissues[rows] = number_tissues(y)
         place = np.full(n_rows, -1)
         place[rows] = np.arange(len(rows))
         cv = GroupKFold(self.cv) if isinstance(self.cv, Integral) else check_cv(self.cv)

@@ -5,7 +5,7 @@ from sklearn.utils import Bunch, check_array, check_consistent_length, column_or
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from .._fisher import fisher_information, standard_deviations
-from .._validation import check_noise, check_parameters, check_sigma
+from .._validation import check_noise, check_parameters, check_sigma, number_tissues
 
 
 def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
@@ -147,7 +147,7 @@ def _check_scale(scale, n_parameters):
 
 def _label_groups(y_true, groups):
     """Number each row's noise repeats from 0: identical rows, within the same group if given."""
-    tissue = np.unique(y_true, axis=0, return_inverse=True)[1].reshape(-1)
+    tissue = number_tissues(y_true)
     if groups is None:
         return tissue
     check_consistent_length(y_true, groups)
