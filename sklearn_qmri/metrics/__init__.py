@@ -1,12 +1,33 @@
 """Bias and variance of parameter estimates, measured on noise repeats."""
 
 from ._decomposition import bias_variance_decomposition, bias_variance_scorer, cramer_rao_bound
+from ._parameters import (
+    bias_curve,
+    failure_rate,
+    mean_bias,
+    noise_std,
+    parameter_scorer,
+    rms_bias,
+    root_mean_squared_error,
+    shrinkage_slope,
+)
+from ._repeatability import repeatability, roi_statistics
 from ._rules import least_variance, least_weighted
 
 __all__ = [
+    "bias_curve",
     "bias_variance_decomposition",
     "bias_variance_scorer",
     "cramer_rao_bound",
+    "failure_rate",
     "least_variance",
     "least_weighted",
+    "mean_bias",
+    "noise_std",
+    "parameter_scorer",
+    "repeatability",
+    "rms_bias",
+    "roi_statistics",
+    "root_mean_squared_error",
+    "shrinkage_slope",
 ]

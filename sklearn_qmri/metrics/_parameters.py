@@ -1,0 +1,309 @@
+"""Measures of one thing each, one value per parameter, and scorers of them."""
+
+import numpy as np
+from sklearn.utils import Bunch
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from ._decomposition import _check_pair, _group_moments, _label_groups, bias_variance_decomposition
+
+
+def mean_bias(y_true, y_pred):
+    """Mean error of each parameter, with its sign.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+    y_pred : array-like of the same shape
+        Rows with NaN are left out; `failure_rate` counts them.
+
+    Returns
+    -------
+    ndarray of shape (n_parameters,)
+        NaN if all predictions are.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.metrics import mean_bias
+    >>> mean_bias([1.0, 2.0], [1.5, 2.5])
+    array([0.5])
+    """
+    y_true, y_pred = _finite_rows(y_true, y_pred)
+    return _mean(y_pred - y_true)
+
+
+def rms_bias(y_true, y_pred):
+    """Root mean square, over tissues, of each parameter's mean error.
+
+    Unlike a mean of absolute values it has no floor from finite numbers of noise repeats: their
+    share is taken off, see `bias_variance_decomposition`. 0 where that leaves less than nothing.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+        Noise repeats are identical rows.
+    y_pred : array-like of the same shape
+        Rows with NaN are left out.
+
+    Returns
+    -------
+    ndarray of shape (n_parameters,)
+
+    Raises
+    ------
+    ValueError
+        If no tissue has two rows.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.metrics import rms_bias
+    >>> rms_bias([1.0, 1.0, 2.0, 2.0], [1.5, 1.5, 2.5, 2.5])
+    array([0.5])
+    """
+    squared = bias_variance_decomposition(y_true, y_pred).squared_bias
+    return np.sqrt(np.maximum(squared, 0.0))
+
+
+def noise_std(y_true, y_pred):
+    """Standard deviation of each parameter over noise repeats, root mean square over tissues.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+        Noise repeats are identical rows.
+    y_pred : array-like of the same shape
+        Rows with NaN are left out.
+
+    Returns
+    -------
+    ndarray of shape (n_parameters,)
+
+    Raises
+    ------
+    ValueError
+        If no tissue has two rows.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.metrics import noise_std
+    >>> noise_std([1.0, 1.0, 2.0, 2.0], [1.0, 1.2, 2.0, 2.2]).round(3)
+    array([0.141])
+    """
+    return np.sqrt(bias_variance_decomposition(y_true, y_pred).variance)
+
+
+def root_mean_squared_error(y_true, y_pred):
+    """Root mean squared error of each parameter.
+
+    On tissues like those of the training it is least for true labels, whatever the bias.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+    y_pred : array-like of the same shape
+        Rows with NaN are left out.
+
+    Returns
+    -------
+    ndarray of shape (n_parameters,)
+        NaN if all predictions are.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.metrics import root_mean_squared_error
+    >>> root_mean_squared_error([1.0, 2.0], [1.5, 1.5])
+    array([0.5])
+    """
+    y_true, y_pred = _finite_rows(y_true, y_pred)
+    return np.sqrt(_mean((y_pred - y_true) ** 2))
+
+
+def shrinkage_slope(y_true, y_pred):
+    """Slope of predictions against truth: 1 is faithful, 0 says nothing of the tissue.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+    y_pred : array-like of the same shape
+        Rows with NaN are left out.
+
+    Returns
+    -------
+    ndarray of shape (n_parameters,)
+        NaN for parameters that do not vary.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.metrics import shrinkage_slope
+    >>> shrinkage_slope([1.0, 2.0, 3.0], [1.5, 2.0, 2.5])
+    array([0.5])
+    """
+    y_true, y_pred = _finite_rows(y_true, y_pred)
+    centered = y_true - _mean(y_true)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _mean(centered * y_pred) / _mean(centered**2)
+
+
+def failure_rate(y_true, y_pred):
+    """Share of the rows whose prediction holds NaN.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+    y_pred : array-like of the same shape
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from sklearn_qmri.metrics import failure_rate
+    >>> failure_rate([1.0, 2.0], [1.0, float("nan")])
+    0.5
+    """
+    _, y_pred = _check_pair(y_true, y_pred)
+    return float(np.mean(~np.isfinite(y_pred).all(axis=1)))
+
+
+def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
+    """Signed bias, noise and error of one parameter over its range.
+
+    Tissues are sorted by the parameter's true value into bins with as many each.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+        Noise repeats are identical rows.
+    y_pred : array-like of the same shape
+        Rows with NaN are left out.
+    parameter : int
+        Column.
+    n_bins : int, default=10
+        Fewer where there are fewer different values.
+
+    Returns
+    -------
+    Bunch
+        Arrays of shape (n_bins,): `center` (mean true value), `bias` (mean error), `std` (noise,
+        root mean square over tissues; NaN without repeats), `rmse` and `n_tissues`.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.metrics import bias_curve
+    >>> bias_curve([1.0, 1.0, 2.0, 2.0], [1.5, 1.5, 1.5, 1.5], 0, n_bins=2).bias
+    array([ 0.5, -0.5])
+    """
+    y_true, y_pred = _finite_rows(y_true, y_pred)
+    if not -y_true.shape[1] <= parameter < y_true.shape[1]:
+        raise ValueError(f"parameter {parameter} is no column of {y_true.shape[1]}.")
+    true, error = y_true[:, [parameter]], (y_pred - y_true)[:, [parameter]]
+    groups = _label_groups(y_true, None)
+    n, bias, variance = _group_moments(error, groups)
+    bias, variance = bias[:, 0], variance[:, 0]
+    values = _group_moments(true, groups)[1][:, 0]
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)[1:-1]))
+    index = np.searchsorted(edges, values, side="right")
+    squared = bias**2 + np.where(n > 1, variance * (n - 1) / n, 0.0)
+    bins = np.unique(index)
+
+    def over(column, mean=np.mean):
+        return np.array([mean(column[index == b]) for b in bins])
+
+    return Bunch(
+        center=over(values),
+        bias=over(bias),
+        std=np.sqrt(over(variance)),
+        rmse=np.sqrt(over(squared)),
+        n_tissues=over(values, len),
+    )
+
+
+def _finite_rows(y_true, y_pred):
+    y_true, y_pred = _check_pair(y_true, y_pred)
+    kept = np.isfinite(y_pred).all(axis=1)
+    return y_true[kept], y_pred[kept]
+
+
+def _mean(columns):
+    if len(columns) == 0:
+        return np.full(columns.shape[1], np.nan)
+    return columns.mean(axis=0)
+
+
+_LOSS = {
+    "mean_bias": (mean_bias, np.abs),
+    "rms_bias": (rms_bias, np.abs),
+    "noise_std": (noise_std, np.abs),
+    "root_mean_squared_error": (root_mean_squared_error, np.abs),
+    "shrinkage_slope": (shrinkage_slope, lambda slope: np.abs(1 - slope)),
+}
+
+
+class parameter_scorer:
+    """Scorer of one measure of one parameter; greater is better.
+
+    The negated measure; of `mean_bias` the negated size, of `shrinkage_slope` the negated
+    distance from 1. With metadata routing it requests `sigma`, which it passes on to ``predict``.
+
+    Parameters
+    ----------
+    measure : {"mean_bias", "rms_bias", "noise_std", "root_mean_squared_error", \
+"shrinkage_slope", "failure_rate"}
+        The function of this name.
+    parameter : int, default=0
+        Column of y; of no matter to "failure_rate".
+
+    Examples
+    --------
+    >>> from sklearn_qmri import MLEEstimator
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.metrics import parameter_scorer
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> X, y = make_signals(model, 20, snr=50, n_repeats=5, random_state=0)
+    >>> parameter_scorer("failure_rate")(MLEEstimator(model, sigma=1 / 50).fit(X), X, y)
+    -0.0
+    """
+
+    def __init__(self, measure, parameter=0):
+        self.measure = measure
+        self.parameter = parameter
+
+    def get_metadata_routing(self):
+        """Request `sigma`.
+
+        Returns
+        -------
+        MetadataRequest
+        """
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="sigma", alias=True)
+        return request
+
+    def __call__(self, estimator, X, y, *, sigma=None):
+        """Score a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+        X : array-like of shape (n_samples, n_measurements)
+        y : array-like of shape (n_samples, n_parameters)
+        sigma : array-like of shape (n_samples,), default=None
+            Passed on to ``predict``.
+
+        Returns
+        -------
+        float
+        """
+        y_pred = estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)
+        if self.measure == "failure_rate":
+            return -failure_rate(y, y_pred)
+        if self.measure not in _LOSS:
+            raise ValueError(
+                f"measure expects one of {[*_LOSS, 'failure_rate']}, got {self.measure!r}."
+            )
+        measure, loss = _LOSS[self.measure]
+        return float(-loss(measure(y, y_pred))[self.parameter])
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.measure!r}, {self.parameter!r})"
