@@ -5,7 +5,7 @@ on one thread; what is compared takes turns. The default recipe is HybridLabelNe
 is, on 80,000 simulated tissues; at alpha = 0 with fresh noise every epoch. The reference recipe
 is the published one, `published.epstein2022`, with one initialisation.
 
-    python benchmarks/training.py            # about 15 minutes
+    python benchmarks/training.py            # about 30 minutes
     python benchmarks/training.py --quick    # without the posterior means of twice the atoms
 """
 
@@ -51,7 +51,7 @@ def squared(predicted, y):
 def excess(snr, options):
     """Risk at alpha = 0 over that of the posterior mean, on the same rows."""
     X, y = make_signals(MODEL, 20_000, snr=snr, random_state=1)
-    atoms = 2**15
+    atoms = 2**16
 
     def posterior(n_atoms):
         mean = PosteriorMeanEstimator(MODEL, sigma=1 / snr, n_atoms=n_atoms, random_state=0)

@@ -1,5 +1,13 @@
-"""Displays: figures made from results."""
+"""Displays: figures of estimates, after scikit-learn's display pattern."""
 
+from ._alpha_path import AlphaPathDisplay
+from ._bias_variance import BiasVarianceDisplay
+from ._label_shift import LabelShiftDisplay
 from ._maps import ParameterMapDisplay
 
-__all__ = ["ParameterMapDisplay"]
+__all__ = [
+    "AlphaPathDisplay",
+    "BiasVarianceDisplay",
+    "LabelShiftDisplay",
+    "ParameterMapDisplay",
+]

@@ -64,7 +64,8 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         As in `make_signals`: ranges by parameter name in place of the signal model's, samples, or
         ``prior(n_samples, rng)``. Amplitudes are in the units of X.
     n_atoms : int, default=16384
-        Tissues drawn from the prior.
+        Tissues drawn from the prior. A voxel that few of them are like gets 1/16 as many of its
+        own, but at least 1024.
     random_state : int, RandomState instance or None, default=None
     verbose : int, default=0
         Positive: a progress bar.
@@ -175,7 +176,9 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         self._refinement = None
         if self.prior is None or isinstance(self.prior, dict):
             ranges = prior_ranges(self.signal_model_, self.prior)
-            self._refinement = Refinement(self.signal_model_, self.noise_, ranges, rng)
+            self._refinement = Refinement(
+                self.signal_model_, self.noise_, ranges, max(1024, self.n_atoms // 16), rng
+            )
         self._atom_features = self._interpolation.of_atoms(signals)
         return self
 

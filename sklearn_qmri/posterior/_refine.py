@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 from scipy.stats import qmc
 
-_POINTS = 256, 1024  # per voxel, in rounds that look for the posterior and in the last one
+_SEARCH_POINTS = 256  # per voxel, in the rounds that look for the posterior
 _MOST_ROUNDS = 6
 _LAST_ROUNDS = 4  # for the voxels whose points then still have little weight
 _ENOUGH = 50  # effective sample size that the moments of a round need
@@ -74,16 +74,19 @@ class Refinement:
     signal_model : SignalModel
     noise : noise model
     ranges : ndarray of shape (2, n_parameters)
+    n_points : int
+        Per voxel, once it is found.
     rng : numpy.random.RandomState
     """
 
-    def __init__(self, signal_model, noise, ranges, rng):
+    def __init__(self, signal_model, noise, ranges, n_points, rng):
         self.signal_model = signal_model
         self.noise = noise
         self.ranges = ranges
         self.free = np.flatnonzero(ranges[0] < ranges[1])
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        unit = qmc.Sobol(len(self.free) + 1, rng=seed).random(max(_POINTS))
+        sequence = qmc.Sobol(len(self.free) + 1, rng=seed)
+        unit = sequence.random_base2((n_points - 1).bit_length())[:n_points]
         unit = unit.clip(1e-9, 1 - 1e-9)
         heavy = np.sqrt(_FREEDOM / stats.chi2.ppf(unit[:, -1:], _FREEDOM))
         self.points = stats.norm.ppf(unit[:, :-1]) * heavy
@@ -96,7 +99,7 @@ class Refinement:
         mean, covariance, size
             As of `weighted_moments`, of each row of X.
         """
-        step = max(1, _VALUES // (max(_POINTS) * X.shape[1]))
+        step = max(1, _VALUES // (len(self.points) * X.shape[1]))
         blocks = [slice(i, i + step) for i in range(0, len(X), step)]
         found = [
             self._refine(X[b], sigma[b], mean[b], covariance[b], center, scale) for b in blocks
@@ -104,7 +107,7 @@ class Refinement:
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
     def _refine(self, X, sigma, mean, covariance, center, scale):
-        few, many = (self.points[:n] for n in _POINTS)
+        few, many = self.points[:_SEARCH_POINTS], self.points
         rest = np.arange(len(X))
         for _ in range(_MOST_ROUNDS):
             values, log_weights = self._draw(

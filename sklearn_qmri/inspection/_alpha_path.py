@@ -1,0 +1,104 @@
+"""Bias and noise along the label axis."""
+
+import numpy as np
+
+from ._figure import import_matplotlib, label, legend
+
+
+class AlphaPathDisplay:
+    """Bias, noise and error of each parameter against alpha.
+
+    Parameters
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+    bias, std, rmse : ndarrays of shape (n_alphas, n_parameters)
+        In the units of the parameters; of several folds, their root mean squares.
+    parameters : sequence of Parameter
+        Names and units, e.g. ``signal_model.parameters``.
+    alpha : float or ndarray of shape (n_parameters,), default=None
+        The chosen one, drawn as a line.
+    limits : dict of {str: ndarray of shape (n_parameters,)}, default=None
+        Values to draw across, by name: a Cramer-Rao bound, the noise of another estimator.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        Set by `plot`.
+    axes_ : ndarray of matplotlib Axes of shape (n_parameters,)
+
+    See Also
+    --------
+    AlphaPathDisplay.from_estimator : From a fitted `HybridLabelNetRegressorCV`.
+    """
+
+    def __init__(self, alphas, bias, std, rmse, parameters, alpha=None, limits=None):
+        self.alphas = alphas
+        self.bias = bias
+        self.std = std
+        self.rmse = rmse
+        self.parameters = parameters
+        self.alpha = alpha
+        self.limits = limits
+
+    @classmethod
+    def from_estimator(cls, estimator, *, limits=None):
+        """Draw the path of a fitted `HybridLabelNetRegressorCV`.
+
+        Parameters
+        ----------
+        estimator : fitted HybridLabelNetRegressorCV
+        limits : dict of {str: ndarray of shape (n_parameters,)}, default=None
+
+        Returns
+        -------
+        AlphaPathDisplay
+            Already drawn.
+        """
+        paths = (
+            np.sqrt(np.mean(path**2, axis=1))
+            for path in (estimator.bias_path_, estimator.std_path_, estimator.rmse_path_)
+        )
+        parameters = estimator.estimator_.signal_model_.parameters
+        display = cls(estimator.alphas_, *paths, parameters, estimator.alpha_, limits)
+        return display.plot()
+
+    def plot(self, *, axes=None):
+        """Draw one panel per parameter.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib Axes, default=None
+            One per parameter.
+
+        Returns
+        -------
+        self : AlphaPathDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        plt = import_matplotlib()
+        n = len(self.parameters)
+        own = axes is None
+        if own:
+            _, axes = plt.subplots(1, n, figsize=(3.3 * n, 3.3), layout="constrained")
+        self.axes_ = np.atleast_1d(axes)
+        self.figure_ = self.axes_[0].figure
+        chosen = None if self.alpha is None else np.broadcast_to(self.alpha, n)
+        for j, (ax, parameter) in enumerate(zip(self.axes_, self.parameters, strict=True)):
+            for values, name, style in (
+                (self.bias, "RMS bias", "-"),
+                (self.std, "noise std", "--"),
+                (self.rmse, "RMSE", ":"),
+            ):
+                ax.plot(self.alphas, values[:, j], style, label=name)
+            for k, (name, level) in enumerate((self.limits or {}).items()):
+                ax.axhline(level[j], color=f"{0.3 + 0.25 * k}", linewidth=1, label=name)
+            if chosen is not None:
+                ax.axvline(chosen[j], color="black", linewidth=0.8)
+            ax.set(xlabel="alpha (0: truth, 1: MLE labels)", title=label(parameter), ylim=(0, None))
+        self.axes_[0].set_ylabel("units of the parameter")
+        legend(self.figure_, self.axes_[-1], own)
+        return self

@@ -1,0 +1,121 @@
+"""Where mean predictions lie from the truth, in a plane of two parameters."""
+
+import numpy as np
+
+from .._validation import number_tissues
+from ._figure import import_matplotlib, label
+
+
+class LabelShiftDisplay:
+    """Arrows from true tissues to their mean predictions, one panel per estimator.
+
+    The figures 4 and 9 of arXiv 2205.05587: bias as a field, towards the mean of the training
+    tissues or not.
+
+    Parameters
+    ----------
+    true : ndarray of shape (n_tissues, 2)
+    predicted : dict of {str: ndarray of shape (n_tissues, 2)}
+        Mean predictions by estimator.
+    parameters : pair of Parameter
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        Set by `plot`.
+    axes_ : ndarray of matplotlib Axes of shape (n_estimators,)
+
+    See Also
+    --------
+    LabelShiftDisplay.from_predictions : From predictions on noise repeats.
+    """
+
+    def __init__(self, true, predicted, parameters):
+        self.true = true
+        self.predicted = predicted
+        self.parameters = parameters
+
+    @classmethod
+    def from_predictions(cls, y_true, predictions, signal_model, parameters, *, n_cells=8):
+        """Average predictions over noise repeats and neighbouring tissues, then draw.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n_samples, n_parameters)
+        predictions : dict of {str: array-like of shape (n_samples, n_parameters)}
+            By estimator; rows with NaN are left out.
+        signal_model : SignalModel
+        parameters : pair of str
+            Names of the plane's axes.
+        n_cells : int, default=8
+            Cells per axis; tissues in one cell make one arrow.
+
+        Returns
+        -------
+        LabelShiftDisplay
+            Already drawn.
+
+        Raises
+        ------
+        ValueError
+            For names that are no parameters.
+        """
+        names = signal_model.parameter_names
+        if len(parameters) != 2 or not set(parameters) <= set(names):
+            raise ValueError(f"parameters expects two of {list(names)}, got {parameters!r}.")
+        columns = [names.index(name) for name in parameters]
+        plane = np.asarray(y_true, dtype=np.float64)[:, columns]
+        low, high = plane.min(axis=0), plane.max(axis=0)
+        width = np.where(high > low, high - low, 1.0)
+        cells = np.minimum((plane - low) / width * n_cells, n_cells - 1).astype(int)
+        group = number_tissues(cells.astype(np.float64))
+
+        def average(values):
+            kept = np.isfinite(values).all(axis=1)
+            count = np.bincount(group[kept], minlength=group.max() + 1)
+            sums = [np.bincount(group[kept], v, group.max() + 1) for v in values[kept].T]
+            with np.errstate(invalid="ignore"):
+                return np.stack(sums, axis=1) / count[:, None]
+
+        predicted = {
+            name: average(np.asarray(y, dtype=np.float64)[:, columns])
+            for name, y in predictions.items()
+        }
+        pair = [signal_model.parameters[j] for j in columns]
+        return cls(average(plane), predicted, pair).plot()
+
+    def plot(self, *, axes=None):
+        """Draw one panel per estimator.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib Axes, default=None
+            One per estimator.
+
+        Returns
+        -------
+        self : LabelShiftDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        plt = import_matplotlib()
+        n = len(self.predicted)
+        if axes is None:
+            _, axes = plt.subplots(
+                1, n, figsize=(3.6 * n, 3.6), sharex=True, sharey=True, layout="constrained"
+            )
+        self.axes_ = np.atleast_1d(axes)
+        self.figure_ = self.axes_[0].figure
+        for ax, (name, predicted) in zip(self.axes_, self.predicted.items(), strict=True):
+            shift = predicted - self.true
+            ax.quiver(
+                *self.true.T, *shift.T, angles="xy", scale_units="xy", scale=1, width=0.005,
+                color="tab:blue",
+            )  # fmt: skip
+            ax.plot(*self.true.T, ".", color="black", markersize=3)
+            ax.set(title=name, xlabel=label(self.parameters[0]))
+        self.axes_[0].set_ylabel(label(self.parameters[1]))
+        return self

@@ -1,0 +1,87 @@
+"""Figures show what they were given, with names and units."""
+
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from sklearn_qmri import HybridLabelNetRegressor, HybridLabelNetRegressorCV, MLEEstimator
+from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.inspection import AlphaPathDisplay, BiasVarianceDisplay, LabelShiftDisplay
+from sklearn_qmri.metrics import bias_curve
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    mpl.use("Agg")
+    yield
+    mpl.pyplot.close("all")
+
+
+@pytest.fixture
+def repeats(model):
+    X, y = make_signals(model, 100, snr=30, n_repeats=4, random_state=0)
+    return X, y, MLEEstimator(model, sigma=1 / 30).fit(X).predict(X)
+
+
+def test_alpha_path(model, repeats):
+    X, y, _ = repeats
+    net = HybridLabelNetRegressor(
+        model, sigma=1 / 30, max_epochs=3, hidden_layer_sizes=(8,), random_state=0
+    )
+    cv = HybridLabelNetRegressorCV(net, per_parameter=True).fit(X, y)
+    display = AlphaPathDisplay.from_estimator(cv, limits={"bound": np.full(4, 0.1)})
+    assert display.axes_.shape == (4,)
+    lines = {line.get_label(): line for line in display.axes_[2].lines}
+    np.testing.assert_allclose(
+        lines["noise std"].get_ydata(), np.sqrt(np.mean(cv.std_path_[..., 2] ** 2, axis=1))
+    )
+    assert lines["bound"].get_ydata()[0] == 0.1
+    assert display.axes_[2].lines[-1].get_xdata()[0] == cv.alpha_[2]
+    assert [ax.get_title() for ax in display.axes_][3] == "D_star (um^2/ms)"
+    assert len(display.figure_.legends) == 1
+    again = display.plot(axes=mpl.pyplot.subplots(1, 4)[1])
+    assert again.axes_[-1].get_legend() is not None
+
+
+def test_bias_and_variance(model, repeats):
+    X, y, predicted = repeats
+    display = BiasVarianceDisplay.from_predictions(
+        y, {"MLE": predicted, "truth": y}, model, n_bins=5
+    )
+    assert display.axes_.shape == (3, 4)
+    mle, truth = display.axes_[0, 2].lines[:2]
+    np.testing.assert_allclose(mle.get_ydata(), bias_curve(y, predicted, 2, n_bins=5).bias)
+    np.testing.assert_array_equal(truth.get_ydata(), 0)
+    assert display.axes_[2, 2].get_ylabel() == "RMSE of D (um^2/ms)"
+    assert display.axes_[2, 1].get_xlabel() == "true f"
+    mle = MLEEstimator(model, sigma=1 / 30).fit(X)
+    other = BiasVarianceDisplay.from_estimators({"MLE": mle}, X, y, model, n_bins=5)
+    np.testing.assert_array_equal(
+        other.axes_[0, 2].lines[0].get_ydata(), display.axes_[0, 2].lines[0].get_ydata()
+    )
+
+
+def test_label_shift(model, repeats):
+    _, y, predicted = repeats
+    predicted = predicted.copy()
+    predicted[::7] = np.nan
+    shifted = y + [0, 0.1, -0.5, 0]
+    display = LabelShiftDisplay.from_predictions(
+        y, {"MLE": predicted, "shifted": shifted}, model, ("D", "f"), n_cells=4
+    )
+    assert [ax.get_title() for ax in display.axes_] == ["MLE", "shifted"]
+    np.testing.assert_allclose(display.predicted["shifted"] - display.true, [[-0.5, 0.1]] * 16)
+    assert np.isfinite(display.predicted["MLE"]).all()
+    assert display.axes_[0].get_ylabel() == "f"
+    assert display.axes_[1].get_xlabel() == "D (um^2/ms)"
+    with pytest.raises(ValueError, match="two of"):
+        LabelShiftDisplay.from_predictions(y, {"MLE": predicted}, model, ("D", "T1"))
+
+
+def test_without_matplotlib(model, repeats, monkeypatch):
+    _, y, predicted = repeats
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-qmri\[plot\]'"):
+        BiasVarianceDisplay.from_predictions(y, {"MLE": predicted}, model)
