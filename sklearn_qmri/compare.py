@@ -1,0 +1,82 @@
+"""What a protocol allows at all, before any method is chosen."""
+
+import numpy as np
+from sklearn.utils import Bunch, check_random_state
+
+from ._validation import check_noise, check_parameters
+from .metrics import cramer_rao_bound
+from .posterior import PosteriorMeanEstimator
+
+
+def limits(
+    signal_model,
+    theta,
+    *,
+    noise="auto",
+    sigma,
+    prior=None,
+    n_repeats=100,
+    n_atoms=16384,
+    random_state=None,
+):
+    """Limits of any unbiased estimator, and of any estimator under a prior.
+
+    The Cramer-Rao bound holds for unbiased estimators only; others can have less variance, and a
+    ratio to it is no efficiency of theirs. The posterior mean has the least mean squared error on
+    average over the tissues of its prior; at a single tissue, another can have less.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    theta : array-like of shape (n_tissues, n_parameters)
+        Tissues of interest.
+    noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
+    sigma : float
+        Standard deviation of the Gaussian noise per channel.
+    prior : dict, array-like of shape (n, n_parameters) or callable, default=None
+        As in `make_signals`: None means the signal model's ranges.
+    n_repeats : int, default=100
+        Simulated measurements of each tissue.
+    n_atoms : int, default=16384
+        As of `PosteriorMeanEstimator`.
+    random_state : int, RandomState instance or None, default=None
+
+    Returns
+    -------
+    Bunch
+        Arrays of shape (n_tissues, n_parameters), in the units of the parameters:
+        `cramer_rao_std` (NaN for what one measurement does not identify), `posterior_mean_rmse`,
+        `posterior_mean_bias` and `posterior_mean_std` at each tissue.
+
+    Raises
+    ------
+    ValueError
+        If tissues, sigma or prior do not fit the signal model, or `n_repeats` is less than 2.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.compare import limits
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> found = limits(model, [[1.0, 0.3, 1.0, 40.0]], sigma=1 / 30, random_state=0)
+    >>> found.cramer_rao_std.shape, found.posterior_mean_rmse.shape
+    ((1, 4), (1, 4))
+    """
+    if n_repeats < 2:
+        raise ValueError(f"n_repeats expects at least 2, got {n_repeats!r}.")
+    theta, _ = check_parameters(theta, theta, signal_model)
+    noise = check_noise(noise, signal_model)
+    bound = cramer_rao_bound(signal_model, theta, noise=noise, sigma=sigma)
+    rng = check_random_state(random_state)
+    signals = np.repeat(signal_model.simulate(theta), n_repeats, axis=0)
+    X = noise.sample(signals / sigma, rng) * sigma
+    posterior = PosteriorMeanEstimator(
+        signal_model, noise=noise, sigma=sigma, prior=prior, n_atoms=n_atoms, random_state=rng
+    )
+    error = posterior.fit(X).predict(X).reshape(len(theta), n_repeats, -1) - theta[:, None]
+    return Bunch(
+        cramer_rao_std=bound,
+        posterior_mean_rmse=np.sqrt(np.mean(error**2, axis=1)),
+        posterior_mean_bias=error.mean(axis=1),
+        posterior_mean_std=error.std(axis=1, ddof=1),
+    )
