@@ -1,18 +1,18 @@
 """Bias and variance of parameter estimates, measured on noise repeats."""
 
-from ._decomposition import bias_variance_decomposition, bias_variance_scorer, cramer_rao_bound
+from ._decomposition import bias_variance_decomposition, cramer_rao_bound
 from ._parameters import (
     bias_curve,
     failure_rate,
     mean_bias,
     noise_std,
-    parameter_scorer,
     rms_bias,
     root_mean_squared_error,
     shrinkage_slope,
 )
 from ._repeatability import repeatability, roi_statistics
 from ._rules import least_variance, least_weighted
+from ._scorers import bias_variance_scorer, parameter_scorer
 
 __all__ = [
     "bias_curve",

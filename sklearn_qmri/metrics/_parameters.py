@@ -1,8 +1,7 @@
-"""Measures of one thing each, one value per parameter, and scorers of them."""
+"""Measures of one thing each, one value per parameter."""
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils.metadata_routing import MetadataRequest
 
 from ._decomposition import _check_pair, _group_moments, _label_groups, bias_variance_decomposition
 
@@ -228,82 +227,3 @@ def _mean(columns):
     if len(columns) == 0:
         return np.full(columns.shape[1], np.nan)
     return columns.mean(axis=0)
-
-
-_LOSS = {
-    "mean_bias": (mean_bias, np.abs),
-    "rms_bias": (rms_bias, np.abs),
-    "noise_std": (noise_std, np.abs),
-    "root_mean_squared_error": (root_mean_squared_error, np.abs),
-    "shrinkage_slope": (shrinkage_slope, lambda slope: np.abs(1 - slope)),
-}
-
-
-class parameter_scorer:
-    """Scorer of one measure of one parameter; greater is better.
-
-    The negated measure; of `mean_bias` the negated size, of `shrinkage_slope` the negated
-    distance from 1. With metadata routing it requests `sigma`, which it passes on to ``predict``.
-
-    Parameters
-    ----------
-    measure : {"mean_bias", "rms_bias", "noise_std", "root_mean_squared_error", \
-"shrinkage_slope", "failure_rate"}
-        The function of this name.
-    parameter : int, default=0
-        Column of y; of no matter to "failure_rate".
-
-    Examples
-    --------
-    >>> from sklearn_qmri import MLEEstimator
-    >>> from sklearn_qmri.datasets import make_signals
-    >>> from sklearn_qmri.metrics import parameter_scorer
-    >>> from sklearn_qmri.signal_models import IVIM
-    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
-    >>> X, y = make_signals(model, 20, snr=50, n_repeats=5, random_state=0)
-    >>> parameter_scorer("failure_rate")(MLEEstimator(model, sigma=1 / 50).fit(X), X, y)
-    -0.0
-    """
-
-    def __init__(self, measure, parameter=0):
-        self.measure = measure
-        self.parameter = parameter
-
-    def get_metadata_routing(self):
-        """Request `sigma`.
-
-        Returns
-        -------
-        MetadataRequest
-        """
-        request = MetadataRequest(owner=self)
-        request.score.add_request(param="sigma", alias=True)
-        return request
-
-    def __call__(self, estimator, X, y, *, sigma=None):
-        """Score a fitted estimator.
-
-        Parameters
-        ----------
-        estimator : fitted estimator
-        X : array-like of shape (n_samples, n_measurements)
-        y : array-like of shape (n_samples, n_parameters)
-        sigma : array-like of shape (n_samples,), default=None
-            Passed on to ``predict``.
-
-        Returns
-        -------
-        float
-        """
-        y_pred = estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)
-        if self.measure == "failure_rate":
-            return -failure_rate(y, y_pred)
-        if self.measure not in _LOSS:
-            raise ValueError(
-                f"measure expects one of {[*_LOSS, 'failure_rate']}, got {self.measure!r}."
-            )
-        measure, loss = _LOSS[self.measure]
-        return float(-loss(measure(y, y_pred))[self.parameter])
-
-    def __repr__(self):
-        return f"{type(self).__name__}({self.measure!r}, {self.parameter!r})"

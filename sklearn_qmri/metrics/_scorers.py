@@ -1,0 +1,188 @@
+"""Scorers: measures of a fitted estimator that forward sigma to its ``predict``."""
+
+import numpy as np
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from ._decomposition import bias_variance_decomposition
+from ._parameters import (
+    failure_rate,
+    mean_bias,
+    noise_std,
+    rms_bias,
+    root_mean_squared_error,
+    shrinkage_slope,
+)
+
+
+class bias_variance_scorer:
+    """Scorer of bias and variance for `GridSearchCV` and friends.
+
+    Calling it with a fitted estimator, X and y returns a dict of negated values, higher being
+    better: ``neg_squared_bias``, ``neg_variance`` and ``neg_mse``, averages over parameters in
+    units of the scales squared, and the same with the parameter's name appended, in units of its
+    scale squared (``neg_variance_f``). Rows with NaN predictions are left out and counted in
+    ``neg_failure_rate``.
+
+    With metadata routing it requests `sigma`, which it passes on to ``predict``, and `groups`;
+    without, groups are identical rows of y.
+
+    Parameters
+    ----------
+    scale : array-like of shape (n_parameters,)
+        Divides each parameter's errors.
+    parameter_names : sequence of str, default=None
+        None: ``y0``, ``y1``, ...
+
+    See Also
+    --------
+    least_variance : Refit rule for `GridSearchCV`.
+
+    Examples
+    --------
+    >>> from sklearn_qmri import MLEEstimator
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.metrics import bias_variance_scorer
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> X, y = make_signals(model, 20, snr=50, n_repeats=5, random_state=0)
+    >>> scorer = bias_variance_scorer.from_model(model)
+    >>> scores = scorer(MLEEstimator(model, sigma=1 / 50).fit(X), X, y)
+    >>> sorted(scores)[:3]
+    ['neg_failure_rate', 'neg_mse', 'neg_mse_D']
+    """
+
+    def __init__(self, scale, parameter_names=None):
+        self.scale = scale
+        self.parameter_names = parameter_names
+
+    @classmethod
+    def from_model(cls, signal_model):
+        """Scorer with the loss scales and names of a signal model's parameters."""
+        scale = [p.loss_scale for p in signal_model.parameters]
+        return cls(scale, signal_model.parameter_names)
+
+    def get_metadata_routing(self):
+        """Request `sigma` and `groups`.
+
+        Returns
+        -------
+        MetadataRequest
+        """
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="sigma", alias=True)
+        request.score.add_request(param="groups", alias=True)
+        return request
+
+    def __call__(self, estimator, X, y, *, sigma=None, groups=None):
+        """Score a fitted estimator on noise repeats.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+        X : array-like of shape (n_samples, n_measurements)
+        y : array-like of shape (n_samples, n_parameters)
+        sigma : array-like of shape (n_samples,), default=None
+            Passed on to ``predict``.
+        groups : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        dict of {str: float}
+        """
+        if hasattr(y, "columns") and self.parameter_names is not None:
+            if set(y.columns) != set(self.parameter_names):
+                raise ValueError(
+                    f"y has columns {list(y.columns)}, expected {list(self.parameter_names)}."
+                )
+            y = y[list(self.parameter_names)]
+        y_pred = estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)
+        parts = bias_variance_decomposition(y, y_pred, groups=groups, scale=self.scale)
+        names = self.parameter_names or [f"y{j}" for j in range(len(self.scale))]
+        scores = {"neg_failure_rate": -parts.n_failed / len(X)}
+        for measure in ("squared_bias", "variance", "mse"):
+            scores[f"neg_{measure}"] = -parts.scaled[measure]
+            for name, value in zip(names, parts[measure], strict=True):
+                scores[f"neg_{measure}_{name}"] = -value
+        return scores
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.scale!r}, {self.parameter_names!r})"
+
+
+_LOSS = {
+    "mean_bias": (mean_bias, np.abs),
+    "rms_bias": (rms_bias, np.abs),
+    "noise_std": (noise_std, np.abs),
+    "root_mean_squared_error": (root_mean_squared_error, np.abs),
+    "shrinkage_slope": (shrinkage_slope, lambda slope: np.abs(1 - slope)),
+}
+
+
+class parameter_scorer:
+    """Scorer of one measure of one parameter; greater is better.
+
+    The negated measure; of `mean_bias` the negated size, of `shrinkage_slope` the negated
+    distance from 1. With metadata routing it requests `sigma`, which it passes on to ``predict``.
+
+    Parameters
+    ----------
+    measure : {"mean_bias", "rms_bias", "noise_std", "root_mean_squared_error", \
+"shrinkage_slope", "failure_rate"}
+        The function of this name.
+    parameter : int, default=0
+        Column of y; of no matter to "failure_rate".
+
+    Examples
+    --------
+    >>> from sklearn_qmri import MLEEstimator
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.metrics import parameter_scorer
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> X, y = make_signals(model, 20, snr=50, n_repeats=5, random_state=0)
+    >>> parameter_scorer("failure_rate")(MLEEstimator(model, sigma=1 / 50).fit(X), X, y)
+    -0.0
+    """
+
+    def __init__(self, measure, parameter=0):
+        self.measure = measure
+        self.parameter = parameter
+
+    def get_metadata_routing(self):
+        """Request `sigma`.
+
+        Returns
+        -------
+        MetadataRequest
+        """
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="sigma", alias=True)
+        return request
+
+    def __call__(self, estimator, X, y, *, sigma=None):
+        """Score a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+        X : array-like of shape (n_samples, n_measurements)
+        y : array-like of shape (n_samples, n_parameters)
+        sigma : array-like of shape (n_samples,), default=None
+            Passed on to ``predict``.
+
+        Returns
+        -------
+        float
+        """
+        y_pred = estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)
+        if self.measure == "failure_rate":
+            return -failure_rate(y, y_pred)
+        if self.measure not in _LOSS:
+            raise ValueError(
+                f"measure expects one of {[*_LOSS, 'failure_rate']}, got {self.measure!r}."
+            )
+        measure, loss = _LOSS[self.measure]
+        return float(-loss(measure(y, y_pred))[self.parameter])
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.measure!r}, {self.parameter!r})"
