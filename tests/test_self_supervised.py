@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 
-from sklearn_qmri import MLEEstimator, SelfSupervisedNetRegressor
+from sklearn_qmri import (
+    HybridLabelNetRegressor,
+    HybridLabelNetRegressorCV,
+    MLEEstimator,
+    SelfSupervisedNetRegressor,
+)
 from sklearn_qmri._network import SignalLikelihood
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.metrics import bias_variance_decomposition
@@ -48,8 +54,6 @@ def test_explains_the_signal_about_as_well_as_maximum_likelihood(model, noise):
 
 
 def test_less_bias_than_true_labels(model):
-    from sklearn_qmri import HybridLabelNetRegressor
-
     X, y = make_signals(model, 20_000, snr=30, random_state=0)
     X_test, y_test = make_signals(model, 200, snr=30, n_repeats=30, random_state=1)
     nets = (
@@ -100,3 +104,20 @@ def test_noise_level_weighs_nothing_under_gaussian_noise(model):
         for sigma in (1 / 30, 1.0)
     )
     np.testing.assert_allclose(one / SCALE, other / SCALE, atol=1e-3)
+
+
+def test_interrupt_leaves_nothing_fitted(model, signals, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    net = SelfSupervisedNetRegressor(model, sigma=0.025, **SMALL).fit(signals[0])
+    hybrid = HybridLabelNetRegressor(model, sigma=0.025, **SMALL)
+    path = HybridLabelNetRegressorCV(hybrid).fit(*signals)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", interrupt)
+        for estimator in (net, path):
+            with pytest.raises(KeyboardInterrupt):
+                estimator.fit(*signals)
+    for estimator in (net, path):
+        with pytest.raises(NotFittedError):
+            estimator.predict(signals[0])
