@@ -126,6 +126,11 @@ def check_sigma(sigma, n_voxels, usable=None):
     return np.broadcast_to(values, n_voxels)
 
 
+def common_sigma(sigma):
+    """What `fit` keeps of sigma for later voxels: a number, but nothing of one per voxel."""
+    return float(sigma) if np.ndim(sigma) == 0 else None
+
+
 def resolve_sigma(estimator, sigma, usable):
     """Noise level of each row: the argument, else the one of fit, else the init parameter."""
     for known in (estimator.sigma_, estimator.sigma):

@@ -25,6 +25,7 @@ from ._validation import (
     check_seeds,
     check_sigma,
     check_signals,
+    common_sigma,
     resolve_sigma,
     scatter_rows,
     take_rows,
@@ -188,7 +189,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             self.sigma_, self.n_iter_ = self._learn_sigma(X[usable], y)
         else:
             check_sigma(sigma, len(X), usable)
-            self.sigma_, self.n_iter_ = (float(sigma) if np.ndim(sigma) == 0 else None), 0
+            self.sigma_, self.n_iter_ = common_sigma(sigma), 0
         self._fitted = True
         return self
 

@@ -14,6 +14,7 @@ from ._validation import (
     check_parameters,
     check_sigma,
     check_signals,
+    common_sigma,
     usable_rows,
 )
 from .mle import MLEEstimator
@@ -248,7 +249,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         if sigma is None:
             mle = MLEEstimator(self.signal_model, noise=self.noise_, verbose=self.verbose)
             sigma = mle.fit(X[usable]).sigma_
-        self.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
+        self.sigma_ = common_sigma(sigma)
         sigma = check_sigma(sigma, len(X), usable)
         return X[usable], tissues[usable], sigma[usable]
 

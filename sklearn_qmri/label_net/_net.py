@@ -17,6 +17,7 @@ from .._validation import (
     check_parameters,
     check_sigma,
     check_signals,
+    common_sigma,
     usable_rows,
 )
 from ..mle import MLEEstimator
@@ -306,7 +307,7 @@ class HybridLabelNetRegressor(NetRegressor):
             self.sigma_ = sigma_from_pairs(self.signal_model_, self.noise_, X, y)
             sigma = np.full(len(X), self.sigma_)
         else:
-            self.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
+            self.sigma_ = common_sigma(sigma)
             sigma = check_sigma(sigma, n_voxels, usable)[usable]
         return X, y, sigma, None if mle_labels is None else mle_labels[usable]
 

@@ -24,6 +24,7 @@ from .._validation import (
     check_parameters,
     check_sigma,
     check_signals,
+    common_sigma,
     resolve_sigma,
     scatter_rows,
     usable_rows,
@@ -166,7 +167,7 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         if sigma is None:
             self.sigma_ = self._learn_sigma(X[usable], None if y is None else y[usable])
         else:
-            self.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
+            self.sigma_ = common_sigma(sigma)
             sigma = check_sigma(sigma, len(X), usable)
         rng = check_random_state(self.random_state)
         self.atoms_ = draw_tissues(self.signal_model_, self.n_atoms, self.prior, rng, quasi=True)
