@@ -155,6 +155,7 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
             criterion=criterion,
             rng=rng,
             n_labels=n_labels,
+            shared=refresh is None,  # fresh noise is for some labels only: their inputs differ
             refresh=refresh,
             n_outputs=len(self.signal_model_.parameters),
             hidden_layer_sizes=self.hidden_layer_sizes,

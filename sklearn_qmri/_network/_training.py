@@ -167,6 +167,7 @@ def train(
     n_outputs,
     rng,
     n_labels=1,
+    shared=True,
     n_init=1,
     activation="silu",
     parallel_subnets=False,
@@ -198,11 +199,13 @@ def train(
     n_outputs : int
     rng : numpy.random.RandomState
     n_labels : int, default=1
-        Kinds of labels. Each member has outputs for all of them; with `refresh`, as their
-        inputs then differ, members of their own that start from the same weights.
+        Kinds of labels.
+    shared : bool, default=True
+        Whether each member has outputs for all labels. Else each label has members of its own,
+        which start from the same weights.
     refresh : callable, default=None
-        Returns fresh inputs (n_labels, n_rows, n_inputs) and targets (n_members, n_rows,
-        n_columns) for the training rows, as tensors.
+        Returns fresh inputs, (n_labels, n_rows, n_inputs) or the same for all labels, and targets
+        (n_members, n_rows, n_columns) for the training rows, as tensors.
 
     Returns
     -------
@@ -214,7 +217,7 @@ def train(
     """
     seeds = rng.randint(np.iinfo(np.int32).max, size=n_init + 1)
     n_subnets = n_outputs if parallel_subnets else 1
-    n_shared = n_labels if refresh is None else 1
+    n_shared = n_labels if shared else 1
     sizes = [x.shape[-1], *hidden_layer_sizes, n_outputs // n_subnets * n_shared]
     members = np.tile(seeds[1:], n_labels // n_shared)
     coefs, intercepts = initial_weights(sizes, members, n_subnets)
