@@ -229,9 +229,7 @@ def label_tasks(run):
 def training_tasks(run):
     """Longest first, so that the cores finish together."""
     for block in BLOCKS:
-        for noise, snr, seed in itertools.product(
-            ("rician", "gaussian"), SNRS, range(run.n_seeds)
-        ):
+        for noise, snr, seed in itertools.product(("rician", "gaussian"), SNRS, range(run.n_seeds)):
             path = run.path(block, snr, f"self_{noise}", seed)
             yield path, self_supervised, (run, block, snr, seed, noise)
         for snr, seed in itertools.product(SNRS, range(run.n_seeds)):

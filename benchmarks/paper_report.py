@@ -147,8 +147,9 @@ def _distance(cells, method, name):
 def claims(snr, cells):
     """The claims (a) to (g): text, whether each parameter holds it, figures."""
     for measure in ("std", "rmse"):
-        yield f"(a) groundtruth labels: lowest {measure} (own / least other)", *_lowest(
-            cells, measure
+        yield (
+            f"(a) groundtruth labels: lowest {measure} (own / least other)",
+            *_lowest(cells, measure),
         )
     held, text = _each(cells, "mle", "groundtruth", "mean_abs_bias")
     yield "(a) ... and higher bias than MLE labels (MLE labels / groundtruth)", held, text

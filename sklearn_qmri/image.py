@@ -1,10 +1,11 @@
 """Images: NIfTI files, b-value files, and the way between volumes and rows of voxels."""
 
-import os
 import zlib
 from pathlib import Path
 
 import numpy as np
+
+from ._files import replacing
 
 _INSTALL = "NIfTI images need nibabel: pip install 'sklearn-qmri[image]'."
 
@@ -77,13 +78,8 @@ def write_nifti(path, data, affine):
     affine : ndarray of shape (4, 4)
     """
     nibabel = _nibabel()
-    path = Path(path)
-    scratch = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    with replacing(path) as scratch:
         nibabel.save(nibabel.Nifti1Image(data, affine), scratch)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def read_b_values(path):

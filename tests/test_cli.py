@@ -1,3 +1,5 @@
+import csv
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from sklearn_qmri import cli
+from sklearn_qmri.cli import _console, _demo
 from sklearn_qmri.datasets import _pelvis
 
 PARAMETERS = ("S0", "f", "D", "D_star")
@@ -17,7 +20,7 @@ PARAMETERS = ("S0", "f", "D", "D_star")
 def run(monkeypatch, capsys, *arguments):
     """Exit code, standard output and standard error of a command."""
     monkeypatch.setattr(sys, "argv", ["sklearn-qmri", *arguments])
-    monkeypatch.setattr(cli.console, "width", 200)
+    monkeypatch.setattr(_console.console, "width", 200)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main() replaces it
     code = 0
     try:
@@ -30,7 +33,7 @@ def run(monkeypatch, capsys, *arguments):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(cli, "_TISSUES", 2000)
+    monkeypatch.setattr(_demo, "_TISSUES", 2000)
 
 
 def test_demo_on_a_piece_of_the_real_scan(crop, quick, tmp_path, monkeypatch, capsys):
@@ -92,6 +95,14 @@ def test_damaged_scan_is_one_line(crop, tmp_path, monkeypatch, capsys):
     [
         (["demo", "--alpha", "2"], 1, "--alpha expects a number from 0 to 1, got 2"),
         (["demo", "--alpha", "much"], 2, "Invalid value for '--alpha'"),
+        (["compare", "--snr", "20"], 1, "missing a required argument: 'b_values'"),
+        (["compare", "--b-values", "0 x", "--snr", "20"], 1, "--b-values expects numbers"),
+        (["compare", "--b-values", "0 1"], 1, "either --snr or --scan"),
+        (["compare", "--b-values", "0 1", "--snr", "9", "--model", "I"], 1, "one of ['IVIM']"),
+        (["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f"], 1, "name=value, got 'f'"),
+        (["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f=1"], 1, "(low, high)"),
+        (["compare", "--b-values", "0 1", "--snr", "9", "--tissue", "a:f=1"], 1, "gives ['f']"),
+        (["compare", "--b-values", "0 1", "--weight", "1", "--max-bias", "1"], 1, "two rules"),
         (["demo", "--bogus"], 2, "No such option"),
         (["bogus"], 2, "No such command"),
     ],
@@ -105,7 +116,33 @@ def test_user_errors_are_one_line(monkeypatch, capsys, tmp_path, arguments, code
     assert os.listdir(tmp_path) == []
 
 
-def test_help_shows_an_example(monkeypatch, capsys):
-    code, text, _ = run(monkeypatch, capsys, "demo", "--help")
+@pytest.mark.parametrize("command", ["demo", "compare"])
+def test_help_shows_an_example(monkeypatch, capsys, command):
+    code, text, _ = run(monkeypatch, capsys, command, "--help")
     assert code == 0
-    assert "sklearn-qmri demo --alpha" in text
+    assert f"Example: sklearn-qmri {command} --" in text
+
+
+def test_compare_with_the_snr_of_a_scan(crop, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "comparison"
+    arguments = [
+        "compare", "--b-values", str(crop / "dwi.bval"), "--scan", str(crop / "dwi.nii.gz"),
+        "--mask", str(crop / "mask.nii.gz"), "--samples", "500", "--repeats", "4",
+        "--out", str(out), "--with", "convention=total", "--prior", "D=0.1:3",
+        "--tissue", "lesion:f=0.1,D=0.9,D_star=20",
+    ]  # fmt: skip
+    code, text, err = run(monkeypatch, capsys, *arguments)
+    assert code == 0, err
+    assert "comparing" in err
+    assert "Note: lesion is outside" not in text
+    found = json.loads((out / "comparison.json").read_text())
+    assert 10 < found["snr"] < 30
+    assert "convention='total'" in found["model"]
+    for row in found["recommendation"]:
+        assert row["reason"] in text.replace("\n", " ") or row["alpha"] is None
+    with (out / "comparison.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(found["table"])
+    assert matplotlib.image.imread(out / "comparison.png").std() > 0.1
+    assert run(monkeypatch, capsys, *arguments)[0] == 1
+    code, text, _ = run(monkeypatch, capsys, *arguments, "--overwrite", "--json")
+    assert json.loads(text)["table"] == found["table"]

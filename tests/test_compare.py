@@ -1,11 +1,16 @@
-"""Limits of a protocol against closed forms."""
+"""Limits of a protocol against closed forms, and methods side by side."""
 
 import numpy as np
 import pytest
 from test_posterior import Line
 
-from sklearn_qmri.compare import limits
-from sklearn_qmri.metrics import cramer_rao_bound
+from sklearn_qmri.compare import compare_methods, limits
+from sklearn_qmri.compare._recommend import recommend
+from sklearn_qmri.metrics import cramer_rao_bound, least_variance, least_weighted
+from sklearn_qmri.metrics._rules import quadratic
+from sklearn_qmri.signal_models import IVIM, Parameter
+
+B_VALUES = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
 
 
 def test_linear_gaussian_limits():
@@ -45,3 +50,99 @@ def test_limits_of_ivim(model):
         limits(model, theta, sigma=1 / 30, n_repeats=1)
     with pytest.raises(ValueError, match="3 parameters"):
         limits(model, np.ones((2, 3)), sigma=1 / 30)
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    return compare_methods(
+        IVIM(B_VALUES), snr=30, n_samples=4000, n_repeats=20, random_state=0,
+    )  # fmt: skip
+
+
+def column(comparison, tissue, method, figure):
+    rows = [r for r in comparison.table if (r["tissue"], r["method"]) == (tissue, method)]
+    return np.array([np.nan if r[figure] is None else r[figure] for r in rows])
+
+
+def test_comparison_measures_each_method(comparison):
+    tissues = {row["tissue"] for row in comparison.table}
+    assert tissues == {"all", "prior", "brain", "kidney", "liver", "muscle"}
+    mle = column(comparison, "prior", "MLE", "slope")
+    shrunk = column(comparison, "prior", "posterior mean", "slope")
+    assert (shrunk[1:] < mle[1:]).all()
+    assert np.isnan(column(comparison, "liver", "MLE", "slope")).all()
+    for method in ("MLE", "posterior mean", "alpha 0", "alpha 0.5", "segmented"):
+        bias, std, rmse = (
+            column(comparison, "all", method, figure) for figure in ("rms_bias", "std", "rmse")
+        )
+        np.testing.assert_allclose(rmse**2, bias**2 + std**2, rtol=0.02, atol=1e-4)
+    rmse = {m: column(comparison, "prior", m, "rmse") for m in ("posterior mean", "alpha 1")}
+    assert (rmse["posterior mean"][1:] < rmse["alpha 1"][1:]).all()
+
+
+def test_bound_of_the_comparison_is_only_a_std(comparison):
+    theta = [IVIM(B_VALUES).named_tissues()["liver"]]
+    bound = cramer_rao_bound(IVIM(B_VALUES), theta, sigma=1 / 30)[0]
+    np.testing.assert_allclose(column(comparison, "liver", "Cramer-Rao bound", "std"), bound)
+    assert np.isnan(column(comparison, "liver", "Cramer-Rao bound", "rmse")).all()
+
+
+def test_path_of_the_comparison_is_its_table(comparison):
+    for alpha in (0, 0.25, 1):
+        row = np.flatnonzero(np.isclose(comparison.path.alphas, alpha))[0]
+        for figure in ("rms_bias", "std"):
+            np.testing.assert_allclose(
+                comparison.path[figure][row],
+                column(comparison, "all", f"alpha {alpha:g}", figure),
+                rtol=1e-6,
+            )
+
+
+def test_tissue_outside_the_prior_is_noted(comparison):
+    assert comparison.notes == [
+        "brain is outside the prior in f: networks and the posterior mean have never seen "
+        "such tissue."
+    ]
+
+
+def test_recommendation_is_the_optimum_of_its_rule():
+    bias = np.array([[4.0, 0.0], [0.0, 0.0]])[..., None] * 0.01  # all of it at alpha 0
+    variance = np.array([[1.0, 1.0], [1.0, 5.0]])[..., None] * 0.01
+    parameter = [Parameter("D", "um^2/ms", (0, 4), (0.5, 1.5))]
+    (found,) = recommend(least_weighted(3), parameter, bias, variance)
+    alphas = np.linspace(0, 1, 10_001)
+    loss = quadratic(variance, alphas[:, None]) + 3 * quadratic(bias, alphas[:, None])
+    assert found["alpha"] == pytest.approx(alphas[np.argmin(loss)], abs=1e-4)
+    assert "the least variance + 3 bias^2" in found["reason"]
+    (found,) = recommend(least_variance(0.1), parameter, bias, variance)
+    assert found["alpha"] == pytest.approx(0.5)  # where the bias of .2 has halved
+    assert "within 0.1 um^2/ms" in found["reason"]
+    bias = np.full((2, 2, 1), 0.09)
+    (found,) = recommend(least_variance(0.1), parameter, bias, variance)
+    assert found["alpha"] is None
+    assert "No alpha has an RMS bias of at most 0.1; the smallest is 0.3" in found["reason"]
+
+
+def test_tissues_of_interest():
+    tissues = {"lesion": [1.0, 0.15, 0.9, 30.0]}
+    found = compare_methods(
+        IVIM([0, 20, 60]), snr=30, tissues=tissues, n_samples=500, n_repeats=2, random_state=0
+    )
+    assert {row["tissue"] for row in found.table} == {"lesion"}
+    assert "segmented" not in {row["method"] for row in found.table}
+    assert found.notes[0].startswith("There is no segmented fit of this protocol")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_repeats": 1}, "n_repeats expects at least 2, got 1"),
+        ({"tissues": {}}, "name at least one tissue"),
+        ({"tissues": {"a": [1.0, 2.0]}}, "parameters"),
+        ({"prior": {"g": (0, 1)}}, "prior names"),
+        ({"snr": -1}, "snr expects a positive number"),
+    ],
+)
+def test_comparison_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        compare_methods(IVIM(B_VALUES), **({"snr": 30, "n_samples": 10} | arguments))

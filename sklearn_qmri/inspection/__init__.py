@@ -4,10 +4,12 @@ from ._alpha_path import AlphaPathDisplay
 from ._bias_variance import BiasVarianceDisplay
 from ._label_shift import LabelShiftDisplay
 from ._maps import ParameterMapDisplay
+from ._trade_off import TradeOffDisplay
 
 __all__ = [
     "AlphaPathDisplay",
     "BiasVarianceDisplay",
     "LabelShiftDisplay",
     "ParameterMapDisplay",
+    "TradeOffDisplay",
 ]

@@ -138,8 +138,9 @@ def shrinkage_slope(y_true, y_pred):
     """
     y_true, y_pred = _finite_rows(y_true, y_pred)
     centered = y_true - _mean(y_true)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return _mean(centered * y_pred) / _mean(centered**2)
+    varied = (y_true != y_true[:1]).any(axis=0)  # the mean of equal values can miss them
+    square = np.where(varied, _mean(centered**2), np.nan)
+    return _mean(centered * y_pred) / square
 
 
 def failure_rate(y_true, y_pred):

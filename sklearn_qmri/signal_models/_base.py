@@ -90,6 +90,16 @@ class SignalModel(ABC):
         tensor of shape (n_measurements, n_voxels)
         """
 
+    def named_tissues(self):
+        """Typical tissues by name, from the literature; empty where none are given.
+
+        Returns
+        -------
+        dict of {str: tuple of float}
+            Values in the order of `parameters`.
+        """
+        return {}
+
     def simulate(self, parameters):
         """Noise-free signals of tissues as NumPy arrays, one tissue per row.
 

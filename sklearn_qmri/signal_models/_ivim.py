@@ -23,6 +23,14 @@ _PARAMETERS = {
     ),
 }
 
+# f, D and total D_star of the body-part defaults of the OSIPI IVIM code collection.
+_TISSUES = {
+    "brain": (0.076, 0.83, 10.9),
+    "kidney": (0.19, 1.89, 40.5),
+    "liver": (0.23, 1.09, 70.0),
+    "muscle": (0.10, 1.47, 30.9),
+}
+
 
 class IVIM(SignalModel):
     """Bi-exponential diffusion and perfusion signal, intravoxel incoherent motion.
@@ -70,6 +78,13 @@ class IVIM(SignalModel):
                 f"IVIM(convention=...) expects one of {list(_PARAMETERS)}, got {self.convention!r}."
             )
         return _PARAMETERS[self.convention]
+
+    def named_tissues(self):
+        """Brain, kidney, liver and muscle at S0 = 1; see `SignalModel.named_tissues`."""
+        return {
+            name: (1.0, f, D, D_star - D if self._additive else D_star)
+            for name, (f, D, D_star) in _TISSUES.items()
+        }
 
     @property
     def _additive(self):

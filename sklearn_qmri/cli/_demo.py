@@ -1,30 +1,21 @@
-"""The command line: a thin layer over the same functions that Python users call."""
+"""Command: maps of a real scan."""
 
-import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
+import typer
+from rich.table import Table
 
-try:
-    import typer
-    from rich.console import Console
-    from rich.table import Table
-except ImportError as error:
-    raise SystemExit(f"{error}. The command line needs: pip install 'sklearn-qmri[cli]'") from error
-
-from ._validation import Status
-from .datasets import fetch_pelvis_ivim, make_phantom, make_signals
-from .image import apply_mask, axial_slice, read_volume, unmask, write_nifti
-from .inspection import ParameterMapDisplay
-from .label_net import HybridLabelNetRegressor
-from .mle import MLEEstimator
-from .signal_models import IVIM
-
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-console = Console(highlight=False)
+from .._validation import Status
+from ..datasets import fetch_pelvis_ivim, make_phantom, make_signals
+from ..image import apply_mask, axial_slice, read_volume, unmask, write_nifti
+from ..inspection import ParameterMapDisplay
+from ..label_net import HybridLabelNetRegressor
+from ..mle import MLEEstimator
+from ..signal_models import IVIM
+from ._console import console, refuse_to_overwrite
 
 # More perfusion than tissue would swap the roles of the compartments where there is only one
 # (urine); the bound is the one of arXiv 2205.05587.
@@ -51,12 +42,6 @@ class _Maps(NamedTuple):
     status: np.ndarray
 
 
-@app.callback()
-def _group():
-    """Scikit-learn-compatible estimators for quantitative MRI. For research use only."""
-
-
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for maps and figure.")] = Path(
         "sklearn-qmri-demo"
@@ -80,7 +65,7 @@ def demo(
     paths = {
         (m, name): out / f"{name}_{m}.nii.gz" for m in methods for name in model.parameter_names
     }
-    _refuse_to_overwrite([*paths.values(), figure], overwrite)
+    refuse_to_overwrite([*paths.values(), figure], overwrite)
 
     X = apply_mask(scan.data, scan.mask)
     mle, sigma = _fit_mle(model, X)
@@ -127,13 +112,6 @@ def _display_slice(parameters, scan):
     inside = np.isfinite(volume).any(axis=-1)
     rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     return volume[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _refuse_to_overwrite(paths, overwrite):
-    present = [str(path) for path in paths if path.exists()]
-    if present and not overwrite:
-        raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
 
 
 def _fit_mle(model, X):
@@ -187,21 +165,3 @@ def _print_table(model, results):
             *(f"{n:,}" for n in (failed, count[Status.AT_BOUND], count[Status.OUT_OF_DOMAIN])),
         )
     console.print(table)
-
-
-def _show_warning(message, *_):
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"Note: {message}", markup=False)
-
-
-def main():
-    """Run the command line; exit code 0 done, 1 failed with a one-line reason, 2 usage."""
-    warnings.showwarning = _show_warning
-    try:
-        app()
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"sklearn-qmri: {error}", markup=False
-        )
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit("sklearn-qmri: interrupted")

@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
-from ._validation import check_noise, check_parameters
-from .metrics import cramer_rao_bound
-from .posterior import PosteriorMeanEstimator
+from .._validation import check_noise, check_parameters
+from ..metrics import cramer_rao_bound
+from ..posterior import PosteriorMeanEstimator
 
 
 def limits(

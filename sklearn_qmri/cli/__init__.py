@@ -1,0 +1,44 @@
+"""The command line: a thin layer over the same functions that Python users call."""
+
+import sys
+import warnings
+
+try:
+    import typer
+    from rich.console import Console
+except ImportError as error:
+    raise SystemExit(f"{error}. The command line needs: pip install 'sklearn-qmri[cli]'") from error
+
+from ._compare import compare
+from ._demo import demo
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _group():
+    """Scikit-learn-compatible estimators for quantitative MRI. For research use only."""
+
+
+for command in (demo, compare):
+    app.command()(command)
+
+
+def _errors():
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _show_warning(message, *_):
+    _errors().print(f"Note: {message}", markup=False)
+
+
+def main():
+    """Run the command line; exit code 0 done, 1 failed with a one-line reason, 2 usage."""
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        _errors().print(f"sklearn-qmri: {error}", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit("sklearn-qmri: interrupted")

@@ -1,0 +1,142 @@
+"""Command: what each method makes of a protocol."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from .._files import replacing
+from ..compare import compare_methods, estimate_snr
+from ..image import apply_mask, load_nifti, read_volume
+from ..inspection import TradeOffDisplay
+from ..metrics import least_variance, least_weighted
+from ._console import console, refuse_to_overwrite
+from ._protocol import make_model, parse_prior, parse_tissues
+
+_FIGURES = ("bias", "rms_bias", "std", "rmse", "slope")
+
+
+def compare(
+    b_values: Annotated[
+        str | None, typer.Option(help="b-values in s/mm^2: a list, or a file such as FSL's bval.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Signal model.")] = "IVIM",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Another argument of the model, e.g. convention=total."),
+    ] = None,
+    snr: Annotated[float | None, typer.Option(help="Signal-to-noise ratio.")] = None,
+    scan: Annotated[Path | None, typer.Option(help="NIfTI scan to estimate the SNR from.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="NIfTI mask of its tissue.")] = None,
+    prior: Annotated[
+        list[str] | None, typer.Option(help="Range of tissues to train on, e.g. f=0.1:0.5.")
+    ] = None,
+    tissue: Annotated[
+        list[str] | None,
+        typer.Option(help="Tissue of interest, e.g. tumour:f=0.1,D=0.9,D_star=20."),
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Rule: least variance + weight * bias^2 (default: 2).")
+    ] = None,
+    max_bias: Annotated[
+        float | None,
+        typer.Option(help="Rule: least variance with RMS bias under this many loss scales."),
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Simulated tissues to train on.")] = 50_000,
+    repeats: Annotated[int, typer.Option(help="Measurements of each tissue of interest.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of simulation and training.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for table and figure.")] = Path(
+        "sklearn-qmri-compare"
+    ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+):
+    """Tell which label to train on for a protocol and its SNR, per parameter, and why.
+
+    Measures maximum likelihood, the segmented fit, networks on either label and between, a
+    self-supervised network, the posterior mean and the Cramer-Rao bound on simulations.
+
+    Example: sklearn-qmri compare --b-values "0 10 20 50 100 200 400 800" --snr 25 --weight 4
+    """
+    if weight is not None and max_bias is not None:
+        raise ValueError("--weight and --max-bias are two rules: give one of them.")
+    if (snr is None) == (scan is None):
+        raise ValueError("Give either --snr or --scan.")
+    signal_model = make_model(model, b_values, settings or [])
+    rule = least_weighted(2 if weight is None else weight)
+    if max_bias is not None:
+        rule = least_variance(max_bias)
+    ranges = parse_prior(prior or [], signal_model)
+    tissues = parse_tissues(tissue or [], signal_model)
+    paths = [out / f"comparison.{kind}" for kind in ("json", "csv", "png")]
+    refuse_to_overwrite(paths, overwrite)
+    if scan is not None:
+        snr = _snr_of_scan(signal_model, scan, mask)
+    found = compare_methods(
+        signal_model,
+        snr=snr,
+        prior=ranges,
+        tissues=tissues,
+        rule=rule,
+        n_samples=samples,
+        n_repeats=repeats,
+        random_state=seed,
+        verbose=1,
+    )
+    text = _as_json(found, signal_model, snr, rule, seed)
+    _write(found, signal_model, text, *paths)
+    if as_json:
+        print(text)
+        return
+    _print(found, snr)
+    console.print(f"Table and figure are in {out}/")
+
+
+def _snr_of_scan(signal_model, scan, mask):
+    volumes = read_volume(load_nifti(scan))
+    inside = volumes.any(axis=-1) if mask is None else read_volume(load_nifti(mask))
+    return estimate_snr(signal_model, apply_mask(volumes, inside))
+
+
+def _as_json(found, signal_model, snr, rule, seed):
+    settings = {"model": repr(signal_model), "snr": snr, "rule": repr(rule), "seed": seed}
+    path = {key: values.tolist() for key, values in found.path.items()}
+    return json.dumps({**settings, **found, "path": path}, indent=1)
+
+
+def _write(found, signal_model, text, json_path, csv_path, figure_path):
+    with replacing(json_path) as path:
+        path.write_text(text + "\n")
+    with replacing(csv_path) as path, path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, found.table[0])
+        writer.writeheader()
+        writer.writerows(found.table)
+    figure = TradeOffDisplay.from_comparison(found, signal_model).figure_
+    with replacing(figure_path) as path:
+        figure.savefig(path, dpi=120, format="png")
+
+
+def _print(found, snr):
+    first = found.table[0]["tissue"]
+    table = Table(title=f"SNR {snr:.3g}, tissues of interest: {first}")
+    table.add_column("parameter")
+    table.add_column("method", no_wrap=True)
+    for figure in _FIGURES:
+        table.add_column(figure.replace("_", " "), justify="right")
+    for parameter in found.parameters:
+        unit = f" ({parameter['unit']})" if parameter["unit"] else ""
+        heading = parameter["name"] + unit
+        for row in found.table:
+            if row["tissue"] == first and row["parameter"] == parameter["name"]:
+                figures = ("" if row[k] is None else f"{row[k]:.3g}" for k in _FIGURES)
+                table.add_row(heading, row["method"], *figures)
+                heading = ""
+        table.add_section()
+    console.print(table)
+    for note in found.notes:
+        console.print(f"Note: {note}")
+    for row in found.recommendation:
+        console.print(f"{row['parameter']}: {row['reason']}")

@@ -1,0 +1,94 @@
+"""Options that say what was measured and what tissue is like."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+
+from .. import signal_models
+from .._priors import prior_ranges
+from ..image import read_b_values
+from ..signal_models import LinearGaussian, SignalModel
+
+
+def make_model(name, b_values, settings):
+    """Signal model by the name of its class, with its acquisition.
+
+    Parameters
+    ----------
+    name : str
+    b_values : str or None
+        Numbers, or a file of them.
+    settings : list of str
+        ``argument=value``; numbers become an array.
+    """
+    models = {
+        key: value
+        for key, value in vars(signal_models).items()
+        if inspect.isclass(value)
+        and issubclass(value, SignalModel)
+        and value not in (SignalModel, LinearGaussian)
+    }
+    if name not in models:
+        raise ValueError(f"--model expects one of {sorted(models)}, got {name!r}.")
+    arguments = {} if b_values is None else {"b_values": _numbers(b_values, "--b-values")}
+    for key, value in (_split(text, "--with") for text in settings):
+        try:
+            arguments[key] = _numbers(value, "--with")
+        except ValueError:
+            arguments[key] = value
+    signature = inspect.signature(models[name])
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{name}{signature}: {error}.") from error
+    return models[name](**arguments)
+
+
+def parse_prior(texts, model):
+    """Ranges by parameter, of texts like ``f=0.1:0.5``."""
+    prior = {}
+    for key, value in (_split(text, "--prior") for text in texts):
+        prior[key] = tuple(_floats(value.split(":"), "--prior", "low:high"))
+    prior_ranges(model, prior)  # for its error, before there is any output
+    return prior or None
+
+
+def parse_tissues(texts, model):
+    """Tissues by name, of texts like ``tumour:f=0.1,D=0.9,D_star=20``.
+
+    Amplitudes that are not given are in the middle of their prior.
+    """
+    tissues = {}
+    for text in texts:
+        name, colon, rest = text.partition(":")
+        values = dict(_split(part, "--tissue") for part in rest.split(",") if colon)
+        known = {p.name: p.loss_scale for p in model.parameters if p.amplitude} | values
+        if set(known) != set(model.parameter_names):
+            raise ValueError(
+                f"--tissue {text!r} gives {sorted(values)}, expected NAME: and values of "
+                f"{list(model.parameter_names)}."
+            )
+        tissues[name] = _floats([known[p] for p in model.parameter_names], "--tissue", "numbers")
+    return tissues or None
+
+
+def _numbers(text, option):
+    path = Path(text)
+    if path.is_file():
+        return read_b_values(path)
+    return np.array(_floats(text.replace(",", " ").split(), option, "numbers or a file of them"))
+
+
+def _floats(texts, option, expected):
+    try:
+        return [float(text) for text in texts]
+    except ValueError as error:
+        raise ValueError(f"{option} expects {expected}, got {' '.join(texts)!r}.") from error
+
+
+def _split(text, option):
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{option} expects name=value, got {text!r}.")
+    return name.strip(), value.strip()

@@ -1,0 +1,6 @@
+"""What a protocol allows, and what each method makes of it."""
+
+from ._limits import limits
+from ._methods import compare_methods, estimate_snr
+
+__all__ = ["compare_methods", "estimate_snr", "limits"]

@@ -1,0 +1,272 @@
+"""The ways to estimate, side by side for one protocol."""
+
+from dataclasses import asdict
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import Bunch, check_random_state
+from tqdm import tqdm
+
+from .._priors import draw_tissues, prior_ranges
+from .._validation import check_noise, check_parameters
+from ..datasets import make_signals
+from ..label_net import HybridLabelNetRegressor
+from ..metrics import (
+    cramer_rao_bound,
+    failure_rate,
+    least_weighted,
+    mean_bias,
+    noise_std,
+    rms_bias,
+    root_mean_squared_error,
+    shrinkage_slope,
+)
+from ..metrics._decomposition import product_decomposition
+from ..metrics._rules import quadratic
+from ..mle import MLEEstimator
+from ..posterior import PosteriorMeanEstimator
+from ..segmented import SegmentedIVIMEstimator
+from ..self_supervised import SelfSupervisedNetRegressor
+from ..signal_models import IVIM
+from ._recommend import recommend
+
+_PATH = np.linspace(0, 1, 21)
+_SHOWN = (0.25, 0.5, 0.75)  # of the path, between its ends
+_GRID = 125  # tissues of the grid over the prior, about
+
+
+def compare_methods(
+    signal_model,
+    *,
+    snr,
+    noise="auto",
+    prior=None,
+    tissues=None,
+    rule=None,
+    n_samples=50_000,
+    n_repeats=50,
+    random_state=None,
+    verbose=0,
+):
+    """Compare what each method makes of a protocol, and recommend a label per parameter.
+
+    Fits or trains maximum likelihood, the segmented fit (IVIM), networks on true and on
+    maximum-likelihood labels (whose blends are the alpha path), a self-supervised network and the
+    posterior mean, all on simulated signals, and measures them on noise repeats of the tissues
+    of interest.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    snr : float
+        Signal-to-noise ratio at the middle of the amplitude's prior; see `estimate_snr`.
+    noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
+    prior : dict, array-like of shape (n, n_parameters) or callable, default=None
+        Tissues to train on, as in `make_signals`: None means the signal model's ranges.
+    tissues : dict of {str: array-like of shape (n_parameters,) or (n, n_parameters)}, default=None
+        Tissues of interest by name. None: a grid over the prior (samples, if the prior is not one
+        of ranges), and the signal model's own, `SignalModel.named_tissues`.
+    rule : least_weighted or least_variance, default=None
+        Chooses alpha, for each parameter, over all tissues of interest, which weigh equally. In
+        units of the parameters' loss scales. None: ``least_weighted(weight=2)``.
+    n_samples : int, default=50000
+        Tissues to train on.
+    n_repeats : int, default=50
+        Simulated measurements of each tissue of interest.
+    random_state : int, RandomState instance or None, default=None
+    verbose : int, default=0
+        Positive: show progress.
+
+    Returns
+    -------
+    Bunch
+        - `table`: list of dict, one per tissue (and "all"), method and parameter: `bias` (mean
+          error), `rms_bias`, `std`, `rmse`, `slope` (None for one tissue), in the units of the
+          parameter, and `failed` (share). For ``pandas.DataFrame``. Of the Cramer-Rao bound,
+          which is one for unbiased estimators only, just `std`.
+        - `recommendation`: list of dict, one per parameter: `parameter`, `alpha` (None if no alpha
+          meets the rule), `rule` and `reason`.
+        - `path`: Bunch of `alphas` (n_alphas,) and of `rms_bias` and `std` (n_alphas,
+          n_parameters) over all tissues.
+        - `parameters`, `sigma`, and `notes`: list of str, what to be careful about.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit the signal model, or `n_repeats` is less than 2.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.compare import compare_methods
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> found = compare_methods(model, snr=30, n_samples=1000, n_repeats=5, random_state=0)
+    >>> [row["parameter"] for row in found.recommendation]
+    ['S0', 'f', 'D', 'D_star']
+    """
+    if n_repeats < 2:
+        raise ValueError(f"n_repeats expects at least 2, got {n_repeats!r}.")
+    noise = check_noise(noise, signal_model)
+    rule = least_weighted(weight=2) if rule is None else rule
+    rng = check_random_state(random_state)
+    groups, notes = _tissues_of_interest(signal_model, tissues, prior, rng)
+    every = np.concatenate(list(groups.values()))
+    X, y, level = make_signals(
+        signal_model, n_samples, snr=snr, noise=noise, prior=prior, random_state=rng,
+        return_sigma=True,
+    )  # fmt: skip
+    sigma = float(level[0])
+    X_test, y_test = make_signals(
+        signal_model, len(every), sigma=sigma, noise=noise, prior=lambda n, rng: every,
+        n_repeats=n_repeats, random_state=rng,
+    )  # fmt: skip
+    predicted = {}
+    settings = {"noise": noise, "sigma": sigma}
+    methods = _methods(signal_model, settings, prior, int(rng.randint(2**31 - 1)))
+    for name, estimator in tqdm(methods.items(), "comparing", unit=" methods", disable=not verbose):
+        try:
+            predicted[name] = estimator.fit(X, y).predict(X_test)
+        except ValueError as error:
+            if not isinstance(estimator, SegmentedIVIMEstimator):
+                raise
+            notes.append(f"There is no segmented fit of this protocol: {error}")
+    ends = predicted.pop("alpha 0"), predicted.pop("alpha 1")
+    for alpha in (0, *_SHOWN, 1):
+        predicted[f"alpha {alpha:g}"] = (1 - alpha) * ends[0] + alpha * ends[1]
+    forms = product_decomposition(y_test, np.stack(ends) - y_test)
+    squared_bias, variance = (np.stack([quadratic(f, a) for a in _PATH]) for f in forms)
+    bound = cramer_rao_bound(signal_model, every, noise=noise, sigma=sigma)
+    return Bunch(
+        table=_table(signal_model, groups, n_repeats, y_test, predicted, bound),
+        recommendation=recommend(rule, signal_model.parameters, *forms),
+        path=Bunch(alphas=_PATH, rms_bias=np.sqrt(squared_bias.clip(min=0)), std=np.sqrt(variance)),
+        parameters=[asdict(p) for p in signal_model.parameters],
+        sigma=sigma,
+        notes=notes,
+    )
+
+
+def estimate_snr(signal_model, X):
+    """Signal-to-noise ratio of a scan: the median amplitude over the noise level.
+
+    Both by maximum likelihood; the noise level is the one that `MLEEstimator` learns, which also
+    absorbs motion and misfit.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    X : array-like of shape (n_voxels, n_measurements)
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from sklearn_qmri.compare import estimate_snr
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+    >>> X, _ = make_signals(model, 500, snr=30, random_state=0)
+    >>> bool(27 < estimate_snr(model, X) < 33)
+    True
+    """
+    amplitudes = [j for j, p in enumerate(signal_model.parameters) if p.amplitude]
+    if not amplitudes:
+        raise ValueError(f"{signal_model!r} has no amplitude to compare noise with.")
+    mle = MLEEstimator(signal_model).fit(X)
+    return float(np.nanmedian(mle.predict(X)[:, amplitudes[0]]) / mle.sigma_)
+
+
+def _tissues_of_interest(signal_model, tissues, prior, rng):
+    """Arrays of tissues by name, and notes on them."""
+    if tissues is None:
+        tissues = {"prior": _grid(signal_model, prior, rng), **signal_model.named_tissues()}
+    groups, notes = {}, []
+    low, high = None, None
+    if prior is None or isinstance(prior, dict):
+        low, high = prior_ranges(signal_model, prior)
+    for name, values in tissues.items():
+        values = np.atleast_2d(np.asarray(values, dtype=np.float64))
+        groups[name], _ = check_parameters(values, values, signal_model)
+        if low is not None:
+            outside = ((values < low) | (values > high)).any(axis=0)
+            names = [p.name for p, out in zip(signal_model.parameters, outside, strict=True) if out]
+            if names:
+                notes.append(
+                    f"{name} is outside the prior in {', '.join(names)}: networks and the "
+                    "posterior mean have never seen such tissue."
+                )
+    if not groups:
+        raise ValueError("tissues is empty: name at least one tissue of interest.")
+    return groups, notes
+
+
+def _grid(signal_model, prior, rng):
+    """Centres of equal cells of the prior, at the middle of amplitudes."""
+    if prior is not None and not isinstance(prior, dict):
+        return draw_tissues(signal_model, _GRID, prior, rng)
+    ranges = prior_ranges(signal_model, prior).T
+    varied = sum(not p.amplitude for p in signal_model.parameters)
+    n_cells = max(2, round(_GRID ** (1 / max(varied, 1))))
+    axes = []
+    for p, (low, high) in zip(signal_model.parameters, ranges, strict=True):
+        n = 1 if p.amplitude or low == high else n_cells
+        axes.append(low + (high - low) * (np.arange(n) + 0.5) / n)
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+
+
+def _methods(signal_model, settings, prior, seed):
+    """Unfitted estimators by name."""
+    net = HybridLabelNetRegressor(signal_model, **settings, alpha=1, random_state=seed)
+    methods = {"MLE": MLEEstimator(signal_model, **settings)}
+    if isinstance(signal_model, IVIM):
+        methods["segmented"] = SegmentedIVIMEstimator(signal_model)
+    return methods | {
+        "posterior mean": PosteriorMeanEstimator(
+            signal_model, **settings, prior=prior, random_state=seed
+        ),
+        "self-supervised": SelfSupervisedNetRegressor(signal_model, **settings, random_state=seed),
+        "alpha 0": clone(net).set_params(alpha=0, resample_noise=True),
+        "alpha 1": net,
+    }
+
+
+def _table(signal_model, groups, n_repeats, y, predicted, bound):
+    """Records of every tissue, method and parameter."""
+    rows = np.repeat(np.arange(len(groups)), [len(g) for g in groups.values()])
+    parts = {name: rows == k for k, name in enumerate(groups)}
+    if len(parts) > 1:
+        parts = {"all": np.full(len(rows), True), **parts}
+    records = []
+    for tissue, part in parts.items():
+        kept = np.repeat(part, n_repeats)
+        for method, values in predicted.items():
+            measured = _measure(y[kept], values[kept])
+            for p, figures in zip(signal_model.parameters, measured, strict=True):
+                record = {"tissue": tissue, "method": method, "parameter": p.name, "unit": p.unit}
+                records.append(record | figures)
+        for p, std in zip(signal_model.parameters, np.mean(bound[part] ** 2, axis=0), strict=True):
+            record = {"tissue": tissue, "method": "Cramer-Rao bound", "parameter": p.name}
+            figures = dict.fromkeys(("bias", "rms_bias", "std", "rmse", "slope", "failed"))
+            figures["std"] = _number(np.sqrt(std))
+            records.append(record | {"unit": p.unit} | figures)
+    return records
+
+
+def _measure(y, predicted):
+    """One dict of figures per parameter."""
+    columns = {
+        "bias": mean_bias(y, predicted),
+        "rms_bias": rms_bias(y, predicted),
+        "std": noise_std(y, predicted),
+        "rmse": root_mean_squared_error(y, predicted),
+        "slope": shrinkage_slope(y, predicted),
+        "failed": np.full(y.shape[1], failure_rate(y, predicted)),
+    }
+    return [{k: _number(v[j]) for k, v in columns.items()} for j in range(y.shape[1])]
+
+
+def _number(value):
+    """As JSON has it: None for what is not a number."""
+    return float(value) if np.isfinite(value) else None

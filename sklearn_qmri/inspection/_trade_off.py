@@ -1,0 +1,158 @@
+"""Methods in the plane of bias and noise."""
+
+import numpy as np
+
+from ._figure import import_matplotlib, label
+
+_MARKED = (0.0, 0.25, 0.5, 0.75, 1.0)  # alphas that are named along the path
+_MARKERS = "sDv^XP<>"
+
+
+class TradeOffDisplay:
+    """Noise of each method against its bias, with the alpha path between two labels.
+
+    The root mean squared error of a method is its distance from the origin, so a method's place
+    says what its error is made of.
+
+    Parameters
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+    bias, std : ndarrays of shape (n_alphas, n_parameters)
+        Root mean square bias and noise along the alpha path, in the units of the parameters.
+    methods : dict of {str: pair of ndarray of shape (n_parameters,)}
+        Bias and noise of other methods by name.
+    parameters : sequence of Parameter
+        Names and units, e.g. ``signal_model.parameters``.
+    alpha : sequence of float or None, default=None
+        Chosen alpha of each parameter; None where there is none.
+    bound : ndarray of shape (n_parameters,), default=None
+        Least noise of unbiased estimators.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        Set by `plot`.
+    axes_ : ndarray of matplotlib Axes of shape (n_parameters,)
+
+    See Also
+    --------
+    TradeOffDisplay.from_comparison : From `sklearn_qmri.compare.compare_methods`.
+    """
+
+    def __init__(self, alphas, bias, std, methods, parameters, alpha=None, bound=None):
+        self.alphas = alphas
+        self.bias = bias
+        self.std = std
+        self.methods = methods
+        self.parameters = parameters
+        self.alpha = alpha
+        self.bound = bound
+
+    @classmethod
+    def from_comparison(cls, comparison, signal_model):
+        """Draw the result of `sklearn_qmri.compare.compare_methods`, over all its tissues.
+
+        Parameters
+        ----------
+        comparison : Bunch
+        signal_model : SignalModel
+
+        Returns
+        -------
+        TradeOffDisplay
+            Already drawn.
+        """
+        first = comparison.table[0]["tissue"]
+        figures = {}
+        for row in comparison.table:
+            if row["tissue"] == first and not row["method"].startswith("alpha"):
+                pair = [np.nan if row[k] is None else row[k] for k in ("rms_bias", "std")]
+                figures.setdefault(row["method"], []).append(pair)
+        bound = np.array(figures.pop("Cramer-Rao bound"))[:, 1]
+        methods = {name: tuple(np.array(pairs).T) for name, pairs in figures.items()}
+        alpha = [row["alpha"] for row in comparison.recommendation]
+        path = comparison.path
+        display = cls(
+            path.alphas, path.rms_bias, path.std, methods, signal_model.parameters, alpha, bound
+        )
+        return display.plot()
+
+    def plot(self, *, axes=None):
+        """Draw one panel per parameter.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib Axes, default=None
+            One per parameter.
+
+        Returns
+        -------
+        self : TradeOffDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        plt = import_matplotlib()
+        n = len(self.parameters)
+        if axes is None:
+            _, axes = plt.subplots(1, n, figsize=(3.4 * n, 4), layout="constrained")
+        self.axes_ = np.atleast_1d(axes)
+        self.figure_ = self.axes_[0].figure
+        for j, ax in enumerate(self.axes_):
+            self._draw(ax, j)
+        handles, names = self.axes_[0].get_legend_handles_labels()
+        self.figure_.legend(
+            handles, names, loc="outside lower center", ncols=min(len(names), 7), frameon=False
+        )
+        return self
+
+    def _draw(self, ax, j):
+        ax.plot(self.bias[:, j], self.std[:, j], color="tab:blue", label="alpha path")
+        for alpha in _MARKED:
+            k = np.argmin(np.abs(self.alphas - alpha))
+            ax.plot(self.bias[k, j], self.std[k, j], ".", color="tab:blue")
+            ax.annotate(
+                f"{alpha:g}", (self.bias[k, j], self.std[k, j]), (4, 3),
+                textcoords="offset points", fontsize=8, color="tab:blue",
+            )  # fmt: skip
+        for k, (name, (bias, std)) in enumerate(self.methods.items()):
+            marker = _MARKERS[k % len(_MARKERS)]
+            ax.plot(bias[j], std[j], marker, color=f"C{k + 1}", markersize=7, label=name)
+        if self.alpha is not None:
+            place = [np.nan, np.nan]
+            if self.alpha[j] is not None:
+                place = [np.interp(self.alpha[j], self.alphas, v[:, j]) for v in self._path()]
+            ax.plot(
+                *place, "o", markersize=13, markerfacecolor="none", color="black",
+                label="recommended alpha",
+            )  # fmt: skip
+        if self.bound is not None and np.isfinite(self.bound[j]):
+            ax.axhline(
+                self.bound[j], color="gray", linestyle="--", linewidth=1,
+                label="Cramer-Rao bound (unbiased)",
+            )  # fmt: skip
+        ax.set(
+            xlim=(0, 1.12 * ax.get_xlim()[1]), ylim=(0, 1.05 * ax.get_ylim()[1]),
+            xlabel="RMS bias", title=label(self.parameters[j]),
+        )  # fmt: skip
+        if j == 0:
+            ax.set_ylabel("noise std")
+        self._circles(ax)
+
+    def _path(self):
+        return self.bias, self.std
+
+    @staticmethod
+    def _circles(ax):
+        """Quarter circles of equal root mean squared error, behind everything."""
+        angle = np.linspace(0, np.pi / 2, 60)
+        x_limit, y_limit = ax.get_xlim(), ax.get_ylim()
+        for radius in ax.get_yticks():
+            if radius > 0:
+                ax.plot(
+                    radius * np.cos(angle), radius * np.sin(angle), color="0.9", linewidth=0.8,
+                    zorder=0,
+                )  # fmt: skip
+        ax.set(xlim=x_limit, ylim=y_limit)
