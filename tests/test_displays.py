@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 from sklearn_qmri import HybridLabelNetRegressor, HybridLabelNetRegressorCV, MLEEstimator
+from sklearn_qmri.compare import compare_methods
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.inspection import AlphaPathDisplay, BiasVarianceDisplay, LabelShiftDisplay
+from sklearn_qmri.inspection import (
+    AlphaPathDisplay,
+    BiasVarianceDisplay,
+    LabelShiftDisplay,
+    TradeOffDisplay,
+)
 from sklearn_qmri.metrics import bias_curve
 
 
@@ -85,3 +91,30 @@ def test_without_matplotlib(model, repeats, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'sklearn-qmri\[plot\]'"):
         BiasVarianceDisplay.from_predictions(y, {"MLE": predicted}, model)
+
+
+def test_trade_off(model):
+    alphas = np.linspace(0, 1, 21)
+    bias = np.outer(1 - alphas, np.full(4, 0.1))
+    std = np.outer(0.1 + alphas, np.full(4, 0.1))
+    methods = {"MLE": (np.zeros(4), np.full(4, 0.1))}
+    bound = np.array([np.nan, 0.05, 0.05, 0.05])
+    chosen = [0.5, None, 0.52, 1]
+    display = TradeOffDisplay(alphas, bias, std, methods, model.parameters, chosen, bound).plot()
+    assert [ax.get_title() for ax in display.axes_][2] == "D (um^2/ms)"
+    lines = [{line.get_label(): line for line in ax.lines} for ax in display.axes_]
+    np.testing.assert_array_equal(lines[1]["alpha path"].get_xydata(), np.c_[bias[:, 1], std[:, 1]])
+    np.testing.assert_allclose(lines[2]["recommended alpha"].get_xydata(), [[0.048, 0.062]])
+    assert np.isnan(lines[1]["recommended alpha"].get_xydata()).all()
+    assert "Cramer-Rao bound (unbiased)" not in lines[0]
+    assert "Cramer-Rao bound (unbiased)" in lines[1]
+    assert display.axes_[0].get_ylim()[0] == 0, "the distance from the origin is the error"
+
+
+def test_trade_off_of_a_comparison(model):
+    found = compare_methods(model, snr=30, n_samples=300, n_repeats=3, random_state=0)
+    display = TradeOffDisplay.from_comparison(found, model)
+    assert set(display.methods) == {"MLE", "segmented", "posterior mean", "self-supervised"}
+    _, std = display.methods["MLE"]
+    rows = [r for r in found.table if r["tissue"] == "all" and r["method"] == "MLE"]
+    np.testing.assert_array_equal(std, [row["std"] for row in rows])
