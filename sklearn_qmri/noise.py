@@ -19,6 +19,8 @@ _ROWS = 65536  # of X checked at once, so that checking needs no memory to speak
 class _NoiseModel:
     """Noise models have no state: all instances of a class are the same."""
 
+    even = False  # whether the likelihood is even in the signal
+
     def is_valid(self, X):
         """Rows of X (n_voxels, n_measurements) that can be measurements at all."""
         valid = np.empty(len(X), dtype=bool)
@@ -100,6 +102,8 @@ class Rician(_NoiseModel):
     meet no kink. The density at x = 0 is 0, so the likelihood of a measured zero is -inf; its
     derivatives are finite.
     """
+
+    even = True
 
     def derivatives(self, x, a):
         """Negative log-likelihood without `normalizer`, and its two derivatives by `a`.

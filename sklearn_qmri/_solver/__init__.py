@@ -4,6 +4,7 @@ A block of voxels goes through three stages: starting points (`_starts`), a few 
 float32 from each of them, and float64 iterations from the best (`_newton`).
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +20,14 @@ from ._starts import fit_linear, look_up, make_dictionary
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
 _BLOCK = 65536
 _DESCRIBED = 4096  # voxels at once, which fit into a processor's cache
+_CHEAP_ITERATIONS = 3  # by first derivatives, where a model has no second ones
 _SCREENING = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are then dropped
 _MARGIN = 0.25  # nats above the best at which a start is still followed ...
-_CHEAP_ITERATIONS = 3  # by first derivatives, where a model has no second ones
 _LAG = 0.05  # ... and at which it still is when it has had some iterations
+# Among the atoms of a coarse dictionary the best one says less: more iterations, and starts
+# are followed up to this multiple of the best one's own distance from a fit to within noise.
+_COARSE_SCREENING = (10, 0.0), (20, 0.0), (20, 1e-3)
+_COARSE_SLACK = 100.0
 
 
 class Solution(NamedTuple):
@@ -95,7 +100,7 @@ def solve(
     -------
     Solution
     """
-    book = make_dictionary(model, *_search_range(bounds, fixed), n_starts)
+    book = make_dictionary(model, *_search_range(bounds, fixed), n_starts, noise.even)
     book = book.to(torch.float32, device)
     slices = pieces(len(X), _BLOCK)
     tasks = (
@@ -207,16 +212,23 @@ def _screen(objective, book, problem):
     single = Problem(*(t.to(torch.float32) for t in problem))
     data = objective.noise.without_bias(single.x) / single.precision
     best, gain = look_up(book, data, single.precision)
-    voxel, cell = torch.nonzero(gain >= gain.amax(1, keepdim=True) - _MARGIN, as_tuple=True)
+    misfit = 0.5 * (data * single.precision).square().sum(0)[:, None] - gain
+    n_measurements = len(single.x)
+    voxel, cell = torch.nonzero(
+        misfit <= _tolerated(book, misfit, 0.5 * n_measurements, _MARGIN)[:, None], as_tuple=True
+    )
     starts = single.lanes(voxel)
     u = objective.to_coordinates(fit_linear(book, take(data, voxel), best[voxel, cell]))
     found = objective.expand(starts.clamp(u), starts)
-    for n_iterations, tol in _SCREENING:
+    # The loss of a fit whose residuals are the noise.
+    floor = 0.5 * n_measurements * (1 + math.log(2 * math.pi))
+    floor = floor - objective.noise.normalizer(single.x).sum(0)
+    for n_iterations, tol in _COARSE_SCREENING if book.coarse else _SCREENING:
         found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=tol)
         loss = torch.full_like(gain, torch.inf)
         loss[voxel, cell] = found.loss.nan_to_num(nan=torch.inf)
-        least = loss.amin(1)
-        keep = (found.loss <= least[voxel] + _LAG).nonzero().squeeze(1)
+        limit = _tolerated(book, loss, floor, _LAG)
+        keep = (found.loss <= limit[voxel]).nonzero().squeeze(1)
         found, starts, voxel, cell = found.lanes(keep), starts.lanes(keep), voxel[keep], cell[keep]
     place = torch.zeros_like(best)
     place[voxel, cell] = torch.arange(len(voxel), device=place.device)
@@ -226,3 +238,11 @@ def _screen(objective, book, problem):
     u = torch.where(found.u >= starts.upper, problem.upper, found.u.to(problem.x.dtype))
     u = torch.where(found.u <= starts.lower, problem.lower, u)
     return objective.expand(u, problem, near=found)
+
+
+def _tolerated(book, loss, floor, margin):
+    """Loss (n_voxels,) up to which starts with losses (n_voxels, n_cells) are followed."""
+    least = loss.amin(1)
+    if not book.coarse:
+        return least + margin
+    return least + margin + _COARSE_SLACK * (least - floor).clamp(min=0)

@@ -38,6 +38,8 @@ class Dictionary(NamedTuple):
     reach : float
         Width of the bounds of the affine parameter; 0 where the second one is an amplitude too.
     n_cells : int
+    coarse : bool
+        Whether atoms are so far apart that the best one may lie beside another optimum.
     """
 
     atoms: torch.Tensor
@@ -47,6 +49,7 @@ class Dictionary(NamedTuple):
     linear: tuple
     reach: float
     n_cells: int
+    coarse: bool
 
     def to(self, dtype, device):
         """The dictionary in another precision, elsewhere."""
@@ -54,7 +57,7 @@ class Dictionary(NamedTuple):
         return Dictionary(*tensors, *self[4:])
 
 
-def make_dictionary(model, lower, upper, n_cells):
+def make_dictionary(model, lower, upper, n_cells, even=False):
     """Simulate the atoms among which the starts of every voxel are looked up.
 
     Atoms fill the box (the prior where a bound is infinite), on a logarithmic axis where the
@@ -66,6 +69,8 @@ def make_dictionary(model, lower, upper, n_cells):
     lower, upper : arrays of shape (n_parameters,)
     n_cells : int
         Power of 2.
+    even : bool, default=False
+        Whether the likelihood does not depend on the sign of the signal.
 
     Returns
     -------
@@ -96,10 +101,13 @@ def make_dictionary(model, lower, upper, n_cells):
     columns = torch.stack([model.signal(first), model.signal(second)])
     if len(linear) < 2:
         columns[1] = 0.0
+    if even:
+        columns = columns.abs()
     tests = torch.stack(_orthonormal(*columns))
     second = (tests * columns[1]).sum(1)
     second = second / second.norm(dim=0).clamp(min=1e-30)
-    return Dictionary(first, columns, tests, second, tuple(linear), reach, n_cells)
+    coarse = len(searched) > max(_GRID)
+    return Dictionary(first, columns, tests, second, tuple(linear), reach, n_cells, coarse)
 
 
 def _fill(n_axes, n_cells):

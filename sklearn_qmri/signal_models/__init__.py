@@ -1,7 +1,45 @@
 """Signal models: what a tissue with given parameters would measure, without noise."""
 
 from ._base import Parameter, SignalModel
-from ._ivim import IVIM
+from ._diffusion import ADC, Kurtosis, StretchedExponential, TriExponential
+from ._diffusion_relaxometry import ProstateHybrid, SIRSphericalMean, TwoCompartmentDiffusionT2
+from ._ivim import IVIM, IVIMKurtosis
 from ._linear import LinearGaussian, resolve_model
+from ._relaxometry import (
+    SPGR,
+    BiexponentialT2,
+    InversionRecovery,
+    R2StarDecay,
+    SaturationRecovery,
+    T2Decay,
+)
+from ._spherical_mean import (
+    SphericalMeanThreeCompartment,
+    SphericalMeanTwoCompartment,
+    powder_average,
+)
 
-__all__ = ["IVIM", "LinearGaussian", "Parameter", "SignalModel", "resolve_model"]
+__all__ = [
+    "ADC",
+    "IVIM",
+    "SPGR",
+    "BiexponentialT2",
+    "IVIMKurtosis",
+    "InversionRecovery",
+    "Kurtosis",
+    "LinearGaussian",
+    "Parameter",
+    "ProstateHybrid",
+    "R2StarDecay",
+    "SIRSphericalMean",
+    "SaturationRecovery",
+    "SignalModel",
+    "SphericalMeanThreeCompartment",
+    "SphericalMeanTwoCompartment",
+    "StretchedExponential",
+    "T2Decay",
+    "TriExponential",
+    "TwoCompartmentDiffusionT2",
+    "powder_average",
+    "resolve_model",
+]

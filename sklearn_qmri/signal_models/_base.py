@@ -3,9 +3,12 @@
 import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
+
+from ._units import likely_unit
 
 _STEP = 2.0**-26  # square root of the precision of float64
 
@@ -53,6 +56,11 @@ class Parameter:
         if self.scale is not None:
             return self.scale
         return (high - low) / 2 if low <= 0 <= high else abs(low + high) / 2
+
+
+def amplitude(name):
+    """Parameter to which the signal is proportional, such as S0; about 1 in simulations."""
+    return Parameter(name, "signal", (0.0, float("inf")), (0.8, 1.2), amplitude=True)
 
 
 class SignalModel(ABC):
@@ -194,10 +202,13 @@ class SignalModel(ABC):
         Raises
         ------
         ValueError
-            If it is not a non-empty 1-D sequence of finite numbers of at least `minimum`.
+            If it is not a non-empty 1-D sequence of finite real numbers of at least `minimum`, or
+            looks like having another unit.
         """
         given = getattr(self, name)
         owner = f"{type(self).__name__}({name}=...)"
+        if np.iscomplexobj(given):
+            raise ValueError(f"{owner} expects real numbers, got {given!r}.")
         try:
             values = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -210,7 +221,46 @@ class SignalModel(ABC):
                 f"{owner} expects finite values of at least {minimum:g}, "
                 f"got {values[bad].tolist()} at positions {np.flatnonzero(bad).tolist()}."
             )
+        if unit := likely_unit(name, values):
+            raise ValueError(f"{owner} got values up to {values.max():g}, which {unit}")
         return torch.as_tensor(values, dtype=theta.dtype, device=theta.device)[:, None]
+
+    def number(self, name, default=None):
+        """The acquisition attribute `name` that is one positive number; `default` for None.
+
+        Raises
+        ------
+        ValueError
+            If it is anything else, or looks like having another unit.
+        """
+        given = getattr(self, name)
+        if given is None and default is not None:
+            return default
+        owner = f"{type(self).__name__}({name}=...)"
+        if not isinstance(given, Real) or not given > 0:
+            raise ValueError(f"{owner} expects a positive number, got {given!r}.")
+        if unit := likely_unit(name, np.array([given])):
+            raise ValueError(f"{owner} got {given:g}, which {unit}")
+        return float(given)
+
+    def acquisitions(self, theta, *names):
+        """Several acquisition attributes, one value of each per measurement.
+
+        Raises
+        ------
+        ValueError
+            As of `acquisition`, or if they differ in length.
+        """
+        columns = [self.acquisition(name, theta) for name in names]
+        lengths = [len(column) for column in columns]
+        if len(set(lengths)) > 1:
+            given = ", ".join(f"{n} {name}" for n, name in zip(lengths, names, strict=True))
+            raise ValueError(f"{type(self).__name__} expects as many of each, got {given}.")
+        return columns
+
+    def b(self, theta):
+        """`b_values` as `acquisition` gives them, in ms/um^2."""
+        return self.acquisition("b_values", theta) * 1e-3
 
     # What scikit-learn asks of an object that is a parameter of an estimator.
 

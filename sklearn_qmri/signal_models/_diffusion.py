@@ -1,0 +1,229 @@
+"""Diffusion-weighted signals, of one direction or of a trace."""
+
+import torch
+
+from ._base import Parameter, SignalModel, amplitude
+
+
+class ADC(SignalModel):
+    """Mono-exponential diffusion signal, apparent diffusion coefficient.
+
+    ::
+
+        S0 * exp(-b * D)
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2.
+
+    Notes
+    -----
+    S0 in the units of the signal, D in um^2/ms (1e-3 mm^2/s). Bounds as in IVIM-NET's widest
+    range, prior from CSF-free tissue up to free water.
+
+    References
+    ----------
+    Le Bihan et al., Radiology 1986;161:401.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> ADC([0, 1000]).simulate([[1.0, 1.0]]).round(3)
+    array([[1.   , 0.368]])
+    """
+
+    parameters = (
+        amplitude("S0"),
+        Parameter("D", "um^2/ms", (0.01, 4.0), (0.3, 3.0), log=True),
+    )
+
+    def __init__(self, b_values):
+        self.b_values = b_values
+
+    def signal(self, theta):
+        """Noise-free signal; see `SignalModel.signal`."""
+        S0, D = theta
+        return S0 * torch.exp(-self.b(theta) * D)
+
+    def jacobian(self, theta):
+        """Signal and its derivatives; see `SignalModel.jacobian`."""
+        b, (S0, D) = self.b(theta), theta
+        decay = torch.exp(-b * D)
+        signal = S0 * decay
+        return signal, torch.stack([decay, -b * signal])
+
+
+class Kurtosis(SignalModel):
+    """Diffusional kurtosis along one direction, or of a trace.
+
+    ::
+
+        S0 * exp(-b * D + b^2 * D^2 * K / 6)
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2; the expansion holds for b < 3 / (D * K).
+
+    Notes
+    -----
+    S0 in the units of the signal, D in um^2/ms, K without unit. Needs at least two b-values
+    beyond 0.
+
+    References
+    ----------
+    Jensen and Helpern, NMR Biomed 2010;23:698.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import Kurtosis
+    >>> Kurtosis([0, 1000]).simulate([[1.0, 1.0, 1.2]]).round(3)
+    array([[1.   , 0.449]])
+    """
+
+    parameters = (
+        amplitude("S0"),
+        Parameter("D", "um^2/ms", (0.1, 4.0), (0.3, 3.0)),
+        Parameter("K", "", (0.0, 3.0), (0.2, 2.0)),
+    )
+
+    def __init__(self, b_values):
+        self.b_values = b_values
+
+    def signal(self, theta):
+        """Noise-free signal; see `SignalModel.signal`."""
+        S0, D, K = theta
+        u = self.b(theta) * D
+        return S0 * torch.exp(-u + u * u * K / 6)
+
+    def jacobian(self, theta):
+        """Signal and its derivatives; see `SignalModel.jacobian`."""
+        b, (S0, D, K) = self.b(theta), theta
+        u = b * D
+        decay = torch.exp(-u + u * u * K / 6)
+        signal = S0 * decay
+        return signal, torch.stack([decay, signal * b * (u * K / 3 - 1), signal * u * u / 6])
+
+
+class StretchedExponential(SignalModel):
+    """Stretched-exponential diffusion signal.
+
+    ::
+
+        S0 * exp(-(b * DDC)^alpha)
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2.
+
+    Notes
+    -----
+    S0 in the units of the signal, DDC (distributed diffusion coefficient) in um^2/ms, alpha
+    (heterogeneity index: 1 for one exponential) without unit. Needs at least two b-values
+    beyond 0.
+
+    References
+    ----------
+    Bennett et al., Magn Reson Med 2003;50:727.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import StretchedExponential
+    >>> StretchedExponential([0, 1000, 4000]).simulate([[1.0, 1.0, 0.5]]).round(3)
+    array([[1.   , 0.368, 0.135]])
+    """
+
+    parameters = (
+        amplitude("S0"),
+        Parameter("DDC", "um^2/ms", (0.01, 5.0), (0.3, 3.0), log=True),
+        Parameter("alpha", "", (0.1, 1.0), (0.5, 1.0)),
+    )
+
+    def __init__(self, b_values):
+        self.b_values = b_values
+
+    def signal(self, theta):
+        """Noise-free signal; see `SignalModel.signal`."""
+        S0, DDC, alpha = theta
+        return S0 * torch.exp(-((self.b(theta) * DDC) ** alpha))
+
+    def jacobian(self, theta):
+        """Signal and its derivatives; see `SignalModel.jacobian`."""
+        S0, DDC, alpha = theta
+        u = self.b(theta) * DDC
+        exponent = u**alpha
+        decay = torch.exp(-exponent)
+        slope = -S0 * decay * exponent
+        by_alpha = torch.where(u > 0, slope * torch.log(u.clamp(min=1e-30)), 0.0)
+        return S0 * decay, torch.stack([decay, slope * alpha / DDC, by_alpha])
+
+
+class TriExponential(SignalModel):
+    """Tri-exponential diffusion signal: tissue, and slow and fast perfusion.
+
+    ::
+
+        S0 * (f2 * exp(-b * D2) + (1 - f2) * (f1 * exp(-b * D1) + (1 - f1) * exp(-b * D)))
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2.
+
+    Notes
+    -----
+    S0 in the units of the signal; D, D1 and D2 in um^2/ms, with bounds that do not overlap; f2
+    is the fraction of the signal with D2, and f1 the fraction *of the rest* with D1, so that all
+    fractions stay within their sum of 1: of the whole, D1 has ``f1 * (1 - f2)``. D2 needs b-values
+    near its own scale (1 to 5 s/mm^2); without them it is not identifiable.
+
+    References
+    ----------
+    Cercueil et al., Eur Radiol 2015;25:1565; ranges as in github.com/oliverchampion/IVIMNET.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import TriExponential
+    >>> TriExponential([0, 1000]).simulate([[1.0, 0.2, 0.1, 1.0, 20.0, 500.0]]).round(3)
+    array([[1.   , 0.265]])
+    """
+
+    parameters = (
+        amplitude("S0"),
+        Parameter("f1", "", (0.0, 1.0), (0.05, 0.3)),
+        Parameter("f2", "", (0.0, 1.0), (0.05, 0.3), affine=True),
+        Parameter("D", "um^2/ms", (0.0, 8.0), (0.5, 3.0)),
+        Parameter("D1", "um^2/ms", (8.0, 80.0), (10.0, 50.0), log=True),
+        Parameter("D2", "um^2/ms", (80.0, 5000.0), (200.0, 4000.0), log=True),
+    )
+
+    def __init__(self, b_values):
+        self.b_values = b_values
+
+    def _decays(self, theta):
+        b = self.b(theta)
+        return b, *(torch.exp(-b * D) for D in theta[3:])
+
+    def signal(self, theta):
+        """Noise-free signal; see `SignalModel.signal`."""
+        S0, f1, f2 = theta[:3]
+        _, slow, middle, fast = self._decays(theta)
+        return S0 * (f2 * fast + (1 - f2) * (f1 * middle + (1 - f1) * slow))
+
+    def jacobian(self, theta):
+        """Signal and its derivatives; see `SignalModel.jacobian`."""
+        S0, f1, f2 = theta[:3]
+        b, slow, middle, fast = self._decays(theta)
+        rest = f1 * middle + (1 - f1) * slow
+        shape = f2 * fast + (1 - f2) * rest
+        columns = [
+            shape,
+            S0 * (1 - f2) * (middle - slow),
+            S0 * (fast - rest),
+            -b * S0 * (1 - f2) * (1 - f1) * slow,
+            -b * S0 * (1 - f2) * f1 * middle,
+            -b * S0 * f2 * fast,
+        ]
+        return S0 * shape, torch.stack(columns)

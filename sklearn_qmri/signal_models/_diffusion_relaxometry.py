@@ -1,0 +1,251 @@
+"""Diffusion and relaxation measured together; one value of each acquisition per measurement."""
+
+import torch
+
+from ._base import Parameter, SignalModel, amplitude
+from ._spherical_mean import stick
+
+_S0 = amplitude("S0")
+
+
+def _relaxed(D, T2, b, times):
+    """Signal of one compartment, and its derivatives by D and T2."""
+    signal = torch.exp(-b * D - times / T2)
+    return signal, -b * signal, signal * times / T2**2
+
+
+class TwoCompartmentDiffusionT2(SignalModel):
+    """Two compartments, each with a diffusivity and a T2; the slower one with kurtosis.
+
+    ::
+
+        Sa = exp(-b * Da - TE / T2a)
+        Sb = exp(-b * Db + b^2 * Db^2 * Kb / 6 - TE / T2b),    Db = kb * Da
+        S0 * (v * Sa + (1 - v) * Sb)
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2.
+    echo_times : array-like of shape (n_measurements,)
+        TE in ms.
+
+    Notes
+    -----
+    S0 in the units of the signal; v (fraction of the faster compartment), kb (ratio of the
+    diffusivities, 0 to 1, which orders them) and Kb (kurtosis) without unit; Da in um^2/ms; T2a
+    and T2b in ms. Compartments alike (kb near 1) or nearly empty ones (v near 0 or 1) are not
+    identifiable, nor is what has decayed at the shortest echo time (T2 of a few ms), nor the Kb of
+    a compartment that hardly diffuses (kb near 0).
+
+    References
+    ----------
+    Model of the qMRINet toolbox, github.com/fragrussu/qMRINet; there Da and Db are both free.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import TwoCompartmentDiffusionT2
+    >>> model = TwoCompartmentDiffusionT2([0, 1000, 0], [50, 50, 100])
+    >>> model.simulate([[1.0, 0.5, 2.0, 0.2, 100.0, 50.0, 1.0]]).round(3)
+    array([[0.487, 0.168, 0.252]])
+    """
+
+    parameters = (
+        _S0,
+        Parameter("v", "", (0.0, 1.0), (0.0, 1.0), affine=True),
+        Parameter("Da", "um^2/ms", (0.01, 3.2), (0.01, 3.2)),
+        Parameter("kb", "", (0.0, 1.0), (0.0, 1.0)),
+        Parameter("T2a", "ms", (1.0, 800.0), (1.0, 800.0), log=True),
+        Parameter("T2b", "ms", (1.0, 800.0), (1.0, 800.0), log=True),
+        Parameter("Kb", "", (-0.5, 3.0), (-0.5, 3.0)),
+    )
+
+    def __init__(self, b_values, echo_times):
+        self.b_values = b_values
+        self.echo_times = echo_times
+
+    def _compartments(self, theta):
+        b, times = self.acquisitions(theta, "b_values", "echo_times")
+        b = b * 1e-3
+        _, _, Da, kb, T2a, T2b, Kb = theta
+        u = b * kb * Da
+        bent = torch.exp(-u + u * u * Kb / 6 - times / T2b)
+        return b, times, u, torch.exp(-b * Da - times / T2a), bent
+
+    def signal(self, theta):
+        """Noise-free signal; see `SignalModel.signal`."""
+        S0, v = theta[:2]
+        *_, fast, slow = self._compartments(theta)
+        return S0 * (slow + v * (fast - slow))
+
+    def jacobian(self, theta):
+        """Signal and its derivatives; see `SignalModel.jacobian`."""
+        S0, v, Da, kb, T2a, T2b, Kb = theta
+        b, times, u, fast, slow = self._compartments(theta)
+        shape = slow + v * (fast - slow)
+        a, rest = S0 * v * fast, S0 * (1 - v) * slow
+        by_u = rest * (u * Kb / 3 - 1)
+        columns = [
+            shape,
+            S0 * (fast - slow),
+            by_u * b * kb - b * a,
+            by_u * b * Da,
+            a * times / T2a**2,
+            rest * times / T2b**2,
+            rest * u * u / 6,
+        ]
+        return S0 * shape, torch.stack(columns)
+
+
+class ProstateHybrid(SignalModel):
+    """Lumen, epithelium and stroma of the prostate, each with a diffusivity and a T2.
+
+    With E(D, T2) = exp(-b * D - TE / T2)::
+
+        S0 * (vl * E_lumen + (1 - vl) * (v * E_epithelium + (1 - v) * E_stroma))
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2.
+    echo_times : array-like of shape (n_measurements,)
+        TE in ms.
+
+    Notes
+    -----
+    S0 in the units of the signal; vl (lumen fraction) and v (fraction of epithelium in the rest)
+    without unit; D_lumen, D_epithelium and D_stroma in um^2/ms, with bounds that do not overlap;
+    T2_lumen, T2_epithelium and T2_stroma in ms. What a compartment is like is not identifiable
+    where it is nearly empty.
+
+    References
+    ----------
+    Chatterjee et al., Radiology 2018;287:864. Grussu et al., Front Phys 2021;9:752208.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import ProstateHybrid
+    >>> model = ProstateHybrid([0, 1500], [57, 200])
+    >>> model.simulate([[1.0, 0.2, 0.5, 2.5, 0.5, 1.2, 500.0, 50.0, 80.0]]).round(3)
+    array([[0.502, 0.013]])
+    """
+
+    parameters = (
+        _S0,
+        Parameter("vl", "", (0.0, 1.0), (0.0, 1.0), affine=True),
+        Parameter("v", "", (0.0, 1.0), (0.0, 1.0)),
+        Parameter("D_lumen", "um^2/ms", (2.0, 3.0), (2.0, 3.0)),
+        Parameter("D_epithelium", "um^2/ms", (0.1, 0.7), (0.1, 0.7)),
+        Parameter("D_stroma", "um^2/ms", (0.7, 2.0), (0.7, 2.0)),
+        Parameter("T2_lumen", "ms", (300.0, 1000.0), (300.0, 1000.0)),
+        Parameter("T2_epithelium", "ms", (20.0, 70.0), (20.0, 70.0)),
+        Parameter("T2_stroma", "ms", (40.0, 150.0), (40.0, 150.0)),
+    )
+
+    def __init__(self, b_values, echo_times):
+        self.b_values = b_values
+        self.echo_times = echo_times
+
+    def _compartments(self, theta):
+        b, times = self.acquisitions(theta, "b_values", "echo_times")
+        pairs = zip(theta[3:6], theta[6:9], strict=True)
+        return [_relaxed(D, T2, b * 1e-3, times) for D, T2 in pairs]
+
+    def signal(self, theta):
+        """Noise-free signal; see `SignalModel.signal`."""
+        S0, vl, v = theta[:3]
+        lumen, epithelium, stroma = (signal for signal, _, _ in self._compartments(theta))
+        return S0 * (vl * lumen + (1 - vl) * (v * epithelium + (1 - v) * stroma))
+
+    def jacobian(self, theta):
+        """Signal and its derivatives; see `SignalModel.jacobian`."""
+        S0, vl, v = theta[:3]
+        signals, by_D, by_T2 = zip(*self._compartments(theta), strict=True)
+        lumen, epithelium, stroma = signals
+        rest = v * epithelium + (1 - v) * stroma
+        shape = vl * lumen + (1 - vl) * rest
+        shares = [S0 * vl, S0 * (1 - vl) * v, S0 * (1 - vl) * (1 - v)]
+        columns = [shape, S0 * (lumen - rest), S0 * (1 - vl) * (epithelium - stroma)]
+        columns += [
+            share * slope for by in (by_D, by_T2) for share, slope in zip(shares, by, strict=True)
+        ]
+        return S0 * shape, torch.stack(columns)
+
+
+class SIRSphericalMean(SignalModel):
+    """Spherical mean of a diffusion tensor after saturation and inversion, SIR-SMDT.
+
+    With g the spherical mean of a stick (see `SphericalMeanTwoCompartment`)::
+
+        Dperp = kperp * Dpar
+        S0 * (1 - (2 - exp(-TD / T1)) * exp(-TI / T1)) * exp(-b * Dperp) * g(b * (Dpar - Dperp))
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2, of the shells; signals are their means, see `powder_average`.
+    inversion_times : array-like of shape (n_measurements,)
+        TI in ms.
+    delay_times : array-like of shape (n_measurements,)
+        TD between saturation and inversion, in ms.
+    magnitude : bool, default=True
+        Whether magnitudes were measured (Rician noise), not a signed real part (Gaussian).
+
+    Notes
+    -----
+    S0 in the units of the signal, Dpar in um^2/ms, kperp (Dperp over Dpar) without unit, T1 in
+    ms. `signal` is signed in either case: the Rician likelihood is even in it. Means over many
+    directions have less noise than that: lower sigma to match. Needs two nonzero shells, or kperp
+    is not identifiable; nor is it where Dpar is near 0.
+
+    References
+    ----------
+    Grussu et al., CDMRI 2020 (bioRxiv 2020.10.20.347625).
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import SIRSphericalMean
+    >>> model = SIRSphericalMean([0, 1000], [2000, 2000], [500, 500])
+    >>> model.simulate([[1.0, 2.0, 0.3, 1000.0]]).round(3)
+    array([[0.811, 0.302]])
+    """
+
+    parameters = (
+        _S0,
+        Parameter("Dpar", "um^2/ms", (0.01, 3.2), (0.01, 3.2)),
+        Parameter("kperp", "", (0.0, 0.99), (0.0, 0.99)),
+        Parameter("T1", "ms", (100.0, 4000.0), (100.0, 4000.0), log=True),
+    )
+
+    def __init__(self, b_values, inversion_times, delay_times, magnitude=True):
+        self.b_values = b_values
+        self.inversion_times = inversion_times
+        self.delay_times = delay_times
+        self.magnitude = magnitude
+
+    def _terms(self, theta):
+        """Diffusion weighting with its derivatives by Dpar and kperp; the same of relaxation."""
+        b, inversion, delay = self.acquisitions(theta, "b_values", "inversion_times", "delay_times")
+        _, Dpar, kperp, T1 = theta
+        u = b * 1e-3 * Dpar
+        mean, slope = stick(u * (1 - kperp))
+        radial = torch.exp(-u * kperp)
+        by_u = radial * ((1 - kperp) * slope - kperp * mean)
+        saturated, inverted = torch.exp(-delay / T1), torch.exp(-inversion / T1)
+        signed = 1 - (2 - saturated) * inverted
+        by_T1 = (saturated * inverted * delay - (2 - saturated) * inverted * inversion) / T1**2
+        weighting = radial * mean, by_u * b * 1e-3, -u * radial * (mean + slope)
+        return weighting, (signed, by_T1)
+
+    def signal(self, theta):
+        """Noise-free signal, with its sign; see `SignalModel.signal`."""
+        (weighting, *_), (recovered, _) = self._terms(theta)
+        return theta[0] * recovered * weighting
+
+    def jacobian(self, theta):
+        """Signal and its derivatives; see `SignalModel.jacobian`."""
+        (weighting, by_Dpar, by_kperp), (recovered, by_T1) = self._terms(theta)
+        S0, shape = theta[0], recovered * weighting
+        part = S0 * recovered
+        columns = [shape, part * by_Dpar, part * by_kperp, S0 * weighting * by_T1]
+        return S0 * shape, torch.stack(columns)
