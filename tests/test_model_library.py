@@ -6,6 +6,7 @@ import torch
 
 from sklearn_qmri import MLEEstimator
 from sklearn_qmri._fisher import fisher_information, standard_deviations
+from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Gaussian
 from sklearn_qmri.signal_models import (
     ADC,
@@ -26,6 +27,7 @@ from sklearn_qmri.signal_models import (
     T2Decay,
     TriExponential,
     TwoCompartmentDiffusionT2,
+    powder_average,
 )
 
 
@@ -135,3 +137,155 @@ def test_noise_free_signals_give_the_tissue_back(model):
         tissues = tissues[Da * kb * Kb * max(model.b_values) * 1e-3 < 3]
     share = np.nanmean(recovered(model, tissues, **settings), axis=0)
     assert not (share < 0.99).any(), dict(zip(model.parameter_names, share.round(4), strict=True))
+
+
+def one(model, *values):
+    """Signal of one tissue."""
+    return model.simulate([values])[0]
+
+
+def test_textbook_values_of_diffusion():
+    # Half of the signal is left at b = log(2) / D.
+    np.testing.assert_allclose(one(ADC([1000 * np.log(2)]), 1.0, 1.0), 0.5)
+    # The cumulant expansion, Jensen and Helpern 2010: log S = -b D + b^2 D^2 K / 6; white matter
+    # with D = 1 um^2/ms and K = 1 at b = 2000 s/mm^2.
+    np.testing.assert_allclose(np.log(one(Kurtosis([2000]), 1.0, 1.0, 1.0)), -2 + 4 / 6)
+    # Bennett 2003: at b = 1 / DDC the signal is 1/e whatever alpha is.
+    for alpha in (0.3, 0.7, 1.0):
+        np.testing.assert_allclose(one(StretchedExponential([500]), 1.0, 2.0, alpha), np.exp(-1))
+
+
+def test_models_with_more_compartments_contain_those_with_fewer():
+    b = KURTOSIS_B
+    ivim = one(IVIM(b, convention="total"), 1.0, 0.2, 1.0, 40.0)
+    np.testing.assert_allclose(one(IVIMKurtosis(b), 1.0, 0.2, 1.0, 40.0, 0.0), ivim)
+    additive = IVIMKurtosis(b, convention="additive")
+    np.testing.assert_allclose(one(additive, 1.0, 0.2, 1.0, 39.0, 0.0), ivim)
+    np.testing.assert_allclose(one(TriExponential(b), 1.0, 0.2, 0.0, 1.0, 40.0, 500.0), ivim)
+    # Fractions of the whole: .3 fast, .2 * .7 = .14 in the middle, .56 slow.
+    parts = 0.3 * np.exp(-8.0) + 0.14 * np.exp(-0.4) + 0.56 * np.exp(-0.02)
+    np.testing.assert_allclose(one(TriExponential([20]), 1, 0.2, 0.3, 1.0, 20.0, 400.0), parts)
+    kurtosis = one(Kurtosis(b), 1.0, 1.0, 0.8)
+    np.testing.assert_allclose(one(IVIMKurtosis(b), 1.0, 0.0, 1.0, 40.0, 0.8), kurtosis)
+
+
+def test_spherical_means_are_means_over_the_sphere(rng):
+    """Against the mean of the directional signal over many directions, and its limits."""
+    cosine = (np.arange(20_000) + 0.5) / 20_000  # even spacing on [0, 1] is even on the sphere
+    b, v, axial = 2.0, 0.6, 1.7
+    stick = np.exp(-b * axial * cosine**2).mean()
+    zeppelin = np.exp(-b * (1 - v) * axial - b * v * axial * cosine**2).mean()
+    two = one(SphericalMeanTwoCompartment([2000]), 1.0, v, axial)
+    np.testing.assert_allclose(two, v * stick + (1 - v) * zeppelin, rtol=1e-8)
+    three = one(SphericalMeanThreeCompartment([2000]), 1.0, v, axial, 0.3)
+    np.testing.assert_allclose(three, 0.7 * two + 0.3 * np.exp(-6))
+    # Sticks at high b: the mean falls as b^-1/2 (Kaden 2016; Veraart 2019), pi / (4 b lambda).
+    high = one(SphericalMeanTwoCompartment([100_000]), 1.0, 1.0, 2.0)
+    np.testing.assert_allclose(high, np.sqrt(np.pi / (4 * 100 * 2.0)), rtol=1e-12)
+    tensor = np.exp(-2 * 0.5 - 2 * 1.5 * cosine**2).mean()  # Dpar 2, Dperp .5 um^2/ms
+    sir = one(SIRSphericalMean([2000], [1e6], [0]), 1.0, 2.0, 0.25, 1000.0)
+    np.testing.assert_allclose(sir, tensor, rtol=1e-8)
+
+
+def test_textbook_values_of_relaxation():
+    np.testing.assert_allclose(one(T2Decay([80.0], offset=True), 1.0, 80.0, 0.1), np.exp(-1) + 0.1)
+    # Myelin water fraction .1: at TE = 0 all of S0, at long TE only the long component.
+    mwf = one(BiexponentialT2([0.0, 1000.0]), 1.0, 0.1, 15.0, 80.0)
+    np.testing.assert_allclose(mwf, [1.0, 0.9 * np.exp(-12.5)], rtol=1e-9)
+    # Half-life of a rate: log(2) / R2_star = 13.86 ms at 50 1/s.
+    np.testing.assert_allclose(one(R2StarDecay([13.862943611]), 1.0, 50.0), 0.5)
+    # The null of full inversion is at T1 log 2: 624 ms for grey matter with T1 = 900 ms.
+    null = InversionRecovery([900 * np.log(2), 900 * np.log(1.9)])
+    assert one(null, 1.0, 900.0, 1.0)[0] == pytest.approx(0, abs=1e-12)
+    assert one(null, 1.0, 900.0, 0.9)[1] == pytest.approx(0, abs=1e-12)
+    # With a finite TR the null is at T1 log(2 / (1 + exp(-TR / T1))).
+    short = InversionRecovery([900 * np.log(2 / (1 + np.exp(-2)))], repetition_time=1800)
+    assert one(short, 1.0, 900.0, 1.0)[0] == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(one(SaturationRecovery([500.0]), 1.0, 500.0, 1.0), 1 - np.exp(-1))
+
+
+def test_spoiled_gradient_echo_is_brightest_at_the_ernst_angle():
+    angles = np.arange(1.0, 90.0, 0.01)
+    signal = one(SPGR(angles, repetition_time=15), 1.0, 1000.0, 1.0)
+    ernst = np.rad2deg(np.arccos(np.exp(-15 / 1000)))
+    assert angles[signal.argmax()] == pytest.approx(ernst, abs=0.01)
+    # A B1 of .8 is a flip angle of .8.
+    np.testing.assert_allclose(
+        one(SPGR([10], 15), 1.0, 1000.0, 0.8), one(SPGR([8], 15), 1.0, 1000.0, 1.0)
+    )
+
+
+def test_saturated_inversion_has_its_null_where_it_should():
+    # 1 = (2 - exp(-TD / T1)) * exp(-TI / T1): for TD = T1 log 2, TI = T1 log 1.5.
+    model = SIRSphericalMean([0], [1000 * np.log(1.5)], [1000 * np.log(2)])
+    assert one(model, 1.0, 1.0, 0.5, 1000.0)[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_compartments_decay_with_their_own_diffusivity_and_t2():
+    model = TwoCompartmentDiffusionT2([1000, 1000], [50, 100])
+    a = np.exp(-2.0 - np.array([0.5, 1.0]))
+    b = np.exp(-0.4 + 0.16 / 6 - np.array([1.0, 2.0]))
+    found = one(model, 1.0, 0.3, 2.0, 0.2, 100.0, 50.0, 1.0)
+    np.testing.assert_allclose(found, 0.3 * a + 0.7 * b)
+    # Radiology 2018;287:864 at TE = 57 ms without diffusion weighting: fractions times decays.
+    prostate = one(ProstateHybrid([0], [57]), 1.0, 0.2, 0.5, 2.5, 0.5, 1.2, 500.0, 50.0, 80.0)
+    decays = np.exp(-57 / np.array([500, 50, 80]))
+    np.testing.assert_allclose(prostate, [0.2, 0.4, 0.4] @ decays)
+
+
+def test_magnitudes_are_fitted_without_their_signs():
+    model = InversionRecovery([50, 100, 200, 500, 1000, 2000, 4000], magnitude=True)
+    X, y = make_signals(model, 300, snr=50, random_state=0)
+    assert (X >= 0).all()
+    found = MLEEstimator(model, sigma=1 / 50).fit(X).predict(X)
+    signed = InversionRecovery(model.inversion_times)
+    Z, _ = make_signals(signed, 300, snr=50, prior=lambda n, rng: y, random_state=0)
+    reference = MLEEstimator(signed, sigma=1 / 50).fit(Z).predict(Z)
+    error, expected = (np.sqrt(np.mean((p[:, 1] - y[:, 1]) ** 2)) for p in (found, reference))
+    assert error < 1.3 * expected
+
+
+def test_powder_average():
+    b = [0, 5, 995, 1005, 1000, 2000, 2010]
+    X = np.array([[1.0, 1.2, 0.4, 0.6, 0.8, 0.1, 0.3], [1, 1, 1, np.nan, 1, 2, 2]])
+    means, shells = powder_average(X, b)
+    np.testing.assert_allclose(shells, [2.5, 1000, 2005])
+    np.testing.assert_allclose(means[0], [1.1, 0.6, 0.2])
+    np.testing.assert_allclose(means[1], [1, np.nan, 2])
+    directions = [[0, 0, 0], [0, 0, 0], [1, 0, 0], [-2, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]]
+    means, _ = powder_average(X[:1], b, directions)
+    np.testing.assert_allclose(means[0], [1.1, (0.5 + 0.8) / 2, 0.2], err_msg="opposites are one")
+    with pytest.raises(ValueError, match="b_values expects 7"):
+        powder_average(X, b[:-1])
+    with pytest.raises(ValueError, match=r"directions expects finite numbers of shape \(7, 3\)"):
+        powder_average(X, b, directions[:-1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ADC([0, 0.5, 1.0]), r"b_values=...\) got values up to 1, which look like ms/um"),
+        (lambda: IVIM([0, 1e9]), "look like s/m"),
+        (lambda: T2Decay([0.01, 0.08]), "echo_times=.* look like seconds; give ms"),
+        (lambda: InversionRecovery([0.05, 4.0]), "inversion_times=.* look like seconds"),
+        (lambda: InversionRecovery([50, 4000], repetition_time=0.5), "got 0.5, which look.* sec"),
+        (lambda: SaturationRecovery([0.1, 5]), "look like seconds"),
+        (lambda: SPGR([0.05, 0.3], 15), "flip_angles=.* look like radians; give degrees"),
+        (lambda: SPGR([5, 20], 0.015), "repetition_time=.* look like seconds"),
+        (lambda: SPGR([5, 20], -3), "expects a positive number, got -3"),
+        (lambda: SPGR([5, 20], None), "expects a positive number, got None"),
+        (lambda: ADC([0, 1000j]), "expects real numbers"),
+        (lambda: ADC([0, -1000]), "at least 0, got"),
+        (lambda: ADC([0, np.nan]), r"got \[nan\]"),
+        (lambda: ADC([]), "non-empty"),
+        (
+            lambda: TwoCompartmentDiffusionT2([0, 1000], [50, 60, 70]),
+            "as many of each, got 2 b_values, 3 echo_times",
+        ),
+    ],
+)
+def test_bad_acquisitions_are_refused(make, message):
+    model = make()
+    middle = [np.mean(p.prior) for p in model.parameters]
+    with pytest.raises(ValueError, match=message):
+        model.simulate([middle])
