@@ -204,9 +204,9 @@ def powder_average(X, b_values, directions=None):
     shell[order] = np.concatenate([[0], np.cumsum(apart)])
     if directions is not None:
         weights = _weigh_directions(directions, shell, b)
-    totals = np.bincount(shell, weights)
-    member = (shell == np.arange(len(totals))[:, None]) * weights / totals[:, None]
-    return X @ member.T, np.bincount(shell, b) / np.bincount(shell)
+    members = [shell == k for k in range(shell.max() + 1)]
+    means = [np.average(X[:, member], axis=1, weights=weights[member]) for member in members]
+    return np.stack(means, axis=1), np.array([b[member].mean() for member in members])
 
 
 def _weigh_directions(directions, shell, b):
