@@ -127,7 +127,7 @@ class ProstateHybrid(SignalModel):
     >>> from sklearn_qmri.signal_models import ProstateHybrid
     >>> model = ProstateHybrid([0, 1500], [57, 200])
     >>> model.simulate([[1.0, 0.2, 0.5, 2.5, 0.5, 1.2, 500.0, 50.0, 80.0]]).round(3)
-    array([[0.502, 0.013]])
+    array([[0.503, 0.012]])
     """
 
     parameters = (
