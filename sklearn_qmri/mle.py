@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._fisher import fisher_information, standard_deviations
+from ._identifiability import warn_of_unidentified
 from ._sigma import learn_sigma, sigma_from_pairs
 from ._solver import solve
 from ._validation import (
@@ -184,6 +185,8 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         self.signal_model_ = resolve_model(model, X[usable], y)
         self._bounds = check_bounds(self.bounds, self.signal_model_)
         check_fixed(self.fixed, self.signal_model_, len(X))
+        if model is not None:
+            warn_of_unidentified(model, self.fixed or ())
         sigma = self.sigma if sigma is None else sigma
         if sigma is None:
             self.sigma_, self.n_iter_ = self._learn_sigma(X[usable], y)

@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ._identifiability import warn_of_unidentified
 from ._inputs import Domain, NetworkInputs
 from ._net_regressor import NetRegressor, hold_out_tissues
 from ._network import SignalLikelihood
@@ -240,6 +241,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         self._validate_params()
         X = check_signals(self, X, reset=True, signal_model=self.signal_model)
         self.signal_model_ = self.signal_model
+        warn_of_unidentified(self.signal_model)
         self.noise_ = check_noise(self.noise, self.signal_model)
         self._single_output, tissues = False, np.arange(len(X), dtype=float)[:, None]
         if y is not None:

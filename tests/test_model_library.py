@@ -6,6 +6,7 @@ import torch
 
 from sklearn_qmri import MLEEstimator
 from sklearn_qmri._fisher import fisher_information, standard_deviations
+from sklearn_qmri._identifiability import unidentified
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Gaussian
 from sklearn_qmri.signal_models import (
@@ -289,3 +290,29 @@ def test_bad_acquisitions_are_refused(make, message):
     middle = [np.mean(p.prior) for p in model.parameters]
     with pytest.raises(ValueError, match=message):
         model.simulate([middle])
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (ADC([500]), ["S0", "D"]),
+        (IVIM([0, 100, 100, 800]), ["f", "D", "D_star"]),
+        (SphericalMeanTwoCompartment([0, 1000, 1000]), ["v", "lambda"]),
+        (SPGR([5, 20], repetition_time=15), ["S0", "T1", "B1"]),
+    ],
+    ids=repr,
+)
+def test_what_no_measurement_tells_is_named(model, names):
+    X, _ = make_signals(model, 20, snr=30, random_state=0)
+    with pytest.warns(UserWarning, match=f"does not determine {', '.join(names)}: "):
+        MLEEstimator(model, sigma=1 / 30).fit(X)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=NAMES)
+def test_documented_protocols_determine_everything(model):
+    assert unidentified(model) == []
+
+
+def test_fixed_parameters_need_no_measurement():
+    assert unidentified(SPGR([5, 20], repetition_time=15), ["B1"]) == []
+    assert unidentified(ADC([0, 500]), ["S0", "D"]) == []
