@@ -40,10 +40,8 @@ def unidentified(signal_model, known=()):
     directions, size, _ = np.linalg.svd(effects, full_matrices=True)
     size = np.pad(size, ((0, 0), (0, len(free) - size.shape[1])))
     lost = size < _SINGULAR * size[:, :1]
-    involved = (lost[:, None, :] & (np.abs(directions) > _INVOLVED)).any(axis=2)
-    return [
-        parameters[j].name for j, share in zip(free, involved.mean(0), strict=True) if share > 0.5
-    ]
+    involved = (lost[:, None, :] & (np.abs(directions) > _INVOLVED)).any(axis=2).mean(axis=0)
+    return [parameters[j].name for j, share in zip(free, involved, strict=True) if share > 0.5]
 
 
 def warn_of_unidentified(signal_model, known=()):
@@ -52,8 +50,8 @@ def warn_of_unidentified(signal_model, known=()):
     if names:
         n_free = len(signal_model.parameters) - len(known)
         warnings.warn(
-            f"{signal_model!r} does not determine {', '.join(names)}: {signal_model.n_measurements}"
-            f" measurements, repeats included, for {n_free} free parameters. Estimates of these are "
-            "arbitrary; measure more, or fix what is known.",
+            f"{signal_model!r} does not determine {', '.join(names)}: it has "
+            f"{signal_model.n_measurements} measurements, repeats included, for {n_free} free "
+            "parameters. Measure more, or fix what is known; their estimates are arbitrary.",
             stacklevel=3,
         )
