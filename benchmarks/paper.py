@@ -228,6 +228,8 @@ def label_tasks(run):
 
 def training_tasks(run):
     """Longest first, so that the cores finish together."""
+    for snr in SNRS:
+        yield run.path("reference", snr, "cramer_rao", 0), references, (run, snr)
     for block in BLOCKS:
         for noise, snr, seed in itertools.product(("rician", "gaussian"), SNRS, range(run.n_seeds)):
             path = run.path(block, snr, f"self_{noise}", seed)
@@ -235,8 +237,6 @@ def training_tasks(run):
         for snr, seed in itertools.product(SNRS, range(run.n_seeds)):
             # The last row that the task writes.
             yield run.path(block, snr, "weighted_D_star", seed), supervised, (run, block, snr, seed)
-    for snr in SNRS:
-        yield run.path("reference", snr, "cramer_rao", 0), references, (run, snr)
 
 
 def limited(function, *arguments):

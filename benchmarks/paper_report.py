@@ -252,7 +252,7 @@ def draw(run, snr, block, cells, parameters):
         stack("rmse"),
         [p for p in parameters if p.name in columns],
         limits={
-            f"{label} {measure}": [cells[method].value(measure, n) for n in columns]
+            f"{label} RMSE": [cells[method].value(measure, n) for n in columns]
             for label, method, measure in (
                 ("MLE", "mle_fit", "rmse"),
                 ("posterior mean", "posterior_mean", "rmse"),

@@ -119,7 +119,9 @@ class TradeOffDisplay:
             )  # fmt: skip
         for k, (name, (bias, std)) in enumerate(self.methods.items()):
             marker = _MARKERS[k % len(_MARKERS)]
-            ax.plot(bias[j], std[j], marker, color=f"C{k + 1}", markersize=7, label=name)
+            ax.plot(
+                bias[j], std[j], marker, color=f"C{k + 1}", markersize=7, label=name, clip_on=False
+            )
         if self.alpha is not None:
             place = [np.nan, np.nan]
             if self.alpha[j] is not None:

@@ -1,9 +1,9 @@
-"""Published methods, as unfitted estimators with their published settings."""
+"""Networks for intravoxel incoherent motion."""
 
-from .label_net import HybridLabelNetRegressor
-from .mle import MLEEstimator
-from .self_supervised import SelfSupervisedNetRegressor
-from .signal_models import IVIM
+from ..label_net import HybridLabelNetRegressor
+from ..mle import MLEEstimator
+from ..self_supervised import SelfSupervisedNetRegressor
+from ..signal_models import IVIM, IVIMKurtosis
 
 _BARBIERI_B = (0, 10, 20, 60, 150, 300, 500, 1000)
 _KAANDORP_B = (0, 5, 10, 20, 30, 40, 60, 150, 300, 500, 700)
@@ -199,6 +199,46 @@ def epstein2022(
         lr=1e-3,
         schedule="constant",
         patience=37,
+        random_state=random_state,
+        verbose=verbose,
+    )
+
+
+def bertleff2017(b_values, *, sigma=None, random_state=None, verbose=0):
+    """Supervised network of Bertleff et al. for the combined IVIM and kurtosis model.
+
+    Trained on true parameters. Network, training and protocol are not in the abstract, which is all
+    that was at hand: those here are this package's defaults.
+
+    Parameters
+    ----------
+    b_values : array-like of shape (n_measurements,)
+        s/mm^2; some of 1000 and more, for the kurtosis.
+    sigma : float, default=None
+        Noise level. None: learnt.
+    random_state : int, RandomState instance or None, default=None
+    verbose : int, default=0
+
+    Returns
+    -------
+    HybridLabelNetRegressor
+        Of ``IVIMKurtosis(b_values)``, with alpha = 0.
+
+    References
+    ----------
+    Bertleff et al., NMR Biomed 2017;30:e3833.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.published import bertleff2017
+    >>> bertleff2017([0, 20, 50, 100, 400, 1000, 1500, 2000]).alpha
+    0.0
+    """
+    return HybridLabelNetRegressor(
+        IVIMKurtosis(b_values),
+        alpha=0.0,
+        sigma=sigma,
+        resample_noise=True,
         random_state=random_state,
         verbose=verbose,
     )
