@@ -98,7 +98,7 @@ def test_damaged_scan_is_one_line(crop, tmp_path, monkeypatch, capsys):
         (["compare", "--snr", "20"], 1, "missing a required argument: 'b_values'"),
         (["compare", "--b-values", "0 x", "--snr", "20"], 1, "--b-values expects numbers"),
         (["compare", "--b-values", "0 1"], 1, "either --snr or --scan"),
-        (["compare", "--b-values", "0 1", "--snr", "9", "--model", "I"], 1, "one of ['IVIM']"),
+        (["compare", "--b-values", "0 1", "--snr", "9", "--model", "I"], 1, "one of ['ADC'"),
         (["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f"], 1, "name=value, got 'f'"),
         (["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f=1"], 1, "(low, high)"),
         (["compare", "--b-values", "0 1", "--snr", "9", "--tissue", "a:f=1"], 1, "gives ['f']"),
