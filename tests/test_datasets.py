@@ -9,7 +9,18 @@ import pandas as pd
 import pytest
 import torch
 
-from sklearn_qmri.datasets import _pelvis, fetch_pelvis_ivim, make_phantom, make_signals
+from sklearn_qmri import PosteriorMeanEstimator
+from sklearn_qmri.datasets import (
+    _pelvis,
+    fetch_pelvis_ivim,
+    make_phantom,
+    make_signals,
+    tissue_prior,
+)
+from sklearn_qmri.derived import total_of_additive
+from sklearn_qmri.signal_models import IVIM
+
+B_VALUES = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
 
 
 def test_repeats_are_consecutive_with_identical_y(model):
@@ -153,3 +164,34 @@ def test_failed_download_names_the_manual_step(no_scan, monkeypatch):
     with pytest.raises(OSError, match=r"No module named pip.*pip download --no-deps"):
         fetch_pelvis_ivim(data_home=no_scan)
     assert list(no_scan.iterdir()) == []
+
+
+def test_tissue_prior_is_around_its_tissues():
+    model = IVIM(B_VALUES, convention="total")
+    prior = tissue_prior(model, ["liver", "brain"], spread=0.1, random_state=0)
+    assert prior.shape == (10_000, 4)
+    liver = prior[:, 3] > 30
+    np.testing.assert_allclose(np.median(prior[liver, 1:], axis=0), [0.23, 1.09, 70.0], rtol=0.02)
+    np.testing.assert_allclose(np.std(np.log(prior[liver, 2])), 0.1, rtol=0.05)
+    np.testing.assert_allclose(np.mean(liver), 0.5, atol=0.02)
+    X, y = make_signals(model, 500, snr=30, prior=prior, random_state=0)
+    assert set(map(tuple, y)) <= set(map(tuple, prior)), "a joint distribution, as it is"
+    posterior = PosteriorMeanEstimator(model, sigma=1 / 30, prior=prior, random_state=0)
+    error = posterior.fit(X).predict(X) - y
+    assert np.sqrt(np.mean(error[:, 2] ** 2)) < 0.12
+
+
+def test_tissue_prior_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match=r"some of \['brain'.*got \['spleen'\]"):
+        tissue_prior(IVIM(B_VALUES), ["spleen", "liver"])
+    with pytest.raises(ValueError, match="tissues expects some of"):
+        tissue_prior(IVIM(B_VALUES), [])
+    own = tissue_prior(IVIM(B_VALUES), {"lesion": (1.0, 0.1, 0.8, 20.0)}, n_samples=5)
+    assert own.shape == (5, 4)
+
+
+def test_named_tissues_are_one_in_both_conventions():
+    additive, total = IVIM(B_VALUES), IVIM(B_VALUES, convention="total")
+    for a, t in zip(additive.named_tissues().values(), total.named_tissues().values(), strict=True):
+        np.testing.assert_allclose(additive.simulate([a]), total.simulate([t]))
+        np.testing.assert_allclose(total_of_additive(a[2], a[3]), t[3])

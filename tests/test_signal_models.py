@@ -150,5 +150,5 @@ def test_linear_model_comes_from_pairs(rng):
     fitted = LinearGaussian.from_pairs(X, theta)
     np.testing.assert_allclose(fitted.coef, LINEAR.coef, atol=1e-12)
     np.testing.assert_allclose(fitted.intercept, LINEAR.intercept, atol=1e-12)
-    start = fitted.starts(torch.tensor(X.T))[0]
+    start = fitted.start(torch.tensor(X.T))
     np.testing.assert_allclose(start.T, theta, atol=1e-12)

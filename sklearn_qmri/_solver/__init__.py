@@ -206,28 +206,29 @@ def _describe(objective, best, problem, box):
 
 def _screen(objective, book, problem):
     """A few float32 iterations from every start; the expansion around the best one per voxel."""
-    own = objective.model.starts(problem.x / problem.precision)
+    own = objective.model.start(problem.x / problem.precision)
     if own is not None:
-        return objective.expand(problem.clamp(objective.to_coordinates(own[0])), problem)
+        return objective.expand(problem.clamp(objective.to_coordinates(own)), problem)
     single = Problem(*(t.to(torch.float32) for t in problem))
     data = objective.noise.without_bias(single.x) / single.precision
     best, gain = look_up(book, data, single.precision)
-    misfit = 0.5 * (data * single.precision).square().sum(0)[:, None] - gain
-    n_measurements = len(single.x)
-    voxel, cell = torch.nonzero(
-        misfit <= _tolerated(book, misfit, 0.5 * n_measurements, _MARGIN)[:, None], as_tuple=True
-    )
+    # What half the squared residual, and the loss, would be if residuals were just the noise.
+    noise_gain = noise_loss = None
+    if book.coarse:
+        half = 0.5 * len(single.x)
+        noise_gain = half - 0.5 * (data * single.precision).square().sum(0)
+        normalizer = objective.noise.normalizer(single.x).sum(0)
+        noise_loss = half * (1 + math.log(2 * math.pi)) - normalizer
+    limit = _tolerated(-gain, noise_gain, _MARGIN)
+    voxel, cell = torch.nonzero(-gain <= limit[:, None], as_tuple=True)
     starts = single.lanes(voxel)
     u = objective.to_coordinates(fit_linear(book, take(data, voxel), best[voxel, cell]))
     found = objective.expand(starts.clamp(u), starts)
-    # The loss of a fit whose residuals are the noise.
-    floor = 0.5 * n_measurements * (1 + math.log(2 * math.pi))
-    floor = floor - objective.noise.normalizer(single.x).sum(0)
     for n_iterations, tol in _COARSE_SCREENING if book.coarse else _SCREENING:
         found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=tol)
         loss = torch.full_like(gain, torch.inf)
         loss[voxel, cell] = found.loss.nan_to_num(nan=torch.inf)
-        limit = _tolerated(book, loss, floor, _LAG)
+        limit = _tolerated(loss, noise_loss, _LAG)
         keep = (found.loss <= limit[voxel]).nonzero().squeeze(1)
         found, starts, voxel, cell = found.lanes(keep), starts.lanes(keep), voxel[keep], cell[keep]
     place = torch.zeros_like(best)
@@ -240,9 +241,13 @@ def _screen(objective, book, problem):
     return objective.expand(u, problem, near=found)
 
 
-def _tolerated(book, loss, floor, margin):
-    """Loss (n_voxels,) up to which starts with losses (n_voxels, n_cells) are followed."""
+def _tolerated(loss, noise, margin):
+    """Loss (n_voxels,) up to which starts are followed, of losses (n_voxels, n_starts).
+
+    `noise` is the loss of a fit to within noise, from which on a coarse dictionary's best start
+    may be far, or None for a dictionary that is not coarse.
+    """
     least = loss.amin(1)
-    if not book.coarse:
+    if noise is None:
         return least + margin
-    return least + margin + _COARSE_SLACK * (least - floor).clamp(min=0)
+    return least + margin + _COARSE_SLACK * (least - noise).clamp(min=0)

@@ -67,7 +67,7 @@ class SignalModel(ABC):
     """Base class of signal models.
 
     A subclass stores its acquisition in ``__init__`` exactly as given, declares `parameters`
-    and computes `signal`. It may also override `jacobian`, `curvature` and `starts`, which are
+    and computes `signal`. It may also override `jacobian`, `curvature` and `start`, which are
     exact or good enough without, but faster by hand.
 
     Arrays are torch tensors with the parameters (or measurements) along the *first* axis and
@@ -172,8 +172,8 @@ class SignalModel(ABC):
             rows.append((moved - gradient) / step[j])
         return torch.stack(rows)
 
-    def starts(self, signals):
-        """Starting points that suit this model best, or None for the solver's own dictionary.
+    def start(self, signals):
+        """Starting point of each voxel, or None for those of the solver's own dictionary.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class SignalModel(ABC):
 
         Returns
         -------
-        tensor of shape (n_starts, n_parameters, n_voxels) or None
+        tensor of shape (n_parameters, n_voxels) or None
         """
         return
 

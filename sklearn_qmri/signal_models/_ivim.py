@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import torch
 
+from ..derived import additive_of_total
 from ._base import Parameter, SignalModel, amplitude
 
 _S0 = amplitude("S0")
@@ -98,7 +99,7 @@ class IVIM(_Conventions):
     def named_tissues(self):
         """Brain, kidney, liver and muscle at S0 = 1; see `SignalModel.named_tissues`."""
         return {
-            name: (1.0, f, D, D_star - D if self._additive else D_star)
+            name: (1.0, f, D, float(additive_of_total(D, D_star)) if self._additive else D_star)
             for name, (f, D, D_star) in _TISSUES.items()
         }
 

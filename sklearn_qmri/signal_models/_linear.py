@@ -11,7 +11,7 @@ class LinearGaussian(SignalModel):
     """Signals that are linear in the parameters, ``x = theta @ coef + intercept``.
 
     What ``signal_model=None`` stands for in the estimators, estimated from their training
-    pairs. Its maximum-likelihood estimate under Gaussian noise has a closed form, `starts`.
+    pairs. Its maximum-likelihood estimate under Gaussian noise has a closed form, `start`.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ class LinearGaussian(SignalModel):
         coef, _, _ = self._tensors(theta)
         return self.signal(theta), coef[:, :, None].expand(-1, -1, theta.shape[1])
 
-    def starts(self, signals):
-        """The maximum-likelihood estimate itself; see `SignalModel.starts`."""
+    def start(self, signals):
+        """The maximum-likelihood estimate itself; see `SignalModel.start`."""
         coef, intercept, center = self._tensors(signals)
         expected = intercept + coef.T @ center
         theta = torch.linalg.pinv(coef.T) @ (signals - expected[:, None]) + center[:, None]
-        return theta[None]
+        return theta
 
 
 def resolve_model(signal_model, X, y):

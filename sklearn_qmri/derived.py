@@ -1,0 +1,120 @@
+"""Maps derived from estimates: other conventions, rates for times, products."""
+
+import numpy as np
+
+_MS_PER_S = 1000.0
+
+
+def perfusion_flow(f, D_star):
+    """Product of perfusion fraction and pseudo-diffusivity, f * D_star.
+
+    Proportional to blood flow, and better determined than either factor where f is small (Le
+    Bihan and Turner, Magn Reson Med 1992;27:171).
+
+    Parameters
+    ----------
+    f : array-like
+    D_star : array-like
+        um^2/ms.
+
+    Returns
+    -------
+    ndarray
+        um^2/ms.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.derived import perfusion_flow
+    >>> perfusion_flow([0.1, 0.2], [50.0, 20.0])
+    array([5., 4.])
+    """
+    return np.asarray(f, dtype=np.float64) * np.asarray(D_star, dtype=np.float64)
+
+
+def rate_of_time(time):
+    """Relaxation rate in 1/s of a relaxation time in ms, or the other way round.
+
+    Parameters
+    ----------
+    time : array-like
+        T1, T2 or T2_star in ms (or a rate in 1/s).
+
+    Returns
+    -------
+    ndarray
+        Rate in 1/s (or a time in ms); infinite for 0.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.derived import rate_of_time
+    >>> rate_of_time([80.0, 20.0])
+    array([12.5, 50. ])
+    """
+    with np.errstate(divide="ignore"):
+        return _MS_PER_S / np.asarray(time, dtype=np.float64)
+
+
+def total_of_additive(D, D_star):
+    """D_star of ``convention="total"`` from one that is added to D.
+
+    Parameters
+    ----------
+    D, D_star : array-like
+        um^2/ms.
+
+    Returns
+    -------
+    ndarray
+        um^2/ms.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.derived import total_of_additive
+    >>> total_of_additive([1.0], [40.0])
+    array([41.])
+    """
+    return np.asarray(D, dtype=np.float64) + np.asarray(D_star, dtype=np.float64)
+
+
+def additive_of_total(D, D_star):
+    """D_star of ``convention="additive"`` from one that includes D.
+
+    Parameters
+    ----------
+    D, D_star : array-like
+        um^2/ms.
+
+    Returns
+    -------
+    ndarray
+        um^2/ms; negative where the compartments had swapped.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.derived import additive_of_total
+    >>> additive_of_total([1.0], [41.0])
+    array([40.])
+    """
+    return np.asarray(D_star, dtype=np.float64) - np.asarray(D, dtype=np.float64)
+
+
+def mm2_per_s(diffusivity):
+    """Diffusivity in mm^2/s, as other packages report it, of one in um^2/ms.
+
+    Parameters
+    ----------
+    diffusivity : array-like
+        um^2/ms.
+
+    Returns
+    -------
+    ndarray
+        mm^2/s.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.derived import mm2_per_s
+    >>> mm2_per_s([1.0])
+    array([0.001])
+    """
+    return np.asarray(diffusivity, dtype=np.float64) * 1e-3
