@@ -76,8 +76,7 @@ class LinearGaussian(SignalModel):
         """The maximum-likelihood estimate itself; see `SignalModel.start`."""
         coef, intercept, center = self._tensors(signals)
         expected = intercept + coef.T @ center
-        theta = torch.linalg.pinv(coef.T) @ (signals - expected[:, None]) + center[:, None]
-        return theta
+        return torch.linalg.pinv(coef.T) @ (signals - expected[:, None]) + center[:, None]
 
 
 def resolve_model(signal_model, X, y):
