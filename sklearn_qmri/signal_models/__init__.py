@@ -1,6 +1,6 @@
 """Signal models: what a tissue with given parameters would measure, without noise."""
 
-from ._base import Parameter, SignalModel
+from ._base import Parameter, SignalModel, amplitude
 from ._diffusion import ADC, Kurtosis, StretchedExponential, TriExponential
 from ._diffusion_relaxometry import ProstateHybrid, SIRSphericalMean, TwoCompartmentDiffusionT2
 from ._ivim import IVIM, IVIMKurtosis
@@ -40,6 +40,7 @@ __all__ = [
     "T2Decay",
     "TriExponential",
     "TwoCompartmentDiffusionT2",
+    "amplitude",
     "powder_average",
     "resolve_model",
 ]

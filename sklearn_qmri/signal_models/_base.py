@@ -59,7 +59,24 @@ class Parameter:
 
 
 def amplitude(name):
-    """Parameter to which the signal is proportional, such as S0; about 1 in simulations."""
+    """Parameter to which the signal is proportional, about 1 in simulations.
+
+    Parameters
+    ----------
+    name : str
+        E.g. ``"S0"``.
+
+    Returns
+    -------
+    Parameter
+        In the units of the signal, not negative, with a prior from 0.8 to 1.2.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import amplitude
+    >>> amplitude("S0").loss_scale
+    1.0
+    """
     return Parameter(name, "signal", (0.0, float("inf")), (0.8, 1.2), amplitude=True)
 
 

@@ -19,8 +19,8 @@ class ADC(SignalModel):
 
     Notes
     -----
-    S0 in the units of the signal, D in um^2/ms (1e-3 mm^2/s). Bounds as in IVIM-NET's widest
-    range, prior from CSF-free tissue up to free water.
+    S0 in the units of the signal, D in um^2/ms (1e-3 mm^2/s). The prior reaches from dense tumours
+    to free water; bounds leave room on both sides.
 
     References
     ----------
@@ -69,7 +69,7 @@ class Kurtosis(SignalModel):
     Notes
     -----
     S0 in the units of the signal, D in um^2/ms, K without unit. Needs at least two b-values
-    beyond 0.
+    beyond 0. Ranges hold what the review below reports of tissue, up to free water.
 
     References
     ----------
@@ -122,7 +122,7 @@ class StretchedExponential(SignalModel):
     -----
     S0 in the units of the signal, DDC (distributed diffusion coefficient) in um^2/ms, alpha
     (heterogeneity index: 1 for one exponential) without unit. Needs at least two b-values
-    beyond 0.
+    beyond 0. Ranges hold what the reference reports of the cortex, widened.
 
     References
     ----------

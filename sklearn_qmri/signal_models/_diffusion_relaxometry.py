@@ -40,7 +40,8 @@ class TwoCompartmentDiffusionT2(SignalModel):
 
     References
     ----------
-    Model of the qMRINet toolbox, github.com/fragrussu/qMRINet; there Da and Db are both free.
+    Model and ranges of the qMRINet toolbox, github.com/fragrussu/qMRINet; there Da and Db are both
+    free.
 
     Examples
     --------
@@ -120,7 +121,8 @@ class ProstateHybrid(SignalModel):
 
     References
     ----------
-    Chatterjee et al., Radiology 2018;287:864. Grussu et al., Front Phys 2021;9:752208.
+    Chatterjee et al., Radiology 2018;287:864. Grussu et al., Front Phys 2021;9:752208. Ranges as
+    in the qMRINet toolbox, github.com/fragrussu/qMRINet.
 
     Examples
     --------
@@ -200,7 +202,8 @@ class SIRSphericalMean(SignalModel):
 
     References
     ----------
-    Grussu et al., CDMRI 2020 (bioRxiv 2020.10.20.347625).
+    Grussu et al., CDMRI 2020 (bioRxiv 2020.10.20.347625). Ranges as in the qMRINet toolbox,
+    github.com/fragrussu/qMRINet.
 
     Examples
     --------

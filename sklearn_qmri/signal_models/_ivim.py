@@ -197,7 +197,8 @@ class IVIMKurtosis(_Conventions):
 
     Notes
     -----
-    S0 in the units of the signal, f and K without unit, D and D_star in um^2/ms. Bounds keep
+    S0 in the units of the signal, f and K without unit, D and D_star in um^2/ms. Ranges are ours,
+    around what the references report of brain; bounds keep
     f under 0.5 and D_star (in total) above D. Below f of about 0.05 D_star is hardly identifiable
     at clinical noise levels.
 

@@ -139,7 +139,8 @@ class R2StarDecay(SignalModel):
 
     Notes
     -----
-    S0 in the units of the signal, R2_star in 1/s.
+    S0 in the units of the signal, R2_star in 1/s. The prior holds tissue from brain to mild iron
+    overload, bounds also a severe one.
 
     References
     ----------

@@ -72,7 +72,7 @@ class SphericalMeanTwoCompartment(SignalModel):
 
     References
     ----------
-    Kaden et al., NeuroImage 2016;139:346.
+    Kaden et al., NeuroImage 2016;139:346. Ranges as in dmipy, github.com/AthenaEPI/dmipy.
 
     Examples
     --------
