@@ -1,0 +1,144 @@
+"""Model files: fitted estimators that load without running any code."""
+
+import json
+import zipfile
+from pathlib import Path
+
+from ._files import replacing
+from ._version import __version__
+
+_INSTALL = "Model files need skops: pip install 'sklearn-qmri[model-files]'."
+_FORMAT = 1  # to be raised when fitted estimators change so that older files no longer work
+_KEYS = {"sklearn_qmri", "format", "estimator"}
+# All that estimators of this package are made of, besides what skops trusts by itself.
+_PRIVATE = (
+    "sklearn_qmri._inputs.Domain",
+    "sklearn_qmri._inputs.NetworkInputs",
+    "sklearn_qmri.label_net._cv.HybridLabelNetRegressorCV",
+    "sklearn_qmri.label_net._net.HybridLabelNetRegressor",
+    "sklearn_qmri.label_net._regressor.HybridLabelRegressor",
+    "sklearn_qmri.metrics._rules.least_variance",
+    "sklearn_qmri.metrics._rules.least_weighted",
+    "sklearn_qmri.mle.MLEEstimator",
+    "sklearn_qmri.noise.Gaussian",
+    "sklearn_qmri.noise.Rician",
+    "sklearn_qmri.posterior._estimator.PosteriorMeanEstimator",
+    "sklearn_qmri.posterior._likelihood.Interpolation",
+    "sklearn_qmri.posterior._refine.Refinement",
+    "sklearn_qmri.segmented.SegmentedIVIMEstimator",
+    "sklearn_qmri.self_supervised.SelfSupervisedNetRegressor",
+)
+
+
+def _skops():
+    try:
+        import skops.io
+    except ImportError as error:
+        raise ImportError(_INSTALL) from error
+    return skops.io
+
+
+def _trusted_types():
+    from . import signal_models
+
+    models = {
+        f"{value.__module__}.{value.__qualname__}"
+        for value in vars(signal_models).values()
+        if isinstance(value, type)
+    }
+    return models | set(_PRIVATE)
+
+
+def save_estimator(estimator, path, *, overwrite=False):
+    """Write an estimator to a file that `load_estimator` reads.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted or not, also a pipeline or search with one of this package inside.
+    path : path-like
+        By convention ending in ``.skops``.
+    overwrite : bool, default=False
+        Whether an existing file is replaced; it stays as it is until the new one is complete.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a file already, unless `overwrite`.
+    ImportError
+        If skops is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from sklearn_qmri import MLEEstimator
+    >>> from sklearn_qmri.persistence import load_estimator, save_estimator
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "adc.skops"
+    ...     save_estimator(MLEEstimator(ADC([0, 500, 1000])), path)
+    ...     load_estimator(path)
+    MLEEstimator(signal_model=ADC(b_values=[0, 500, 1000]))
+    """
+    skops = _skops()
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already; give overwrite=True to replace it.")
+    content = {"sklearn_qmri": __version__, "format": _FORMAT, "estimator": estimator}
+    with replacing(path) as scratch:
+        skops.dump(content, scratch)
+
+
+def load_estimator(path, *, trusted=()):
+    """Read an estimator that `save_estimator` has written.
+
+    No code in the file is run: it may only hold arrays, plain values, and types from a list, that
+    of this package's estimators and signal models and what skops itself trusts of scikit-learn
+    and NumPy. A type in the file that is not on it is refused before anything is built.
+
+    Parameters
+    ----------
+    path : path-like
+    trusted : sequence of str, default=()
+        More types, as ``"package.module.Class"``: a signal model of your own, or
+        ``"sklearn.tree._tree.Tree"`` of a forest that you trust. Their modules are imported.
+
+    Returns
+    -------
+    estimator
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    ValueError
+        If it is no model file of this package, is damaged, holds other types, or was written by a
+        version that this one cannot read.
+    ImportError
+        If skops is not installed.
+    """
+    skops = _skops()
+    path = Path(path)
+    data = path.read_bytes()
+    try:
+        foreign = set(skops.get_untrusted_types(data=data)) - _trusted_types() - set(trusted)
+    except (zipfile.BadZipFile, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no model file, or damaged: {error!r}") from error
+    if foreign:
+        raise ValueError(
+            f"{path} holds {sorted(foreign)}, which no estimator of this package is made of. If "
+            "you know where the file is from, name them in trusted=[...]."
+        )
+    try:
+        content = skops.loads(data, trusted=sorted(_trusted_types() | set(trusted)))
+    except (zipfile.BadZipFile, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged, or of a version unlike this: {error!r}") from error
+    if not isinstance(content, dict) or set(content) != _KEYS:
+        raise ValueError(f"{path} was not written by save_estimator of sklearn_qmri.")
+    if content["format"] != _FORMAT:
+        raise ValueError(
+            f"{path} was written by sklearn_qmri {content['sklearn_qmri']}, in format "
+            f"{content['format']}; this is {__version__}, which reads format {_FORMAT}: train "
+            "anew, or install that version."
+        )
+    return content["estimator"]
