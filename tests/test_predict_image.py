@@ -1,0 +1,172 @@
+"""Whole images: geometry, masks, noise maps, damage, memory."""
+
+import subprocess
+import sys
+import warnings
+
+import nibabel
+import numpy as np
+import pytest
+
+from sklearn_qmri import HybridLabelNetRegressor, HybridLabelNetRegressorCV, MLEEstimator, Status
+from sklearn_qmri.image import apply_mask, predict_image, read_b_values, read_volume
+from sklearn_qmri.signal_models import IVIM
+
+
+@pytest.fixture
+def scan(crop):
+    """Image, mask and a fitted estimator of a piece of the real scan."""
+    image, mask = nibabel.load(crop / "dwi.nii.gz"), nibabel.load(crop / "mask.nii.gz")
+    X = apply_mask(read_volume(image), read_volume(mask))
+    model = IVIM(read_b_values(crop / "dwi.bval"))
+    return image, mask, MLEEstimator(model, bounds={"f": (0, 0.5)}).fit(X)
+
+
+def test_maps_are_the_estimates_in_place(scan, crop):
+    image, mask, mle = scan
+    inside = read_volume(mask) != 0
+    expected = mle.estimate(apply_mask(read_volume(image), inside))
+    maps = predict_image(mle, crop / "dwi.nii.gz", crop / "mask.nii.gz")
+    assert set(maps) == {"S0", "f", "D", "D_star", "status", "residual_rms"}
+    for j, name in enumerate(mle.signal_model_.parameter_names):
+        values = maps[name].get_fdata()
+        # Rows come slice by slice there, so that blocks of voxels differ.
+        np.testing.assert_allclose(
+            np.nanmedian(values), np.median(expected.parameters[:, j]), rtol=1e-5
+        )
+        np.testing.assert_array_equal(np.isfinite(values), inside)
+        np.testing.assert_array_equal(maps[name].affine, image.affine)
+        assert maps[name].header.get_zooms() == image.header.get_zooms()[:3]
+        assert maps[name].header["sform_code"] == image.header["sform_code"]
+    status = read_volume(maps["status"])
+    assert status.dtype == np.int8
+    np.testing.assert_array_equal(status == -1, ~inside)
+    assert np.bincount(status[inside])[1] == pytest.approx(np.sum(expected.status == 1), rel=0.01)
+
+
+def test_jobs_change_no_bit(scan):
+    image, mask, mle = scan
+    one, two = (
+        predict_image(mle, image, mask, n_jobs=n, chunk_size=500, return_std=True) for n in (1, 2)
+    )
+    assert len(one) == 10
+    for name in one:
+        np.testing.assert_array_equal(one[name].get_fdata(), two[name].get_fdata())
+
+
+def test_noise_map_and_fill(scan):
+    image, mask, mle = scan
+    level = np.where(read_volume(mask) != 0, mle.sigma_, np.nan)
+    given = predict_image(mle, image, mask, sigma=level, fill=0)
+    expected = predict_image(mle, image, mask, sigma=mle.sigma_, fill=0)
+    np.testing.assert_array_equal(given["D"].get_fdata(), expected["D"].get_fdata())
+    assert (given["D"].get_fdata()[read_volume(mask) == 0] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["f4", "i2", "u2", "f8"])
+def test_data_types_scaling_and_orientation_are_respected(scan, tmp_path, kind):
+    image, mask, mle = scan
+    data = read_volume(image).astype(float)
+    scaled = kind in ("i2", "u2")
+    stored = np.round((data[::-1] - 3) / 0.5).clip(0) if scaled else data[::-1]
+    flipped = nibabel.Nifti1Image(stored.astype(kind), image.affine @ np.diag([-1, 1, 1, 1]))
+    if scaled:
+        flipped.header.set_slope_inter(0.5, 3)
+    path = tmp_path / "scan.nii"
+    nibabel.save(flipped, path)
+    found = predict_image(mle, path, read_volume(mask)[::-1])
+    expected = predict_image(mle, nibabel.Nifti1Image(data[::-1], flipped.affine),
+                             read_volume(mask)[::-1])  # fmt: skip
+    np.testing.assert_allclose(
+        found["S0"].get_fdata(), expected["S0"].get_fdata(), rtol=0.02, equal_nan=True
+    )
+    np.testing.assert_allclose(found["S0"].affine, flipped.affine)
+
+
+def test_bad_voxels_stop_nothing_and_are_told_once(scan):
+    image, mask, mle = scan
+    data = read_volume(image).astype(np.float32)
+    inside = np.argwhere(read_volume(mask) != 0)
+    data[tuple(inside[0])] = np.nan
+    data[(*inside[1], 3)] = np.inf
+    data[tuple(inside[2])] = 0
+    with pytest.warns(UserWarning, match="Of .* voxels 3 are no possible") as told:
+        maps = predict_image(mle, nibabel.Nifti1Image(data, image.affine), mask, chunk_size=400)
+    assert len(told) == 1
+    status = read_volume(maps["status"])
+    assert [status[tuple(v)] for v in inside[:3]] == [Status.BAD_INPUT] * 3
+    assert np.isnan(maps["D"].get_fdata()[tuple(inside[0])])
+
+
+def test_estimators_that_hold_others_have_names_too(scan):
+    image, mask, mle = scan
+    X = apply_mask(read_volume(image), read_volume(mask))
+    y = np.repeat(mle.predict(X[::40])[:60], 4, axis=0)
+    signals = np.repeat(X[::40][:60], 4, axis=0)
+    net = HybridLabelNetRegressor(
+        mle.signal_model, sigma=mle.sigma_, max_epochs=1, normalize="rms", random_state=0
+    )
+    cv = HybridLabelNetRegressorCV(net, cv=2).fit(signals, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert {"S0", "f", "D", "D_star", "status"} <= set(predict_image(cv, image, mask))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: (s[2], s[0].slicer[..., 0], s[1]), "expects 4 dimensions, got shape"),
+        (lambda s: (s[2], s[0].slicer[..., :7], s[1]), "has 7 volumes, .* takes 10"),
+        (lambda s: (s[2], s[0], np.ones((3, 3, 3))), "mask has shape .*, but the image"),
+        (lambda s: (s[2], s[0], np.zeros(s[0].shape[:3])), "no voxel in it"),
+        (
+            lambda s: (s[2], s[0], nibabel.Nifti1Image(np.ones(s[0].shape[:3]), np.eye(4))),
+            "affine of mask is not that of the image",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(scan, change, message):
+    with pytest.raises(ValueError, match=message):
+        predict_image(*change(scan))
+
+
+def test_damaged_or_foreign_file_is_refused(scan, crop, tmp_path):
+    image, mask, mle = scan
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes((crop / "dwi.nii.gz").read_bytes()[:4000])
+    with pytest.raises(ValueError, match="damaged"):
+        predict_image(mle, path, mask)
+    path.write_text("no image")
+    with pytest.raises(ValueError, match="not a NIfTI image"):
+        predict_image(mle, path)
+    with pytest.raises(OSError, match="missing"):
+        predict_image(mle, tmp_path / "missing.nii")
+
+
+MEMORY = """
+import resource, sys, numpy as np, nibabel
+from sklearn_qmri import MLEEstimator
+from sklearn_qmri.image import predict_image
+from sklearn_qmri.signal_models import ADC
+model = ADC([0, 300, 600, 1000] * 5)
+mle = MLEEstimator(model, sigma=10.0).fit(np.full((1, 20), 100.0))
+predict_image(mle, nibabel.Nifti1Image(np.full((8, 8, 1, 20), 100.0), np.eye(4)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+maps = predict_image(mle, sys.argv[1], chunk_size=20000)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, len(maps))
+"""
+
+
+def test_scan_is_not_read_at_once(tmp_path, rng):
+    """Growth of peak memory stays well under the size of the scan."""
+    shape = (128, 128, 40, 20)  # 52 MB as float32, 105 MB as float64
+    path = tmp_path / "scan.nii"
+    data = rng.uniform(50, 200, size=shape[2:]).astype(np.float32)
+    image = nibabel.Nifti1Image(np.broadcast_to(data, shape).copy(), np.eye(4))
+    nibabel.save(image, path)
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True
+    )
+    grown, n_maps = run.stdout.split()
+    assert int(n_maps) == 4
+    assert float(grown) < 60
