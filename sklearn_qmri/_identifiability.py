@@ -1,4 +1,4 @@
-"""What a protocol cannot tell at all, however low the noise."""
+"""What a protocol cannot tell at all, and what only at noise levels that no scan has."""
 
 import warnings
 
@@ -6,9 +6,13 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
+from ._fisher import fisher_information, standard_deviations
+from .noise import Gaussian
+
 _TISSUES = 32  # of the prior, at which the derivatives are looked at
 _SINGULAR = 1e-7  # singular value, over the largest one, that counts as none
 _INVOLVED = 1e-3  # part of a direction without effect that makes a parameter part of it
+_SNR = 100  # of the largest signal, where what is still lost in noise is called hardly determined
 
 
 def unidentified(signal_model, known=()):
@@ -26,32 +30,92 @@ def unidentified(signal_model, known=()):
     -------
     list of str
     """
-    parameters = signal_model.parameters
-    free = [j for j, p in enumerate(parameters) if p.name not in known]
+    free = _free(signal_model, known)
+    _, jacobian = _derivatives(signal_model, free)
     if not free:
         return []
-    low, high = np.array([p.prior for p in parameters]).T
-    unit = qmc.Halton(len(parameters), scramble=False).random(_TISSUES + 1)[1:]
-    theta = torch.as_tensor(np.ascontiguousarray((low + (high - low) * unit).T))
-    with torch.no_grad():
-        jacobian = signal_model.jacobian(theta)[1].numpy()[free]
-    scale = np.array([parameters[j].loss_scale for j in free])
+    scale = np.array([signal_model.parameters[j].loss_scale for j in free])
     effects = np.moveaxis(jacobian, -1, 0) * scale[:, None]  # (n_tissues, n_free, n_measurements)
     directions, size, _ = np.linalg.svd(effects, full_matrices=True)
     size = np.pad(size, ((0, 0), (0, len(free) - size.shape[1])))
     lost = size < _SINGULAR * size[:, :1]
-    involved = (lost[:, None, :] & (np.abs(directions) > _INVOLVED)).any(axis=2).mean(axis=0)
-    return [parameters[j].name for j, share in zip(free, involved, strict=True) if share > 0.5]
+    involved = (lost[:, None, :] & (np.abs(directions) > _INVOLVED)).any(axis=2)
+    return _names_of_most(signal_model, free, involved)
+
+
+def hardly_identified(signal_model, known=()):
+    """Parameters whose Cramer-Rao standard deviation at an SNR of 100 exceeds their prior's range.
+
+    At most of a few tissues from all over the prior; Gaussian noise of a hundredth of the largest
+    signal.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    known : collection of str
+        Names of parameters that are not to be estimated.
+
+    Returns
+    -------
+    list of str
+    """
+    free = _free(signal_model, known)
+    theta, _ = _derivatives(signal_model, free)
+    sigma = np.abs(signal_model.simulate(theta)).max(axis=1) / _SNR
+    information = fisher_information(signal_model, Gaussian(), theta, sigma)
+    given = np.zeros(theta.shape, dtype=bool)
+    given[:, free] = True
+    std = standard_deviations(information, given)[:, free]
+    width = np.ptp([signal_model.parameters[j].prior for j in free], axis=1) if free else []
+    return _names_of_most(signal_model, free, ~(std <= width))
 
 
 def warn_of_unidentified(signal_model, known=()):
-    """One warning that names the parameters, if there are any."""
-    names = unidentified(signal_model, known)
+    """One warning that names what the protocol does not, or hardly, determine, if anything."""
+    names, how = unidentified(signal_model, known), "does not determine"
+    if not names:
+        names, how = hardly_identified(signal_model, known), "hardly determines"
     if names:
-        n_free = len(signal_model.parameters) - len(known)
+        n_free = len(_free(signal_model, known))
         warnings.warn(
-            f"{signal_model!r} does not determine {', '.join(names)}: it has "
-            f"{signal_model.n_measurements} measurements, repeats included, for {n_free} free "
-            "parameters. Measure more, or fix what is known; their estimates are arbitrary.",
+            f"{signal_model!r} {how} {', '.join(names)}: it has {signal_model.n_measurements} "
+            f"measurements, repeats included, for {n_free} free parameters. Measure more, or fix "
+            "what is known; their estimates are arbitrary.",
             stacklevel=3,
         )
+
+
+def _free(signal_model, known):
+    return [j for j, p in enumerate(signal_model.parameters) if p.name not in known]
+
+
+def _derivatives(signal_model, free):
+    """Tissues of the prior, and derivatives (n_free, n_measurements, n_tissues) there.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite.
+    """
+    low, high = np.array([p.prior for p in signal_model.parameters]).T
+    unit = qmc.Halton(len(low), scramble=False).random(_TISSUES + 1)[1:]
+    theta = low + (high - low) * unit
+    with torch.no_grad():
+        jacobian = signal_model.jacobian(torch.as_tensor(np.ascontiguousarray(theta.T)))[1].numpy()
+    bad = [
+        p.name
+        for p, column in zip(signal_model.parameters, jacobian, strict=True)
+        if not np.isfinite(column).all()
+    ]
+    if bad:
+        raise ValueError(
+            f"Derivatives of {signal_model!r} by {', '.join(bad)} are not finite everywhere in its "
+            "prior: keep its formula off 0 ** x, log(0) and 0 / 0, or give it a jacobian."
+        )
+    return theta, jacobian[free]
+
+
+def _names_of_most(signal_model, free, found):
+    """Names of the free parameters that are found (n_tissues, n_free) at most tissues."""
+    share = np.mean(found, axis=0)
+    return [signal_model.parameters[j].name for j, s in zip(free, share, strict=True) if s > 0.5]

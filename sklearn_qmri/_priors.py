@@ -4,6 +4,8 @@ import numpy as np
 from scipy.stats import qmc
 from sklearn.utils import check_random_state
 
+_DRAWS = 100  # tries for a tissue within bounds
+
 
 def draw_tissues(signal_model, n_samples, prior, rng, *, quasi=False):
     """Draw tissues.
@@ -76,14 +78,15 @@ def _check_tissues(tissues, names, n_samples=None):
 def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, random_state=None):
     """Samples around typical tissues, as a prior for simulation, training and posterior means.
 
-    Each sample is one of the tissues, with every parameter multiplied by a log-normal factor and
-    clipped to the signal model's bounds; amplitudes fill their prior range.
+    Each sample is one of the tissues, with every parameter multiplied by a log-normal factor, drawn
+    again while it is outside the signal model's bounds; amplitudes fill their prior range.
 
     Parameters
     ----------
     signal_model : SignalModel
-    tissues : sequence of str or dict of {str: array-like of shape (n_parameters,)}, default=None
-        Names among `SignalModel.named_tissues`, or tissues. None: all that have a name.
+    tissues : str, sequence of str or dict of {str: array-like}, default=None
+        Names among `SignalModel.named_tissues`, or tissues of shape (n_parameters,). None: all that
+        have a name.
     spread : float, default=0.2
         Standard deviation of the logarithm of the factors.
     n_samples : int, default=10000
@@ -97,7 +100,8 @@ def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, ra
     Raises
     ------
     ValueError
-        For names that the signal model does not have, or no tissue at all.
+        For names that the signal model does not have, no tissue at all, tissues outside the bounds,
+        or a spread that is not positive.
 
     Examples
     --------
@@ -109,6 +113,9 @@ def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, ra
     >>> bool(0.15 < y[:, 1].mean() < 0.3)
     True
     """
+    tissues = [tissues] if isinstance(tissues, str) else tissues
+    if not 0 < spread < np.inf:
+        raise ValueError(f"spread expects a positive number, got {spread!r}.")
     known = signal_model.named_tissues() if not isinstance(tissues, dict) else tissues
     names = list(known) if tissues is None else list(tissues)
     if not names or (unknown := sorted(set(names) - set(known))):
@@ -117,10 +124,27 @@ def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, ra
         )
     rng = check_random_state(random_state)
     centers = _check_tissues([known[name] for name in names], signal_model.parameter_names)
-    drawn = centers[rng.randint(len(centers), size=n_samples)]
-    drawn = drawn * np.exp(spread * rng.standard_normal(drawn.shape))
+    check_within_bounds(centers, signal_model, "tissues")
+    centers = centers[rng.randint(len(centers), size=n_samples)]
+    drawn = centers.copy()
     for j, p in enumerate(signal_model.parameters):
         if p.amplitude:
             drawn[:, j] = rng.uniform(*p.prior, size=n_samples)
-    low, high = np.array([p.bounds for p in signal_model.parameters]).T
-    return np.clip(drawn, low, high)
+            continue
+        rows = np.arange(n_samples)
+        for _ in range(_DRAWS):
+            drawn[rows, j] = centers[rows, j] * np.exp(spread * rng.standard_normal(len(rows)))
+            rows = rows[(drawn[rows, j] < p.bounds[0]) | (drawn[rows, j] > p.bounds[1])]
+        drawn[rows, j] = centers[rows, j]
+    return drawn
+
+
+def check_within_bounds(tissues, signal_model, name):
+    """ValueError for tissues (n, n_parameters) outside the bounds, which other units often are."""
+    for p, values in zip(signal_model.parameters, tissues.T, strict=True):
+        outside = ~((values >= p.bounds[0]) & (values <= p.bounds[1]))
+        if outside.any():
+            raise ValueError(
+                f"{name} has {p.name} of {values[outside][0]:g}, outside its bounds of "
+                f"{p.bounds[0]:g} to {p.bounds[1]:g}{f' {p.unit}' if p.unit else ''}."
+            )

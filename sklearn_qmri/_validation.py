@@ -258,10 +258,17 @@ def check_fixed(fixed, signal_model, n_voxels):
         if value.shape not in ((), (n_voxels,)):
             raise ValueError(
                 f"fixed[{name!r}] expects a number or one per voxel ({n_voxels}), "
-                f"got shape {value.shape}."
+                f"got shape {value.shape}; maps go to `estimate`."
             )
-        if not np.isfinite(value).all() or (signal_model.parameters[j].log and (value <= 0).any()):
-            raise ValueError(f"fixed[{name!r}] expects finite values in its range, got {value!r}.")
+        low, high = signal_model.parameters[j].bounds
+        wrong = ~((value >= low) & (value <= high))
+        if value.ndim:  # rows without a value are for the caller to leave out
+            wrong &= ~np.isnan(value)
+        if wrong.any():
+            raise ValueError(
+                f"fixed[{name!r}] expects values within its bounds of {low:g} to {high:g}, got "
+                f"{value[wrong].ravel()[0]:g} in {np.count_nonzero(wrong)} of {value.size} places."
+            )
         values[:, j] = value
     return values
 

@@ -223,7 +223,8 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         sigma : float or array-like of shape (n_voxels,), default=None
             Default: the one of `fit`.
         fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
-            More known parameters, or other values, than in the parameter of the same name.
+            More known parameters, or other values, than in the parameter of the same name. Voxels
+            with NaN here get no estimate.
         return_std : bool, default=False
             Also return `std`.
 
@@ -240,9 +241,12 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
         usable = self.noise_.is_valid(X)
+        known = {**(self.fixed or {}), **(fixed or {})}
+        fixed = check_fixed(known, self.signal_model_, len(X))
+        for values in known.values():  # a map of B1, say, has no value outside of its mask
+            usable &= ~np.isnan(np.asarray(values, dtype=np.float64))
         sigma = resolve_sigma(self, sigma, usable)
         warn_of_bad_rows(usable, "their estimates are NaN")
-        fixed = check_fixed({**(self.fixed or {}), **(fixed or {})}, self.signal_model_, len(X))
         seeds = check_seeds(self.init, self._bounds, len(X))
         X, sigma, fixed, seeds = (take_rows(a, usable) for a in (X, sigma, fixed, seeds))
         solution = self._solve(X, sigma, fixed=fixed, seeds=seeds, verbose=self.verbose)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sklearn_qmri import cli
-from sklearn_qmri.cli import _console, _demo
+from sklearn_qmri.cli import _console, _demo, _protocol
 from sklearn_qmri.datasets import _pelvis
 
 PARAMETERS = ("S0", "f", "D", "D_star")
@@ -96,7 +96,11 @@ def test_damaged_scan_is_one_line(crop, tmp_path, monkeypatch, capsys):
         (["demo", "--alpha", "2"], 1, "--alpha expects a number from 0 to 1, got 2"),
         (["demo", "--alpha", "much"], 2, "Invalid value for '--alpha'"),
         (["compare", "--snr", "20"], 1, "missing a required argument: 'b_values'"),
-        (["compare", "--b-values", "0 x", "--snr", "20"], 1, "--b-values expects numbers"),
+        (
+            ["compare", "--b-values", "0 x", "--snr", "20"],
+            1,
+            "--b-values expects numbers",
+        ),
         (["compare", "--b-values", "0 1"], 1, "either --snr or --scan"),
         (["compare", "--b-values", "0 1", "--snr", "9", "--model", "I"], 1, "one of ['ADC'"),
         (["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f"], 1, "name=value, got 'f'"),
@@ -114,6 +118,21 @@ def test_user_errors_are_one_line(monkeypatch, capsys, tmp_path, arguments, code
     assert message in err
     assert "Traceback" not in err
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "expected"),
+    [
+        ("SPGR", ["flip_angles=2,5,10", "repetition_time=15"], "SPGR(flip_angles=[2.0, 5.0, 10.0]"),
+        ("T2Decay", ["echo_times=10 30", "offset=false"], "offset=False"),
+        ("InversionRecovery", ["inversion_times=50,900", "magnitude=true"], "magnitude=True"),
+        ("IVIM", [f"b_values={','.join(map(str, range(400)))}", "convention=total"], "'total'"),
+    ],
+)
+def test_settings_of_a_model(model, settings, expected):
+    made = _protocol.make_model(model, None, settings)
+    assert expected in repr(made)
+    assert made.n_measurements > 1
 
 
 @pytest.mark.parametrize("command", ["demo", "compare"])

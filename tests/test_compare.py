@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from test_posterior import Line
 
-from sklearn_qmri.compare import compare_methods, limits
+from sklearn_qmri.compare import compare_methods, estimate_snr, limits
 from sklearn_qmri.compare._recommend import recommend
+from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.metrics import cramer_rao_bound, least_variance, least_weighted
 from sklearn_qmri.metrics._rules import quadratic
-from sklearn_qmri.signal_models import IVIM, Parameter
+from sklearn_qmri.signal_models import IVIM, SPGR, LinearGaussian, Parameter
 
 B_VALUES = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
 
@@ -133,9 +134,35 @@ def test_tissues_of_interest():
     assert found.notes[0].startswith("There is no segmented fit of this protocol")
 
 
+def test_what_the_prior_leaves_no_choice_of_is_known_to_all():
+    """With B1 known, T1 by fitting is about as noisy as its bound says."""
+    model = SPGR([2, 5, 10, 15, 20], repetition_time=15)
+    found = compare_methods(
+        model, snr=1000, prior={"B1": (1, 1)}, n_samples=2000, n_repeats=10, random_state=0
+    )
+    std = {r["method"]: r["std"] for r in found.table if r["parameter"] == "T1"}
+    for method in ("MLE", "self-supervised", "alpha 0", "alpha 1"):
+        assert std[method] == pytest.approx(std["Cramer-Rao bound"], rel=0.4)
+
+
+def test_snr_is_that_of_tissue_not_of_air(rng):
+    X, _ = make_signals(IVIM(B_VALUES), 2000, snr=30, random_state=0)
+    air = np.hypot(*rng.normal(scale=1 / 30, size=(2, 4000, 10)))
+    assert estimate_snr(IVIM(B_VALUES), np.vstack([X, air])) == pytest.approx(30, rel=0.05)
+    with pytest.raises(ValueError, match="has no amplitude"):
+        estimate_snr(LinearGaussian([[1.0]], [0.0], [0.0], [1.0]), np.ones((3, 1)))
+
+
+@pytest.mark.parametrize("rule", [least_weighted, least_variance])
+def test_rules_refuse_what_is_not_positive(rule):
+    with pytest.raises(ValueError, match="got -1"):
+        rule(-1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"tissues": {"a": [1.0, 0.1, 1.0, -40.0]}}, r"tissues\['a'\] has D_star of -40"),
         ({"n_repeats": 1}, "n_repeats expects at least 2, got 1"),
         ({"tissues": {}}, "name at least one tissue"),
         ({"tissues": {"a": [1.0, 2.0]}}, "parameters"),

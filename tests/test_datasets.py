@@ -186,6 +186,13 @@ def test_tissue_prior_refuses_what_it_does_not_know():
         tissue_prior(IVIM(B_VALUES), ["spleen", "liver"])
     with pytest.raises(ValueError, match="tissues expects some of"):
         tissue_prior(IVIM(B_VALUES), [])
+    with pytest.raises(ValueError, match="D of 0.0009, outside its bounds of 0.01 to 4 um"):
+        tissue_prior(IVIM(B_VALUES), {"in mm^2/s": (1.0, 0.1, 0.0009, 0.02)})
+    with pytest.raises(ValueError, match="spread expects a positive number"):
+        tissue_prior(IVIM(B_VALUES), "liver", spread=np.nan)
+    near = tissue_prior(IVIM(B_VALUES), {"f near 1": (1.0, 0.95, 1.0, 50.0)}, random_state=0)
+    assert len(np.unique(near[:, 1])) == len(near), "no heap of samples on the bound"
+    assert near[:, 1].max() <= 1
     own = tissue_prior(IVIM(B_VALUES), {"lesion": (1.0, 0.1, 0.8, 20.0)}, n_samples=5)
     assert own.shape == (5, 4)
 

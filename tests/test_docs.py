@@ -25,7 +25,7 @@ def table_row(model):
         f"{p.name}{f' ({p.unit})' if p.unit else ''} {interval(p.bounds)} / {interval(p.prior)} / "
         f"{p.loss_scale:g}"
         for p in model.parameters
-        if not p.amplitude
+        if p.name != "S0"
     ]
     options = "".join(
         f", {name}={value!r}"

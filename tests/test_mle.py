@@ -95,8 +95,8 @@ def test_sigma_is_learnt_around_fixed_parameters(model):
     [
         ({"Dstar": 1.0}, r"fixed names \['Dstar'\]"),
         ({"D": np.ones(3)}, r"one per voxel \(180\), got shape \(3,\)"),
-        ({"D": np.nan}, "expects finite values"),
-        ({"D_star": 0.0}, "in its range"),
+        ({"D": np.nan}, "within its bounds .* got nan"),
+        ({"D_star": 0.0}, "within its bounds of 2 to 300, got 0"),
     ],
 )
 def test_bad_fixed(model, signals, fixed, message):

@@ -1,12 +1,14 @@
 """Every signal model: derivatives, textbook values, recovery from noise-free signals."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
-from sklearn_qmri import MLEEstimator
+from sklearn_qmri import MLEEstimator, Status
 from sklearn_qmri._fisher import fisher_information, standard_deviations
-from sklearn_qmri._identifiability import unidentified
+from sklearn_qmri._identifiability import hardly_identified, unidentified
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Gaussian
 from sklearn_qmri.signal_models import (
@@ -249,12 +251,22 @@ def test_magnitudes_are_fitted_without_their_signs():
 def test_powder_average():
     b = [0, 5, 995, 1005, 1000, 2000, 2010]
     X = np.array([[1.0, 1.2, 0.4, 0.6, 0.8, 0.1, 0.3], [1, 1, 1, np.nan, 1, 2, 2]])
-    means, shells = powder_average(X, b)
+    means, shells, counts = powder_average(X, b)
+    np.testing.assert_array_equal(counts, [2, 3, 2])
     np.testing.assert_allclose(shells, [2.5, 1000, 2005])
     np.testing.assert_allclose(means[0], [1.1, 0.6, 0.2])
     np.testing.assert_allclose(means[1], [1, np.nan, 2])
     directions = [[0, 0, 0], [0, 0, 0], [1, 0, 0], [-2, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]]
-    means, _ = powder_average(X[:1], b, directions)
+    means, _, counts = powder_average(X[:1], b, directions)
+    np.testing.assert_array_equal(counts, [1, 2, 2])
+    ramp = [0, 5, 10, 15, 20, 25, 800, 1000, 1040, 1080, 1120, 1160]
+    np.testing.assert_allclose(
+        powder_average(np.ones((1, 12)), ramp)[1], [2.5, 12.5, 22.5, 800, 1020, 1100, 1160]
+    )
+    with pytest.raises(ValueError, match="look like ms/um"):
+        powder_average(X[:, :3], [0, 1, 2.5])
+    with pytest.raises(ValueError, match="X expects shape"):
+        powder_average(np.ones((2, 2, 2, 3)), b[:3])
     np.testing.assert_allclose(means[0], [1.1, (0.5 + 0.8) / 2, 0.2], err_msg="opposites are one")
     with pytest.raises(ValueError, match="b_values expects 7"):
         powder_average(X, b[:-1])
@@ -270,6 +282,8 @@ def test_powder_average():
         (lambda: T2Decay([0.01, 0.08]), "echo_times=.* look like seconds; give ms"),
         (lambda: InversionRecovery([0.05, 4.0]), "inversion_times=.* look like seconds"),
         (lambda: InversionRecovery([50, 4000], repetition_time=0.5), "got 0.5, which look.* sec"),
+        (lambda: InversionRecovery([50, 4000], repetition_time=10), "longest .* mean seconds"),
+        (lambda: InversionRecovery([50, 4000], repetition_time=np.inf), "positive number, got inf"),
         (lambda: SaturationRecovery([0.1, 5]), "look like seconds"),
         (lambda: SPGR([0.05, 0.3], 15), "flip_angles=.* look like radians; give degrees"),
         (lambda: SPGR([5, 20], 0.015), "repetition_time=.* look like seconds"),
@@ -311,6 +325,58 @@ def test_what_no_measurement_tells_is_named(model, names):
 @pytest.mark.parametrize("model", MODELS, ids=NAMES)
 def test_documented_protocols_determine_everything(model):
     assert unidentified(model) == []
+
+
+def test_what_is_lost_in_noise_is_named():
+    model = SPGR([2, 5, 10, 15, 20], repetition_time=15)
+    assert unidentified(model) == []
+    assert hardly_identified(model) == ["S0", "T1", "B1"]
+    assert hardly_identified(model, ["B1"]) == []
+    X = model.simulate([[1.0, 1000.0, 1.0]] * 3)
+    with pytest.warns(UserWarning, match="hardly determines S0, T1, B1"):
+        MLEEstimator(model, sigma=0.001).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MLEEstimator(model, sigma=0.001, fixed={"B1": 1.0}).fit(X)
+
+
+def test_derivatives_that_are_not_finite_are_told():
+    class Careless(StretchedExponential):
+        def jacobian(self, theta):
+            return SignalModel.jacobian(self, theta)
+
+    model = Careless([0, 500, 1000])
+    with pytest.raises(ValueError, match="alpha are not finite everywhere"):
+        MLEEstimator(model, sigma=0.1).fit(model.simulate([[1.0, 1.0, 0.8]]))
+
+
+def test_kurtosis_stays_where_its_expansion_ends():
+    """At u = b D = 3 / K the exponent has its minimum of -1.5 / K."""
+    b = np.arange(0, 10_000, 100.0)
+    signal = one(Kurtosis(b), 1.0, 1.0, 1.0)
+    assert (np.diff(signal) <= 0).all()
+    np.testing.assert_allclose(signal[b >= 3000], np.exp(-1.5))
+    X, _ = make_signals(Kurtosis([0, 500, 1000, 2000, 3000]), 2000, snr=30, random_state=0)
+    assert X.max() < 1.5
+
+
+def test_maps_of_what_is_known():
+    """Voxels outside of a B1 map get no estimate; values outside its bounds are refused."""
+    model = SPGR([2, 5, 10, 15, 20], repetition_time=15)
+    X = model.simulate([[1.0, 1000.0, 0.9]] * 3)
+    mle = MLEEstimator(model, sigma=0.001, fixed={"B1": 1.0}).fit(X)
+    with pytest.warns(UserWarning, match="1 of 3 rows"):
+        found = mle.estimate(X, fixed={"B1": [0.9, np.nan, 0.9]})
+    np.testing.assert_allclose(found.parameters[[0, 2], 1], 1000, rtol=1e-3)
+    assert np.isnan(found.parameters[1]).all()
+    assert found.status[1] == Status.BAD_INPUT
+    with pytest.raises(ValueError, match="bounds of 0.5 to 1.5, got 90 in 3 of 3 places"):
+        mle.estimate(X, fixed={"B1": [90, 100, 110]})
+
+
+def test_tissues_need_all_parameters():
+    with pytest.raises(ValueError, match=r"shape \(n, 2\) .*'T2'\], got shape \(1, 3\)"):
+        T2Decay([10, 30]).simulate([[1, 80, 0.5]])
 
 
 def test_fixed_parameters_need_no_measurement():

@@ -26,7 +26,7 @@ def compare(
     model: Annotated[str, typer.Option(help="Signal model.")] = "IVIM",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--with", help="Another argument of the model, e.g. convention=total."),
+        typer.Option("--with", help="Other argument of the model, e.g. echo_times=10,30,60."),
     ] = None,
     snr: Annotated[float | None, typer.Option(help="Signal-to-noise ratio.")] = None,
     scan: Annotated[Path | None, typer.Option(help="NIfTI scan to estimate the SNR from.")] = None,
@@ -104,7 +104,11 @@ def _snr_of_scan(signal_model, scan, mask):
 def _as_json(found, signal_model, snr, rule, seed):
     settings = {"model": repr(signal_model), "snr": snr, "rule": repr(rule), "seed": seed}
     path = {key: values.tolist() for key, values in found.path.items()}
-    return json.dumps({**settings, **found, "path": path}, indent=1)
+    content = {**settings, **found, "path": path}
+    content["parameters"] = [
+        {"name": p["name"], "unit": p["unit"], "prior": p["prior"]} for p in found.parameters
+    ]
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def _write(found, signal_model, text, json_path, csv_path, figure_path):

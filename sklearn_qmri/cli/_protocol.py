@@ -1,7 +1,7 @@
 """Options that say what was measured and what tissue is like."""
 
 import inspect
-from pathlib import Path
+import os
 
 import numpy as np
 
@@ -33,10 +33,7 @@ def make_model(name, b_values, settings):
         raise ValueError(f"--model expects one of {sorted(models)}, got {name!r}.")
     arguments = {} if b_values is None else {"b_values": _numbers(b_values, "--b-values")}
     for key, value in (_split(text, "--with") for text in settings):
-        try:
-            arguments[key] = _numbers(value, "--with")
-        except ValueError:
-            arguments[key] = value
+        arguments[key] = _setting(key, value)
     signature = inspect.signature(models[name])
     try:
         signature.bind(**arguments)
@@ -73,11 +70,25 @@ def parse_tissues(texts, model):
     return tissues or None
 
 
+def _setting(name, text):
+    """Value of an argument: what is called by a plural is an array, the rest a single value."""
+    if name.endswith("s"):
+        return _numbers(text, "--with")
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _numbers(text, option):
-    path = Path(text)
-    if path.is_file():
-        return read_b_values(path)
-    return np.array(_floats(text.replace(",", " ").split(), option, "numbers or a file of them"))
+    try:
+        return np.array([float(part) for part in text.replace(",", " ").split()])
+    except ValueError:
+        if not os.path.isfile(text):
+            raise ValueError(f"{option} expects numbers or a file of them, got {text!r}.") from None
+    return read_b_values(text)
 
 
 def _floats(texts, option, expected):

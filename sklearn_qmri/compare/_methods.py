@@ -7,12 +7,12 @@ from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
 from tqdm import tqdm
 
-from .._priors import draw_tissues, prior_ranges
+from .._fisher import fisher_information, standard_deviations
+from .._priors import check_within_bounds, draw_tissues, prior_ranges
 from .._validation import check_noise, check_parameters
 from ..datasets import make_signals
 from ..label_net import HybridLabelNetRegressor
 from ..metrics import (
-    cramer_rao_bound,
     failure_rate,
     least_weighted,
     mean_bias,
@@ -32,6 +32,8 @@ from ._recommend import recommend
 
 _PATH = np.linspace(0, 1, 21)
 _SHOWN = (0.25, 0.5, 0.75)  # of the path, between its ends
+_TINY = 1e-6  # half the width of the bounds of what is known
+_LEAST_SNR = 5  # of voxels that count as tissue
 _GRID = 125  # tissues of the grid over the prior, about
 
 
@@ -62,7 +64,8 @@ def compare_methods(
         Signal-to-noise ratio at the middle of the amplitude's prior; see `estimate_snr`.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
     prior : dict, array-like of shape (n, n_parameters) or callable, default=None
-        Tissues to train on, as in `make_signals`: None means the signal model's ranges.
+        Tissues to train on, as in `make_signals`: None means the signal model's ranges. What has
+        a range of one value is known to all methods (the B1 of a measured map, say).
     tissues : dict of {str: array-like of shape (n_parameters,) or (n, n_parameters)}, default=None
         Tissues of interest by name. None: a grid over the prior (samples, if the prior is not one
         of ranges), and the signal model's own, `SignalModel.named_tissues`.
@@ -122,7 +125,8 @@ def compare_methods(
     )  # fmt: skip
     predicted = {}
     settings = {"noise": noise, "sigma": sigma}
-    methods = _methods(signal_model, settings, prior, int(rng.randint(2**31 - 1)))
+    known = _known(signal_model, prior)
+    methods = _methods(signal_model, settings, prior, known, int(rng.randint(2**31 - 1)))
     for name, estimator in tqdm(methods.items(), "comparing", unit=" methods", disable=not verbose):
         try:
             predicted[name] = estimator.fit(X, y).predict(X_test)
@@ -135,7 +139,11 @@ def compare_methods(
         predicted[f"alpha {alpha:g}"] = (1 - alpha) * ends[0] + alpha * ends[1]
     forms = product_decomposition(y_test, np.stack(ends) - y_test)
     squared_bias, variance = (np.stack([quadratic(f, a) for a in _PATH]) for f in forms)
-    bound = cramer_rao_bound(signal_model, every, noise=noise, sigma=sigma)
+    information = fisher_information(signal_model, noise, every, np.full(len(every), sigma))
+    free = np.broadcast_to(
+        [name not in known for name in signal_model.parameter_names], every.shape
+    )
+    bound = standard_deviations(information, free)
     return Bunch(
         table=_table(signal_model, groups, n_repeats, y_test, predicted, bound),
         recommendation=recommend(rule, signal_model.parameters, *forms),
@@ -149,8 +157,9 @@ def compare_methods(
 def estimate_snr(signal_model, X):
     """Signal-to-noise ratio of a scan: the median amplitude over the noise level.
 
-    Both by maximum likelihood; the noise level is the one that `MLEEstimator` learns, which also
-    absorbs motion and misfit.
+    Both by maximum likelihood, over voxels with an amplitude of at least 5 noise levels, which
+    leaves out air; the noise level is the one that `MLEEstimator` learns, which also absorbs motion
+    and misfit.
 
     Parameters
     ----------
@@ -175,7 +184,11 @@ def estimate_snr(signal_model, X):
     if not amplitudes:
         raise ValueError(f"{signal_model!r} has no amplitude to compare noise with.")
     mle = MLEEstimator(signal_model).fit(X)
-    return float(np.nanmedian(mle.predict(X)[:, amplitudes[0]]) / mle.sigma_)
+    ratio = mle.predict(X)[:, amplitudes[0]] / mle.sigma_
+    tissue = ratio[ratio > _LEAST_SNR]
+    if len(tissue) == 0:
+        raise ValueError(f"No voxel of {len(X)} has an amplitude over {_LEAST_SNR} noise levels.")
+    return float(np.median(tissue))
 
 
 def _tissues_of_interest(signal_model, tissues, prior, rng):
@@ -189,6 +202,7 @@ def _tissues_of_interest(signal_model, tissues, prior, rng):
     for name, values in tissues.items():
         values = np.atleast_2d(np.asarray(values, dtype=np.float64))
         groups[name], _ = check_parameters(values, values, signal_model)
+        check_within_bounds(groups[name], signal_model, f"tissues[{name!r}]")
         if low is not None:
             outside = ((values < low) | (values > high)).any(axis=0)
             names = [p.name for p, out in zip(signal_model.parameters, outside, strict=True) if out]
@@ -216,17 +230,33 @@ def _grid(signal_model, prior, rng):
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
 
 
-def _methods(signal_model, settings, prior, seed):
+def _known(signal_model, prior):
+    """Parameters of which the prior leaves just one value."""
+    if prior is not None and not isinstance(prior, dict):
+        return {}
+    ranges = zip(signal_model.parameter_names, prior_ranges(signal_model, prior).T, strict=True)
+    return {name: float(low) for name, (low, high) in ranges if low == high}
+
+
+def _methods(signal_model, settings, prior, known, seed):
     """Unfitted estimators by name."""
-    net = HybridLabelNetRegressor(signal_model, **settings, alpha=1, random_state=seed)
-    methods = {"MLE": MLEEstimator(signal_model, **settings)}
+    mle = MLEEstimator(signal_model, **settings, fixed=known)
+    net = HybridLabelNetRegressor(
+        signal_model, **settings, alpha=1, label_estimator=mle, random_state=seed
+    )
+    methods = {"MLE": mle}
     if isinstance(signal_model, IVIM):
         methods["segmented"] = SegmentedIVIMEstimator(signal_model)
     return methods | {
         "posterior mean": PosteriorMeanEstimator(
             signal_model, **settings, prior=prior, random_state=seed
         ),
-        "self-supervised": SelfSupervisedNetRegressor(signal_model, **settings, random_state=seed),
+        "self-supervised": SelfSupervisedNetRegressor(
+            signal_model,
+            **settings,
+            bounds={name: (value - _TINY, value + _TINY) for name, value in known.items()},
+            random_state=seed,
+        ),
         "alpha 0": clone(net).set_params(alpha=0, resample_noise=True),
         "alpha 1": net,
     }

@@ -3,6 +3,7 @@
 import os
 import warnings
 import zlib
+from collections import deque
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -30,12 +31,13 @@ def predict_image(
     fill=np.nan,
     chunk_size=65536,
     n_jobs=None,
+    client=None,
     verbose=0,
 ):
     """Parameter maps of an image.
 
     The scan is read slab by slab, so that it need not fit into memory. Slabs depend on the mask
-    and on `chunk_size` alone: `n_jobs` changes no bit of the result.
+    and on `chunk_size` alone: neither `n_jobs` nor `client` changes a bit of the result.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def predict_image(
         Voxels at once, about: slabs are whole slices.
     n_jobs : int, default=None
         Number of processes, as in joblib.
+    client : dask.distributed.Client, default=None
+        Estimate on its workers instead. What a worker had in hand when it died is done by another.
     verbose : int, default=0
         Positive: a progress bar.
 
@@ -96,11 +100,12 @@ def predict_image(
         raise ValueError(f"mask of shape {inside.shape} has no voxel in it.")
     sigma = sigma if np.isscalar(sigma) else _volume(sigma, image, "sigma")
     slabs = _slabs(inside, chunk_size)
-    jobs = (
-        delayed(_predict_rows)(estimator, *_read(image, inside, sigma, slab), return_std)
-        for slab in slabs
-    )
-    results = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
+    arguments = ((estimator, *_read(image, inside, sigma, slab), return_std) for slab in slabs)
+    if client is None:
+        jobs = (delayed(_predict_rows)(*given) for given in arguments)
+        results = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
+    else:
+        results = _spread(client, _predict_rows, arguments)
     maps = {}
     with tqdm(total=np.count_nonzero(inside), unit=" voxels", disable=not verbose) as bar:
         for slab, rows in zip(slabs, results, strict=True):
@@ -113,6 +118,17 @@ def predict_image(
     if "status" in maps:
         _warn_of_status(maps["status"][inside])
     return {name: _like(image, values) for name, values in maps.items()}
+
+
+def _spread(client, function, arguments):
+    """Results of Dask workers in order, with no more in flight than keeps the workers busy."""
+    waiting, room = deque(), 2 * max(1, sum(client.nthreads().values()))
+    for given in arguments:
+        waiting.append(client.submit(function, *given, pure=False))
+        if len(waiting) >= room:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _open(image):

@@ -81,6 +81,8 @@ class least_weighted(_Rule):
     """
 
     def __init__(self, weight, parameter=None):
+        if not 0 <= weight < np.inf:
+            raise ValueError(f"least_weighted expects a weight of 0 or more, got {weight!r}.")
         self.weight = weight
         self.parameter = parameter
 
@@ -111,6 +113,8 @@ class least_variance(_Rule):
     """
 
     def __init__(self, max_bias, parameter=None):
+        if not 0 <= max_bias < np.inf:
+            raise ValueError(f"least_variance expects max_bias of 0 or more, got {max_bias!r}.")
         self.max_bias = max_bias
         self.parameter = parameter
 

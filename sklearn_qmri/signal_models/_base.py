@@ -143,6 +143,11 @@ class SignalModel(ABC):
         array([[1.   , 0.368]])
         """
         theta = np.ascontiguousarray(np.asarray(parameters, dtype=np.float64).T)
+        if theta.ndim != 2 or len(theta) != len(self.parameters):
+            raise ValueError(
+                f"simulate expects tissues of shape (n, {len(self.parameters)}) with columns "
+                f"{list(self.parameter_names)}, got shape {theta.T.shape}."
+            )
         return self.signal(torch.as_tensor(theta)).numpy().T
 
     def jacobian(self, theta):
@@ -253,8 +258,9 @@ class SignalModel(ABC):
         given = getattr(self, name)
         if given is None and default is not None:
             return default
+        given = given.item() if isinstance(given, np.ndarray) and given.ndim == 0 else given
         owner = f"{type(self).__name__}({name}=...)"
-        if not isinstance(given, Real) or not given > 0:
+        if not isinstance(given, Real) or not 0 < given < np.inf:
             raise ValueError(f"{owner} expects a positive number, got {given!r}.")
         if unit := likely_unit(name, np.array([given])):
             raise ValueError(f"{owner} got {given:g}, which {unit}")

@@ -54,6 +54,16 @@ class ADC(SignalModel):
         return signal, torch.stack([decay, -b * signal])
 
 
+def kurtosis_decay(u, K):
+    """``exp(-u + u^2 * K / 6)`` with u = b * D, and its relative derivatives by u and K.
+
+    The expansion holds for u < 3 / K. There it has its minimum, and there the signal stays from
+    then on, instead of growing without limit.
+    """
+    u = torch.where(K > 0, torch.minimum(u, 3 / K.clamp(min=1e-6)), u)
+    return torch.exp(-u + u * u * K / 6), u * K / 3 - 1, u * u / 6
+
+
 class Kurtosis(SignalModel):
     """Diffusional kurtosis along one direction, or of a trace.
 
@@ -64,7 +74,8 @@ class Kurtosis(SignalModel):
     Parameters
     ----------
     b_values : array-like of shape (n_measurements,)
-        s/mm^2; the expansion holds for b < 3 / (D * K).
+        s/mm^2; the expansion holds for b < 3 / (D * K), where it has its minimum. Beyond, the
+        signal stays at it.
 
     Notes
     -----
@@ -94,16 +105,14 @@ class Kurtosis(SignalModel):
     def signal(self, theta):
         """Noise-free signal; see `SignalModel.signal`."""
         S0, D, K = theta
-        u = self.b(theta) * D
-        return S0 * torch.exp(-u + u * u * K / 6)
+        return S0 * kurtosis_decay(self.b(theta) * D, K)[0]
 
     def jacobian(self, theta):
         """Signal and its derivatives; see `SignalModel.jacobian`."""
         b, (S0, D, K) = self.b(theta), theta
-        u = b * D
-        decay = torch.exp(-u + u * u * K / 6)
+        decay, by_u, by_K = kurtosis_decay(b * D, K)
         signal = S0 * decay
-        return signal, torch.stack([decay, signal * b * (u * K / 3 - 1), signal * u * u / 6])
+        return signal, torch.stack([decay, signal * b * by_u, signal * by_K])
 
 
 class StretchedExponential(SignalModel):
@@ -181,7 +190,7 @@ class TriExponential(SignalModel):
 
     References
     ----------
-    Cercueil et al., Eur Radiol 2015;25:1565; ranges as in github.com/oliverchampion/IVIMNET.
+    Cercueil et al., Eur Radiol 2015;25:1541; ranges as in github.com/oliverchampion/IVIMNET.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 import torch
 
 from ._base import Parameter, SignalModel, amplitude
+from ._diffusion import kurtosis_decay
 from ._spherical_mean import stick
 
 _S0 = amplitude("S0")
@@ -26,7 +27,7 @@ class TwoCompartmentDiffusionT2(SignalModel):
     Parameters
     ----------
     b_values : array-like of shape (n_measurements,)
-        s/mm^2.
+        s/mm^2; the expansion in Kb holds for b < 3 / (Db * Kb), see `Kurtosis`.
     echo_times : array-like of shape (n_measurements,)
         TE in ms.
 
@@ -69,23 +70,23 @@ class TwoCompartmentDiffusionT2(SignalModel):
         b, times = self.acquisitions(theta, "b_values", "echo_times")
         b = b * 1e-3
         _, _, Da, kb, T2a, T2b, Kb = theta
-        u = b * kb * Da
-        bent = torch.exp(-u + u * u * Kb / 6 - times / T2b)
-        return b, times, u, torch.exp(-b * Da - times / T2a), bent
+        bent, by_u, by_K = kurtosis_decay(b * kb * Da, Kb)
+        slow = bent * torch.exp(-times / T2b)
+        return b, times, torch.exp(-b * Da - times / T2a), slow, by_u, by_K
 
     def signal(self, theta):
         """Noise-free signal; see `SignalModel.signal`."""
         S0, v = theta[:2]
-        *_, fast, slow = self._compartments(theta)
+        _, _, fast, slow, *_ = self._compartments(theta)
         return S0 * (slow + v * (fast - slow))
 
     def jacobian(self, theta):
         """Signal and its derivatives; see `SignalModel.jacobian`."""
-        S0, v, Da, kb, T2a, T2b, Kb = theta
-        b, times, u, fast, slow = self._compartments(theta)
+        S0, v, Da, kb, T2a, T2b, _ = theta
+        b, times, fast, slow, by_u, by_K = self._compartments(theta)
         shape = slow + v * (fast - slow)
         a, rest = S0 * v * fast, S0 * (1 - v) * slow
-        by_u = rest * (u * Kb / 3 - 1)
+        by_u = rest * by_u
         columns = [
             shape,
             S0 * (fast - slow),
@@ -93,7 +94,7 @@ class TwoCompartmentDiffusionT2(SignalModel):
             by_u * b * Da,
             a * times / T2a**2,
             rest * times / T2b**2,
-            rest * u * u / 6,
+            rest * by_K,
         ]
         return S0 * shape, torch.stack(columns)
 

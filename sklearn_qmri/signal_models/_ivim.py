@@ -6,6 +6,7 @@ import torch
 
 from ..derived import additive_of_total
 from ._base import Parameter, SignalModel, amplitude
+from ._diffusion import kurtosis_decay
 
 _S0 = amplitude("S0")
 
@@ -191,7 +192,7 @@ class IVIMKurtosis(_Conventions):
     Parameters
     ----------
     b_values : array-like of shape (n_measurements,)
-        s/mm^2; the expansion holds for b < 3 / (D * K).
+        s/mm^2; the expansion holds for b < 3 / (D * K), see `Kurtosis`.
     convention : {"total", "additive"}, default="total"
         What D_star means. Its bounds differ too.
 
@@ -222,25 +223,23 @@ class IVIMKurtosis(_Conventions):
     def _compartments(self, theta):
         b = self.b(theta)
         _, _, D, D_star, K = theta
-        u = b * D
         fast = torch.exp(-b * (D + D_star if self._additive else D_star))
-        return b, torch.exp(-u + u * u * K / 6), fast
+        return b, kurtosis_decay(b * D, K), fast
 
     def signal(self, theta):
         """Noise-free signal; see `SignalModel.signal`."""
         S0, f = theta[:2]
-        _, slow, fast = self._compartments(theta)
+        _, (slow, *_), fast = self._compartments(theta)
         return S0 * (slow + f * (fast - slow))
 
     def jacobian(self, theta):
         """Signal and its derivatives; see `SignalModel.jacobian`."""
-        S0, f, D, _, K = theta
-        b, slow, fast = self._compartments(theta)
-        u = b * D
+        S0, f = theta[:2]
+        b, (slow, by_u, by_K), fast = self._compartments(theta)
         tissue, blood = S0 * (1 - f) * slow, S0 * f * fast
         shape = slow + f * (fast - slow)
-        by_D = tissue * b * (u * K / 3 - 1)
+        by_D = tissue * b * by_u
         if self._additive:
             by_D = by_D - b * blood
-        columns = [shape, S0 * (fast - slow), by_D, -b * blood, tissue * u * u / 6]
+        columns = [shape, S0 * (fast - slow), by_D, -b * blood, tissue * by_K]
         return S0 * shape, torch.stack(columns)

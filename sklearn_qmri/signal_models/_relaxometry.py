@@ -186,7 +186,7 @@ class InversionRecovery(SignalModel):
     inversion_times : array-like of shape (n_measurements,)
         TI in ms.
     repetition_time : float, default=None
-        TR in ms. None: long enough that its term vanishes.
+        TR in ms, from one inversion to the next. None: long enough that its term vanishes.
     magnitude : bool, default=False
         Whether the scanner's magnitude of the signal was measured (Rician noise), not a signed
         real part (Gaussian).
@@ -221,6 +221,11 @@ class InversionRecovery(SignalModel):
         _, T1, _ = theta
         times = self.acquisition("inversion_times", theta)
         repetition = self.number("repetition_time", 0.0)
+        if 0 < repetition < times.max():
+            raise ValueError(
+                f"InversionRecovery(repetition_time={repetition:g}) is less than the longest of "
+                f"its inversion_times, {times.max():g} ms: does it mean seconds?"
+            )
         repeated = torch.exp(-repetition / T1) if repetition else torch.zeros_like(T1)
         return times, repetition, torch.exp(-times / T1), repeated
 

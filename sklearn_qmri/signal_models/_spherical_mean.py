@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ._base import Parameter, SignalModel, amplitude
+from ._units import likely_unit
 
 _SERIES = 0.3  # below it the closed forms lose digits, and few terms of the series do
 _TERMS = 14
@@ -161,13 +162,15 @@ def powder_average(X, b_values, directions=None):
 
     Means of many magnitudes have Gaussian noise (its standard deviation divided by the square
     root of the number of directions), but keep the Rician bias of what is averaged: at low
-    signal a mean is too high, and nothing afterwards can tell.
+    signal a mean is too high, and nothing afterwards can tell. Estimators take the noise of all
+    measurements to be equal: with unequal numbers of directions their standard deviations are not
+    to be trusted.
 
     Parameters
     ----------
     X : array-like of shape (n_voxels, n_measurements)
     b_values : array-like of shape (n_measurements,)
-        s/mm^2; values within 5 % (or within 5 s/mm^2) of a shell's mean belong to it.
+        s/mm^2; values within 5 % (or within 5 s/mm^2) of the mean of a shell belong to it.
     directions : array-like of shape (n_measurements, 3), default=None
         Gradient directions; opposite ones are the same. Given, repeats of a direction are
         averaged first, so that each direction weighs the same.
@@ -178,35 +181,52 @@ def powder_average(X, b_values, directions=None):
         NaN where a measurement of the shell is.
     shells : ndarray of shape (n_shells,)
         Mean b-value of each, in ascending order.
+    counts : ndarray of shape (n_shells,)
+        Number of directions in each, repeats included unless directions are given.
 
     Raises
     ------
     ValueError
-        If lengths disagree, or values are not finite or negative.
+        If lengths disagree, or b-values are not finite, negative or in another unit.
 
     Examples
     --------
     >>> from sklearn_qmri.signal_models import powder_average
     >>> powder_average([[1.0, 0.5, 0.3]], [0, 995, 1005])
-    (array([[1. , 0.4]]), array([   0., 1000.]))
+    (array([[1. , 0.4]]), array([   0., 1000.]), array([1, 2]))
     """
-    X = np.atleast_2d(np.asarray(X, dtype=np.float64))
+    X = np.asarray(X, dtype=np.float64)
     b = np.asarray(b_values, dtype=np.float64)
+    if X.ndim != 2:
+        raise ValueError(f"X expects shape (n_voxels, n_measurements), got {X.shape}.")
     if b.shape != X.shape[1:] or not (np.isfinite(b) & (b >= 0)).all():
         raise ValueError(
             f"b_values expects {X.shape[1]} finite values of at least 0, got shape {b.shape}: "
             f"{b_values!r}."
         )
+    if unit := likely_unit("b_values", b):
+        raise ValueError(f"b_values got values up to {b.max():g}, which {unit}")
     weights = np.ones(len(b))
-    order = np.argsort(b, kind="stable")
-    apart = np.diff(b[order]) > np.maximum(5.0, 0.05 * b[order][1:])
-    shell = np.empty(len(b), dtype=int)
-    shell[order] = np.concatenate([[0], np.cumsum(apart)])
+    shell = _number_shells(b)
     if directions is not None:
         weights = _weigh_directions(directions, shell, b)
     members = [shell == k for k in range(shell.max() + 1)]
     means = [np.average(X[:, member], axis=1, weights=weights[member]) for member in members]
-    return np.stack(means, axis=1), np.array([b[member].mean() for member in members])
+    shells = np.array([b[member].mean() for member in members])
+    return np.stack(means, axis=1), shells, np.bincount(shell, weights).round().astype(int)
+
+
+def _number_shells(b):
+    """Shell of each b-value: a new one begins where a value is off the mean of those before."""
+    shell, members = np.empty(len(b), dtype=int), []
+    number = 0
+    for place in np.argsort(b, kind="stable"):
+        mean = np.mean(members) if members else b[place]
+        if b[place] - mean > max(5.0, 0.05 * mean):
+            number, members = number + 1, []
+        members.append(b[place])
+        shell[place] = number
+    return shell
 
 
 def _weigh_directions(directions, shell, b):
