@@ -135,11 +135,11 @@ def test_settings_of_a_model(model, settings, expected):
     assert made.n_measurements > 1
 
 
-@pytest.mark.parametrize("command", ["demo", "compare"])
+@pytest.mark.parametrize("command", ["demo", "compare", "fit", "train", "predict", "models"])
 def test_help_shows_an_example(monkeypatch, capsys, command):
     code, text, _ = run(monkeypatch, capsys, command, "--help")
     assert code == 0
-    assert f"Example: sklearn-qmri {command} --" in text
+    assert f"Example: sklearn-qmri {command} " in text
 
 
 def test_compare_with_the_snr_of_a_scan(crop, tmp_path, monkeypatch, capsys):

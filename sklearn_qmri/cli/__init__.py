@@ -11,6 +11,8 @@ except ImportError as error:
 
 from ._compare import compare
 from ._demo import demo
+from ._maps import fit, predict, train
+from ._models import models
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -20,7 +22,7 @@ def _group():
     """Scikit-learn-compatible estimators for quantitative MRI. For research use only."""
 
 
-for command in (demo, compare):
+for command in (demo, fit, train, predict, compare, models):
     app.command()(command)
 
 

@@ -11,6 +11,17 @@ from ..image import read_b_values
 from ..signal_models import LinearGaussian, SignalModel
 
 
+def known_models():
+    """Signal models that can be named on the command line, by the name of their class."""
+    return {
+        key: value
+        for key, value in vars(signal_models).items()
+        if inspect.isclass(value)
+        and issubclass(value, SignalModel)
+        and value not in (SignalModel, LinearGaussian)
+    }
+
+
 def make_model(name, b_values, settings):
     """Signal model by the name of its class, with its acquisition.
 
@@ -22,13 +33,7 @@ def make_model(name, b_values, settings):
     settings : list of str
         ``argument=value``; numbers become an array.
     """
-    models = {
-        key: value
-        for key, value in vars(signal_models).items()
-        if inspect.isclass(value)
-        and issubclass(value, SignalModel)
-        and value not in (SignalModel, LinearGaussian)
-    }
+    models = known_models()
     if name not in models:
         raise ValueError(f"--model expects one of {sorted(models)}, got {name!r}.")
     arguments = {} if b_values is None else {"b_values": _numbers(b_values, "--b-values")}

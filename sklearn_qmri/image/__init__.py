@@ -1,5 +1,6 @@
 """Images: NIfTI files, masks, and estimates of whole volumes."""
 
+from ._derivatives import write_maps
 from ._masks import apply_mask, unmask
 from ._nifti import axial_slice, load_nifti, read_b_values, read_volume, write_nifti
 from ._predict import predict_image
@@ -12,5 +13,6 @@ __all__ = [
     "read_b_values",
     "read_volume",
     "unmask",
+    "write_maps",
     "write_nifti",
 ]

@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
 from .._validation import Status
+from ._derivatives import core
 from ._nifti import load_nifti, read_volume
 
 _BAD = {
@@ -191,7 +192,7 @@ def _read(image, inside, sigma, slab):
 
 def _predict_rows(estimator, X, sigma, return_std):
     """Maps' values of some voxels by name; what is to be warned of is left to their status."""
-    names = _parameter_names(estimator)
+    names = core(estimator).signal_model_.parameter_names
     given = {} if sigma is None else {"sigma": sigma}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -215,16 +216,6 @@ def _predict_rows(estimator, X, sigma, return_std):
         for name, column in columns.items()
         if column is not None
     }
-
-
-def _parameter_names(estimator):
-    """Of the signal model, that of the estimator itself or of one that it holds."""
-    while estimator is not None:
-        if hasattr(estimator, "signal_model_"):
-            return estimator.signal_model_.parameter_names
-        inner = getattr(estimator, "estimator_", getattr(estimator, "best_estimator_", None))
-        estimator = estimator[-1] if inner is None and hasattr(estimator, "steps") else inner
-    raise ValueError("The estimator has no signal model to name the maps after.")
 
 
 def _warn_of_status(status):

@@ -1,0 +1,55 @@
+"""Command: the table of signal models."""
+
+import inspect
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ._console import console
+from ._protocol import known_models
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+):
+    """List the signal models: what they need to know of the protocol, and their parameters.
+
+    Example: sklearn-qmri models --json
+    """
+    rows = [_row(name, model) for name, model in sorted(known_models().items())]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table(title="Signal models (bounds of each parameter)")
+    for heading in ("model", "acquisition", "parameters"):
+        table.add_column(heading)
+    for row in rows:
+        parameters = ", ".join(
+            f"{p['name']} {p['bounds'][0]:g}-{'inf' if p['bounds'][1] is None else p['bounds'][1]}"
+            + (f" {p['unit']}" if p["unit"] else "")
+            for p in row["parameters"]
+        )
+        table.add_row(row["model"], ", ".join(row["arguments"]), parameters)
+    console.print(table)
+
+
+def _row(name, model):
+    arguments = inspect.signature(model).parameters.values()
+    needed = {a.name: [0.0] for a in arguments if a.default is a.empty}
+    bounds = {float("inf"): None}
+    return {
+        "model": name,
+        "summary": inspect.getdoc(model).splitlines()[0],
+        "arguments": [a.name for a in arguments],
+        "parameters": [
+            {
+                "name": p.name,
+                "unit": p.unit,
+                "bounds": [bounds.get(v, v) for v in p.bounds],
+                "prior": list(p.prior),
+            }
+            for p in model(**needed).parameters
+        ],
+    }

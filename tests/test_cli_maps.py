@@ -1,0 +1,97 @@
+"""Commands that make maps, on a piece of the real scan."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from test_cli import run
+
+from sklearn_qmri.persistence import load_estimator
+
+
+@pytest.fixture
+def files(crop):
+    return [
+        str(crop / "dwi.nii.gz"), "--bval", str(crop / "dwi.bval"),
+        "--mask", str(crop / "mask.nii.gz"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "method", ["mle", "segmented", "hybrid", "self-supervised", "posterior-mean"]
+)
+def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, capsys, method):
+    out = tmp_path / "maps"
+    arguments = ["fit", *files, "--estimator", method, "--out", str(out), "--samples", "1000"]
+    code, text, err = run(monkeypatch, capsys, *arguments, "--prior", "D=0.05:3")
+    assert code == 0, err
+    assert "sigma = " in text
+    name = method.replace("-", "")
+    image = nibabel.load(out / f"dwi_desc-{name}_Dmap.nii.gz")
+    inside = nibabel.load(crop / "mask.nii.gz").get_fdata() != 0
+    np.testing.assert_array_equal(np.isfinite(image.get_fdata()), inside)
+    np.testing.assert_array_equal(image.affine, nibabel.load(files[0]).affine)
+    story = json.loads((out / f"dwi_desc-{name}_Dmap.json").read_text())
+    assert story["Units"] == "um^2/ms"
+    assert story["SignalModel"].startswith("IVIM(")
+    assert sum(story["Voxels"].values()) == inside.sum()
+    assert (out / f"dwi_desc-{name}_statusmap.nii.gz").exists()
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    if method == "mle":
+        code, _, err = run(monkeypatch, capsys, *arguments)
+        assert code == 1
+        assert "exists already" in err
+        code, *_ = run(monkeypatch, capsys, *arguments, "--overwrite")
+        assert code == 0
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_train_then_predict(files, crop, tmp_path, monkeypatch, capsys):
+    model, out = tmp_path / "model.skops", tmp_path / "maps"
+    training = ["train", "--b-values", str(crop / "dwi.bval"), "--samples", "1000", "--snr", "8:60"]
+    code, _, err = run(monkeypatch, capsys, *training, "--out", str(model), "--alpha", "0.25")
+    assert code == 0, err
+    assert load_estimator(model).alpha == 0.25
+    code, *_ = run(monkeypatch, capsys, *training, "--out", str(model))
+    assert code == 1, "an existing model file is kept"
+    code, text, err = run(monkeypatch, capsys, "predict", str(model), *files, "--out", str(out))
+    assert code == 0, err
+    story = json.loads((out / "dwi_desc-hybrid_fmap.json").read_text())
+    assert (story["Alpha"], story["Seed"]) == (0.25, 0)
+    files[2] = "0 10 20 30 50 80 100 200 400 900"
+    code, _, err = run(monkeypatch, capsys, "predict", str(model), *files, "--out", str(out))
+    assert code == 1
+    assert "was trained for b-values [0.0, 10.0" in err
+    assert "900.0]: train for these" in err
+
+
+def test_models_are_listed(monkeypatch, capsys):
+    code, text, _ = run(monkeypatch, capsys, "models", "--json")
+    assert code == 0
+    found = {row["model"]: row for row in json.loads(text)}
+    assert found["T2Decay"]["arguments"] == ["echo_times", "offset"]
+    assert [p["name"] for p in found["IVIM"]["parameters"]] == ["S0", "f", "D", "D_star"]
+    assert "LinearGaussian" not in found
+    code, text, _ = run(monkeypatch, capsys, "models")
+    assert "SPGR" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (lambda f: ["fit", f[0]], 1, "missing a required argument"),
+        (lambda f: ["fit", *f, "--estimator", "best"], 2, "Invalid value for '--estimator'"),
+        (lambda f: ["fit", f[4], *f[1:3]], 1, "expects 4 dimensions"),
+        (lambda f: ["fit", f[0], "--bval", "0 100"], 1, "X has 10 measurements"),
+        (lambda f: ["train", *f[1:3], "--snr", "high"], 1, "--snr expects a number or low:high"),
+        (lambda f: ["predict", f[2], *f], 1, "no model file, or damaged"),
+    ],
+)
+def test_errors_are_one_line(files, tmp_path, monkeypatch, capsys, change, code, message):
+    monkeypatch.chdir(tmp_path)
+    found, _, err = run(monkeypatch, capsys, *change(files))
+    assert found == code
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "maps").exists()
