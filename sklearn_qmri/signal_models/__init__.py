@@ -1,18 +1,12 @@
 """Signal models: what a tissue with given parameters would measure, without noise."""
 
 from ._base import Parameter, SignalModel, amplitude
+from ._decay import BiexponentialT2, R2StarDecay, T2Decay
 from ._diffusion import ADC, Kurtosis, StretchedExponential, TriExponential
 from ._diffusion_relaxometry import ProstateHybrid, SIRSphericalMean, TwoCompartmentDiffusionT2
 from ._ivim import IVIM, IVIMKurtosis
 from ._linear import LinearGaussian, resolve_model
-from ._relaxometry import (
-    SPGR,
-    BiexponentialT2,
-    InversionRecovery,
-    R2StarDecay,
-    SaturationRecovery,
-    T2Decay,
-)
+from ._recovery import SPGR, InversionRecovery, SaturationRecovery
 from ._spherical_mean import (
     SphericalMeanThreeCompartment,
     SphericalMeanTwoCompartment,
