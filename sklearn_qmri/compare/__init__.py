@@ -1,6 +1,7 @@
 """What a protocol allows, and what each method makes of it."""
 
 from ._limits import limits
-from ._methods import compare_methods, estimate_snr
+from ._methods import compare_methods
+from ._tissues import estimate_snr
 
 __all__ = ["compare_methods", "estimate_snr", "limits"]

@@ -8,8 +8,8 @@ from sklearn.utils import Bunch, check_random_state
 from tqdm import tqdm
 
 from .._fisher import fisher_information, standard_deviations
-from .._priors import check_within_bounds, draw_tissues, prior_ranges
-from .._validation import check_noise, check_parameters
+from .._priors import prior_ranges
+from .._validation import check_noise
 from ..datasets import make_signals
 from ..label_net import HybridLabelNetRegressor
 from ..metrics import (
@@ -29,12 +29,11 @@ from ..segmented import SegmentedIVIMEstimator
 from ..self_supervised import SelfSupervisedNetRegressor
 from ..signal_models import IVIM
 from ._recommend import recommend
+from ._tissues import tissues_of_interest
 
 _PATH = np.linspace(0, 1, 21)
 _SHOWN = (0.25, 0.5, 0.75)  # of the path, between its ends
 _TINY = 1e-6  # half the width of the bounds of what is known
-_LEAST_SNR = 5  # of voxels that count as tissue
-_GRID = 125  # tissues of the grid over the prior, about
 
 
 def compare_methods(
@@ -112,7 +111,7 @@ def compare_methods(
     noise = check_noise(noise, signal_model)
     rule = least_weighted(weight=2) if rule is None else rule
     rng = check_random_state(random_state)
-    groups, notes = _tissues_of_interest(signal_model, tissues, prior, rng)
+    groups, notes = tissues_of_interest(signal_model, tissues, prior, rng)
     every = np.concatenate(list(groups.values()))
     X, y, level = make_signals(
         signal_model, n_samples, snr=snr, noise=noise, prior=prior, random_state=rng,
@@ -152,82 +151,6 @@ def compare_methods(
         sigma=sigma,
         notes=notes,
     )
-
-
-def estimate_snr(signal_model, X):
-    """Signal-to-noise ratio of a scan: the median amplitude over the noise level.
-
-    Both by maximum likelihood, over voxels with an amplitude of at least 5 noise levels, which
-    leaves out air; the noise level is the one that `MLEEstimator` learns, which also absorbs motion
-    and misfit.
-
-    Parameters
-    ----------
-    signal_model : SignalModel
-    X : array-like of shape (n_voxels, n_measurements)
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> from sklearn_qmri.compare import estimate_snr
-    >>> from sklearn_qmri.datasets import make_signals
-    >>> from sklearn_qmri.signal_models import IVIM
-    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
-    >>> X, _ = make_signals(model, 500, snr=30, random_state=0)
-    >>> bool(27 < estimate_snr(model, X) < 33)
-    True
-    """
-    amplitudes = [j for j, p in enumerate(signal_model.parameters) if p.amplitude]
-    if not amplitudes:
-        raise ValueError(f"{signal_model!r} has no amplitude to compare noise with.")
-    mle = MLEEstimator(signal_model).fit(X)
-    ratio = mle.predict(X)[:, amplitudes[0]] / mle.sigma_
-    tissue = ratio[ratio > _LEAST_SNR]
-    if len(tissue) == 0:
-        raise ValueError(f"No voxel of {len(X)} has an amplitude over {_LEAST_SNR} noise levels.")
-    return float(np.median(tissue))
-
-
-def _tissues_of_interest(signal_model, tissues, prior, rng):
-    """Arrays of tissues by name, and notes on them."""
-    if tissues is None:
-        tissues = {"prior": _grid(signal_model, prior, rng), **signal_model.named_tissues()}
-    groups, notes = {}, []
-    low, high = None, None
-    if prior is None or isinstance(prior, dict):
-        low, high = prior_ranges(signal_model, prior)
-    for name, values in tissues.items():
-        values = np.atleast_2d(np.asarray(values, dtype=np.float64))
-        groups[name], _ = check_parameters(values, values, signal_model)
-        check_within_bounds(groups[name], signal_model, f"tissues[{name!r}]")
-        if low is not None:
-            outside = ((values < low) | (values > high)).any(axis=0)
-            names = [p.name for p, out in zip(signal_model.parameters, outside, strict=True) if out]
-            if names:
-                notes.append(
-                    f"{name} is outside the prior in {', '.join(names)}: networks and the "
-                    "posterior mean have never seen such tissue."
-                )
-    if not groups:
-        raise ValueError("tissues is empty: name at least one tissue of interest.")
-    return groups, notes
-
-
-def _grid(signal_model, prior, rng):
-    """Centres of equal cells of the prior, at the middle of amplitudes."""
-    if prior is not None and not isinstance(prior, dict):
-        return draw_tissues(signal_model, _GRID, prior, rng)
-    ranges = prior_ranges(signal_model, prior).T
-    varied = sum(not p.amplitude for p in signal_model.parameters)
-    n_cells = max(2, round(_GRID ** (1 / max(varied, 1))))
-    axes = []
-    for p, (low, high) in zip(signal_model.parameters, ranges, strict=True):
-        n = 1 if p.amplitude or low == high else n_cells
-        axes.append(low + (high - low) * (np.arange(n) + 0.5) / n)
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
 
 
 def _known(signal_model, prior):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._figure import import_matplotlib, label
+from ._figure import import_matplotlib, label, legend
 
 _MARKED = (0.0, 0.25, 0.5, 0.75, 1.0)  # alphas that are named along the path
 _MARKERS = "sDv^XP<>"
@@ -96,16 +96,14 @@ class TradeOffDisplay:
         """
         plt = import_matplotlib()
         n = len(self.parameters)
-        if axes is None:
+        own = axes is None
+        if own:
             _, axes = plt.subplots(1, n, figsize=(3.4 * n, 4), layout="constrained")
         self.axes_ = np.atleast_1d(axes)
         self.figure_ = self.axes_[0].figure
         for j, ax in enumerate(self.axes_):
             self._draw(ax, j)
-        handles, names = self.axes_[0].get_legend_handles_labels()
-        self.figure_.legend(
-            handles, names, loc="outside lower center", ncols=min(len(names), 7), frameon=False
-        )
+        legend(self.figure_, self.axes_[-1], own)
         return self
 
     def _draw(self, ax, j):
@@ -125,7 +123,8 @@ class TradeOffDisplay:
         if self.alpha is not None:
             place = [np.nan, np.nan]
             if self.alpha[j] is not None:
-                place = [np.interp(self.alpha[j], self.alphas, v[:, j]) for v in self._path()]
+                path = self.bias[:, j], self.std[:, j]
+                place = [np.interp(self.alpha[j], self.alphas, values) for values in path]
             ax.plot(
                 *place, "o", markersize=13, markerfacecolor="none", color="black",
                 label="recommended alpha",
@@ -142,9 +141,6 @@ class TradeOffDisplay:
         if j == 0:
             ax.set_ylabel("noise std")
         self._circles(ax)
-
-    def _path(self):
-        return self.bias, self.std
 
     @staticmethod
     def _circles(ax):
