@@ -26,7 +26,8 @@ def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, ca
     arguments = ["fit", *files, "--estimator", method, "--out", str(out), "--samples", "1000"]
     code, text, err = run(monkeypatch, capsys, *arguments, "--prior", "D=0.05:3")
     assert code == 0, err
-    assert "sigma = " in text
+    assert "sigma = " in err
+    assert "D (um^2/ms)" in text
     name = method.replace("-", "")
     image = nibabel.load(out / f"dwi_desc-{name}_Dmap.nii.gz")
     inside = nibabel.load(crop / "mask.nii.gz").get_fdata() != 0
@@ -62,7 +63,7 @@ def test_train_then_predict(files, crop, tmp_path, monkeypatch, capsys):
     files[2] = "0 10 20 30 50 80 100 200 400 900"
     code, _, err = run(monkeypatch, capsys, "predict", str(model), *files, "--out", str(out))
     assert code == 1
-    assert "was trained for b-values [0.0, 10.0" in err
+    assert "was trained for b_values [0.0, 10.0" in err
     assert "900.0]: train for these" in err
 
 
@@ -80,10 +81,10 @@ def test_models_are_listed(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
-        (lambda f: ["fit", f[0]], 1, "missing a required argument"),
+        (lambda f: ["fit", f[0], "--model", "T2Decay"], 1, "missing a required argument"),
         (lambda f: ["fit", *f, "--estimator", "best"], 2, "Invalid value for '--estimator'"),
         (lambda f: ["fit", f[4], *f[1:3]], 1, "expects 4 dimensions"),
-        (lambda f: ["fit", f[0], "--bval", "0 100"], 1, "X has 10 measurements"),
+        (lambda f: ["fit", f[0], "--bval", "0 100"], 1, "has 10 volumes, but 2 measurements"),
         (lambda f: ["train", *f[1:3], "--snr", "high"], 1, "--snr expects a number or low:high"),
         (lambda f: ["predict", f[2], *f], 1, "no model file, or damaged"),
     ],
