@@ -1,13 +1,20 @@
 """Commands that make maps, on a piece of the real scan."""
 
 import json
+import shutil
+import subprocess
+import sys
+import time
 
+import joblib
 import nibabel
 import numpy as np
 import pytest
 from test_cli import run
 
 from sklearn_qmri.persistence import load_estimator
+
+COMMAND = [sys.executable, "-c", "from sklearn_qmri.cli import main; main()"]
 
 
 @pytest.fixture
@@ -96,3 +103,51 @@ def test_errors_are_one_line(files, tmp_path, monkeypatch, capsys, change, code,
     assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "maps").exists()
+
+
+def blocks(out, command):
+    """Finished parts of an unfinished command."""
+    return sorted(out.glob(f".*_desc-{command}.unfinished/**/estimate_rows/*/output.pkl"))
+
+
+@pytest.mark.parametrize("command", ["fit", "predict"])
+def test_killed_and_resumed_gives_the_same_bytes(real_data, tmp_path, command):
+    """SIGKILL after the first slabs; what is done is not done again."""
+    scan = real_data / "pelvis_ivim"
+    files = [str(scan / "dwi.nii.gz"), "--mask", str(scan / "mask.nii.gz")]
+    settings = ["--prior", "D=0.05:3", "--chunk-size", "20000", "--sigma", "14"]
+    if command == "predict":
+        model = tmp_path / "model.skops"
+        train = ["train", "--bval", str(scan / "dwi.bval"), "--samples", "1000", "--snr", "5:60"]
+        subprocess.run([*COMMAND, *train, "--out", str(model)], check=True, capture_output=True)
+        files, settings = [str(model), *files], settings[2:]
+    else:
+        settings += ["--estimator", "hybrid", "--samples", "1000"]
+    arguments = [*COMMAND, command, *files, *settings]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*arguments, "--out", str(whole)], check=True, capture_output=True)
+    assert list(whole.glob(".*")) == [], "nothing is left behind"
+
+    process = subprocess.Popen(
+        [*arguments, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not (done := blocks(killed, "hybrid")) and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for path in blocks(killed, "hybrid")}
+    assert 1 <= len(done) < 5, "killed in mid-run"
+    maps = {path.name: path.read_bytes() for path in whole.iterdir()}
+    assert len(maps) == 12
+    keep = tmp_path / "keep"
+    shutil.copytree(killed, keep)
+    subprocess.run([*arguments, "--out", str(killed), "--resume"], check=True, capture_output=True)
+    assert {path.name: path.read_bytes() for path in killed.iterdir()} == maps
+
+    # What was finished is taken as it stands: spoilt, it shows in the maps.
+    first = next(iter(blocks(keep, "hybrid")))
+    spoilt = {name: values * 0 for name, values in joblib.load(first).items()}
+    joblib.dump(spoilt, first)
+    subprocess.run([*arguments, "--out", str(keep), "--resume"], check=True, capture_output=True)
+    values = nibabel.load(keep / "dwi_desc-hybrid_Dmap.nii.gz").get_fdata()
+    assert np.count_nonzero(values == 0) == len(spoilt["D"])

@@ -173,7 +173,9 @@ def _predict_scan(estimator, scan, *, return_std, description, chunk_size, overw
         sigma=scan.sigma, return_std=return_std, chunk_size=chunk_size,
     )  # fmt: skip
     try:
-        maps = _on_all_workers(estimate) if on_dask else estimate()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the report counts voxels
+            maps = _on_all_workers(estimate) if on_dask else estimate()
         paths = write_maps(
             maps, scan.out_dir, estimator, prefix=scan.prefix, description=description,
             sigma=scan.sigma if isinstance(scan.sigma, (int, float)) else None,
