@@ -219,7 +219,7 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     Raises
     ------
     ValueError
-        If shapes disagree, or there is no such column.
+        If shapes disagree, there is no such column, or all predictions are NaN.
 
     Examples
     --------
@@ -230,6 +230,8 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     y_true, y_pred = _finite_rows(y_true, y_pred)
     if not -y_true.shape[1] <= parameter < y_true.shape[1]:
         raise ValueError(f"parameter {parameter} is no column of {y_true.shape[1]}.")
+    if len(y_true) == 0:
+        raise ValueError("All predictions are NaN: there is nothing to measure.")
     true, error = y_true[:, [parameter]], (y_pred - y_true)[:, [parameter]]
     groups = _label_groups(y_true, None)
     n, bias, variance = _group_moments(error, groups)
