@@ -56,7 +56,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
     output : {"auto", "sigmoid", "softplus", "abs", "identity"}, default="auto"
         Shape of the last layer. "sigmoid" squashes each parameter between its bounds. "auto":
         sigmoid where both are finite, softplus where only the lower one is, else identity. "abs"
-        is in units of the loss scale.
+        is in units of the loss scale, for amplitudes of the mean of the rows' largest signals.
     parallel_subnets : bool, default=False
         One network per parameter, each with these hidden layers, instead of one for all.
     dropout : float, default=0
