@@ -66,7 +66,8 @@ def compare_methods(
         "auto" is the signal model's own.
     prior : dict, array-like of shape (n, n_parameters) or callable, default=None
         Tissues to train on, as in `make_signals`: None means the signal model's ranges. What has
-        a range of one value is known to all methods (the B1 of a measured map, say).
+        a range of one value is known to all methods (the B1 of a measured map, say) but the
+        segmented fit.
     tissues : dict of {str: array-like of shape (n_parameters,) or (n, n_parameters)}, default=None
         Tissues of interest by name. None: a grid over the prior (samples, if the prior is not one
         of ranges), and the signal model's own, `SignalModel.named_tissues`.

@@ -127,6 +127,11 @@ class HybridLabelNetRegressor(NetRegressor):
     feature_names_in_ : ndarray of str
         Set if X has column names.
 
+    See Also
+    --------
+    HybridLabelNetRegressorCV : Chooses alpha by bias and variance.
+    HybridLabelRegressor : The same labels for any regressor.
+
     References
     ----------
     Epstein et al., arXiv 2205.05587; MELBA 2024:002.

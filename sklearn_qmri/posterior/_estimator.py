@@ -58,7 +58,7 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
     signal_model : SignalModel
         What a tissue would measure without noise.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
-        "auto" is the signal model's own.
+        "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
     sigma : float, default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
         `fit`, from the signals of y where given, else as `MLEEstimator` does.
@@ -71,7 +71,7 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
-        Positive: a progress bar.
+        Positive: show a progress bar.
 
     Attributes
     ----------
