@@ -223,6 +223,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         )
         x = self._inputs.fit(X, sigma).transform(X, sigma)
         amplitude = self._inputs.amplitude(X)
+        scaled = any(p.amplitude for p in self.signal_model_.parameters)
         bounds = check_bounds(self.bounds, self.signal_model)
         largest = np.mean(np.abs(X).max(axis=1, keepdims=True) / amplitude)
         self._heads = [_shape_output(self.output, self.signal_model_, bounds, largest)]
@@ -230,7 +231,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         factor = 2 * np.mean((sigma[:, None] / amplitude) ** 2)
         self._train(
             x,
-            np.hstack([X, amplitude]) / sigma[:, None],
+            np.hstack([X, amplitude if scaled else np.ones_like(amplitude)]) / sigma[:, None],
             hold_out_tissues(tissues, self.validation_fraction, rng),
             self._head(),
             SignalLikelihood(self.signal_model_, self.noise_, factor),
