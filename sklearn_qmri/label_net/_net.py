@@ -64,7 +64,7 @@ class HybridLabelNetRegressor(NetRegressor):
         Shape of the last layer. "sigmoid" squashes each parameter into the range of its training
         targets, 2 % wider on both sides unless its alpha is 0. "auto": sigmoid, but softplus for
         parameters without upper bound unless their alpha is 0, and identity for those without any
-        bound. "abs" is in units of the loss scale.
+        bound. "abs" is in units of the parameter's error scale.
     parallel_subnets : bool, default=False
         One network per parameter, each with these hidden layers, instead of one for all.
     dropout : float, default=0
