@@ -16,7 +16,7 @@ NOISE = [StrOptions({"auto", "gaussian", "rician"}), HasMethods(["derivatives", 
 SIGMA = [Interval(Real, 0, None, closed="neither"), None]
 
 
-class Status(IntEnum):
+class Status(IntEnum):  # numpydoc ignore=PR01
     """What became of a voxel; the values of `status` in the result of ``estimate``."""
 
     OK = 0

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+__all__ = ["additive_of_total", "mm2_per_s", "perfusion_flow", "rate_of_time", "total_of_additive"]
+
 _MS_PER_S = 1000.0
 
 

@@ -13,6 +13,8 @@ from scipy.interpolate import CubicSpline
 
 from ._bessel import log_bessel
 
+__all__ = ["Gaussian", "Rician", "sigma_from_background", "sigma_from_repeats"]
+
 _ROWS = 65536  # of X checked at once, so that checking needs no memory to speak of
 
 
