@@ -26,11 +26,13 @@ LEFT_OUT = set(PYPROJECT["tool"]["numpydoc_validation"]["checks"]) - {"all"}
 
 
 def public_names():
-    """Full names of all public classes, functions and values."""
-    for module in MODULES:
-        for name in importlib.import_module(module).__all__:
-            if not name.startswith("__"):
-                yield f"{module}.{name}"
+    """Full names of all public classes and functions."""
+    return [
+        f"{module}.{name}"
+        for module in MODULES
+        for name in importlib.import_module(module).__all__
+        if not name.startswith("__")
+    ]
 
 
 def resolve(name):
