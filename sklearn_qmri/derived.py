@@ -2,6 +2,8 @@
 
 import numpy as np
 
+__all__ = ["additive_of_total", "mm2_per_s", "perfusion_flow", "rate_of_time", "total_of_additive"]
+
 _MS_PER_S = 1000.0
 
 
@@ -14,6 +16,7 @@ def perfusion_flow(f, D_star):
     Parameters
     ----------
     f : array-like
+        Without unit.
     D_star : array-like
         um^2/ms.
 

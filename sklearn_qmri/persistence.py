@@ -7,6 +7,8 @@ from pathlib import Path
 from ._files import replacing
 from ._version import __version__
 
+__all__ = ["load_estimator", "save_estimator"]
+
 _INSTALL = "Model files need skops: pip install 'sklearn-qmri[model-files]'."
 _FORMAT = 1  # to be raised when fitted estimators change so that older files no longer work
 _KEYS = {"sklearn_qmri", "format", "estimator"}
