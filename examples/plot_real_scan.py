@@ -89,8 +89,9 @@ methods = {
         model, sigma=sigma, bounds=bounds, normalize="rms", random_state=0
     ).fit(X),
 }
-warnings.filterwarnings("ignore", r"\d+ of \d+ rows are unlike")  # counted below
-found = {name: method.estimate(X, sigma=sigma) for name, method in methods.items()}
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", r"\d+ of \d+ rows are unlike")  # counted below
+    found = {name: method.estimate(X, sigma=sigma) for name, method in methods.items()}
 
 rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
 body = np.ix_(rows, columns)

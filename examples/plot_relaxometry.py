@@ -61,7 +61,7 @@ for noise, color in (("gaussian", "#D55E00"), ("rician", "#0072B2")):
     right.errorbar(tissues, mean, two_errors, fmt="o", color=color, label=noise, capsize=2)
     print(f"{noise}: mean error {mean[0]:+.2f} ms at the shortest T2 of {tissues[0]:.0f} ms")
 right.axhline(0, color="black", linewidth=0.8)
-right.set(xlabel="true T2 of a region (ms)", ylabel="mean error (ms)", ylim=(-2, 12))
+right.set(xlabel="true T2 of a region (ms)", ylabel="mean error (ms)", ylim=(-2, 14))
 right.legend(title="noise model", frameon=False)
 plt.show()
 
