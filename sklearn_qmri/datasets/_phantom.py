@@ -25,8 +25,8 @@ def make_phantom(signal_model, *, shape=(96, 96, 3), n_inserts=8, snr=30, random
     Returns
     -------
     Bunch
-        `data` (ndarray of shape (*shape, n_measurements)), `mask` (bool, of `shape`), `truth`
-        (ndarray of shape (*shape, n_parameters), NaN outside the mask), `sigma` (float).
+        `data` (ndarray of shape ``(*shape, n_measurements)``), `mask` (bool, of `shape`), `truth`
+        (ndarray of shape ``(*shape, n_parameters)``, NaN outside the mask), `sigma` (float).
 
     Examples
     --------

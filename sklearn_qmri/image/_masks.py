@@ -42,7 +42,7 @@ def unmask(values, mask, fill=np.nan):
 
     Returns
     -------
-    ndarray of shape (*mask.shape, ...)
+    ndarray of shape mask.shape + (...)
     """
     values, mask = np.asarray(values), np.asarray(mask) != 0
     if len(values) != np.count_nonzero(mask):
