@@ -79,7 +79,6 @@ def test_reference_lists_every_public_name_once():
     listed = []
     for section in (ROOT / "docs" / "api.rst").read_text().split(".. currentmodule:: ")[1:]:
         module, _, text = section.partition("\n")
-        listed += [
-            f"{module}.{name}" for name in re.findall(r"^   (\w+)$", text, flags=re.MULTILINE)
-        ]
+        names = re.findall(r"^   (\w+)$", text, flags=re.MULTILINE)
+        listed += [f"{module}.{name}" for name in names]
     assert sorted(listed) == sorted(public_names())
