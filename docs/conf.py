@@ -85,8 +85,14 @@ def link_public_name(app, env, node, contnode):
     )
 
 
+def link_to_gallery(app, docname, source):
+    """Turn links to example files, which serve in the repository, into ones to their pages."""
+    source[0] = re.sub(r"\(\.\./examples/(\w+)\.py\)", r"(auto_examples/\1.rst)", source[0])
+
+
 PUBLIC = public_names()
 
 
 def setup(app):
     app.connect("missing-reference", link_public_name)
+    app.connect("source-read", link_to_gallery)
