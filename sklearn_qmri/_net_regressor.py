@@ -213,6 +213,7 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
             Default: the one of `fit`.
 
@@ -223,6 +224,13 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
             `Status`; out of domain where the residual, the noise level or the prediction is
             beyond what training saw), `residual_rms` (units of X); with ``ensemble=True`` also
             `std`, the spread of the members. NaN for rows that are not possible measurements.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X or sigma do not fit what was trained on, or no noise level is known for these rows.
         """
         X, sigma, usable = self._validate_predict(X, sigma)
         members = self._members(X, sigma)
@@ -251,6 +259,7 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
             Default: the one of `fit`.
         return_std : bool, default=False
@@ -267,8 +276,10 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
 
         Raises
         ------
+        NotFittedError
+            Before `fit`.
         ValueError
-            If `return_std` is asked of fewer than two members.
+            As of `estimate`, or if `return_std` is asked of fewer than two members.
         """
         X, sigma, usable = self._validate_predict(X, sigma)
         members = self._members(X, sigma)

@@ -13,6 +13,7 @@ def draw_tissues(signal_model, n_samples, prior, rng, *, quasi=False):
     Parameters
     ----------
     signal_model : SignalModel
+        What a tissue would measure without noise.
     n_samples : int
     prior : None, dict, array or callable
         As in `make_signals`.
@@ -84,13 +85,16 @@ def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, ra
     Parameters
     ----------
     signal_model : SignalModel
+        What a tissue would measure without noise.
     tissues : str, sequence of str or dict of {str: array-like}, default=None
         Names among `SignalModel.named_tissues`, or tissues of shape (n_parameters,). None: all that
         have a name.
     spread : float, default=0.2
         Standard deviation of the logarithm of the factors.
     n_samples : int, default=10000
+        Number of tissues to draw.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
 
     Returns
     -------

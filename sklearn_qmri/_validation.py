@@ -17,14 +17,36 @@ SIGMA = [Interval(Real, 0, None, closed="neither"), None]
 
 
 class Status(IntEnum):  # numpydoc ignore=PR01
-    """What became of a voxel; the values of `status` in the result of ``estimate``."""
+    """What became of a voxel; the values of `status` in the result of ``estimate``.
+
+    Attributes
+    ----------
+    OK : 0
+        Nothing to report.
+    AT_BOUND : 1
+        Converged, at least one parameter on a bound.
+    NOT_CONVERGED : 2
+        Stopped before the optimum was reached.
+    OUT_OF_DOMAIN : 3
+        Unlike anything that the network was trained on.
+    BAD_INPUT : 4
+        Not a possible measurement (e.g. NaN); estimates are NaN.
+    TOO_FEW_ATOMS : 5
+        So few simulated tissues are like it that their mean is a matter of luck.
+
+    Examples
+    --------
+    >>> from sklearn_qmri import Status
+    >>> Status(4)
+    <Status.BAD_INPUT: 4>
+    """
 
     OK = 0
-    AT_BOUND = 1  #: converged, at least one parameter on a bound
-    NOT_CONVERGED = 2  #: stopped before the optimum was reached
-    OUT_OF_DOMAIN = 3  #: unlike anything that the network was trained on
-    BAD_INPUT = 4  #: not a possible measurement (e.g. NaN); estimates are NaN
-    TOO_FEW_ATOMS = 5  #: so few simulated tissues are like it that their mean is a matter of luck
+    AT_BOUND = 1
+    NOT_CONVERGED = 2
+    OUT_OF_DOMAIN = 3
+    BAD_INPUT = 4
+    TOO_FEW_ATOMS = 5
 
 
 def check_noise(noise, signal_model):

@@ -16,6 +16,7 @@ def perfusion_flow(f, D_star):
     Parameters
     ----------
     f : array-like
+        Without unit.
     D_star : array-like
         um^2/ms.
 

@@ -89,6 +89,18 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
     --------
     HybridLabelNetRegressor : A network trained on maximum-likelihood and true labels.
 
+    Notes
+    -----
+    A noise level that maximised the likelihood along with the parameters would be too small, as
+    every voxel spends parameters on its own noise (Neyman and Scott). So it is learnt by comparing
+    each voxel's squared residual with a chi-squared variable of as many degrees of freedom as
+    there are measurements less parameters not on a bound; the median over voxels with a signal
+    above 5 sigma counts.
+
+    References
+    ----------
+    Neyman and Scott, Econometrica 1948;16:1.
+
     Examples
     --------
     >>> from sklearn_qmri import MLEEstimator
@@ -157,6 +169,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,), default=None
             Needed only without a signal model; otherwise its columns are checked.
         sigma : float or array-like of shape (n_voxels,), default=None
@@ -165,11 +178,14 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         Returns
         -------
         self : object
+            Fitted estimator.
 
         Raises
         ------
         ValueError
-            If X, y, sigma or bounds do not fit the signal model, or no row is usable.
+            If an argument or parameter is out of range or does not fit the signal model, no row is
+            usable, or the noise level cannot be learnt: from no more measurements than parameters,
+            or no signal above 5 sigma.
         """
         self._validate_params()
         self._fitted = False  # until all of this is done
@@ -220,6 +236,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
             Default: the one of `fit`.
         fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
@@ -237,6 +254,14 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             `return_std` also `std` (n_voxels, n_parameters): standard deviations from the Fisher
             information at the estimate, NaN for parameters that are on a bound, fixed, or not
             identified by the measurement. NaN for rows that are not possible measurements.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X, sigma, fixed or `init` do not fit the rows or the signal model, or no noise level
+            is known for these rows.
         """
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
@@ -272,6 +297,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
             Default: the one of `fit`.
         return_std : bool, default=False
@@ -283,6 +309,11 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             NaN for rows that are not possible measurements.
         std : ndarray of the same shape
             Only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `estimate`.
         """
         found = self.estimate(X, sigma=sigma, return_std=return_std)
         results = [found.parameters, found.std] if return_std else [found.parameters]

@@ -5,6 +5,7 @@ signal, both divided by the standard deviation of the Gaussian noise per channel
 """
 
 import math
+from abc import ABC, abstractmethod
 from functools import cache
 
 import numpy as np
@@ -18,13 +19,131 @@ __all__ = ["Gaussian", "Rician", "sigma_from_background", "sigma_from_repeats"]
 _ROWS = 65536  # of X checked at once, so that checking needs no memory to speak of
 
 
-class _NoiseModel:
+class _NoiseModel(ABC):
     """Noise models have no state: all instances of a class are the same."""
 
     even = False  # whether the likelihood is even in the signal
 
+    @abstractmethod
+    def derivatives(self, x, a):
+        """Negative log-likelihood without `normalizer`, and its two derivatives by `a`.
+
+        Parameters
+        ----------
+        x, a : tensor
+            Measurement and noise-free signal in units of sigma; broadcast against each other.
+
+        Returns
+        -------
+        loss, first, second : tensor
+            Loss in nats, of the shape that x and a have together.
+        """
+
+    @abstractmethod
+    def normalizer(self, x):
+        """What `derivatives` leaves out of the negative log-likelihood.
+
+        Parameters
+        ----------
+        x : tensor
+            Measurement in units of sigma.
+
+        Returns
+        -------
+        tensor
+            In nats, for a density in units of sigma.
+        """
+
+    @abstractmethod
+    def without_bias(self, x):
+        """Measurements as least squares expects them.
+
+        Parameters
+        ----------
+        x : tensor
+            Measurement in units of sigma.
+
+        Returns
+        -------
+        tensor
+            Less most of the bias that noise adds, if it does.
+        """
+
+    @abstractmethod
+    def mean(self, a):
+        """Expected measurement.
+
+        Parameters
+        ----------
+        a : tensor
+            Noise-free signal in units of sigma.
+
+        Returns
+        -------
+        tensor
+            In units of sigma.
+        """
+
+    @abstractmethod
+    def variance(self, a):
+        """Variance of the measurement.
+
+        Parameters
+        ----------
+        a : tensor
+            Noise-free signal in units of sigma.
+
+        Returns
+        -------
+        tensor
+            In units of sigma^2.
+        """
+
+    @abstractmethod
+    def information(self, a):
+        """Fisher information of one measurement on the noise-free signal.
+
+        Parameters
+        ----------
+        a : ndarray
+            Noise-free signal in units of sigma.
+
+        Returns
+        -------
+        ndarray
+            In units of 1 / sigma^2.
+        """
+
+    @abstractmethod
+    def sample(self, a, rng):
+        """Draw one measurement for each noise-free signal.
+
+        Parameters
+        ----------
+        a : ndarray
+            Noise-free signals in units of sigma.
+        rng : numpy.random.RandomState
+            Is advanced.
+
+        Returns
+        -------
+        ndarray
+            Measurements in units of sigma.
+        """
+
     def is_valid(self, X):
-        """Rows of X (n_voxels, n_measurements) that can be measurements at all."""
+        """Which rows can be measurements at all.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_voxels, n_measurements)
+            In any units.
+
+        Returns
+        -------
+        bool ndarray of shape (n_voxels,)
+            False for rows with NaN or infinity, or values that this noise cannot give.
+        """
         valid = np.empty(len(X), dtype=bool)
         for i in range(0, len(X), _ROWS):
             valid[i : i + _ROWS] = self._is_valid(X[i : i + _ROWS])
@@ -41,55 +160,37 @@ class _NoiseModel:
 
 
 class Gaussian(_NoiseModel):
-    """Additive Gaussian noise: signed, averaged or spherical-mean data."""
+    """Additive Gaussian noise: signed, averaged or spherical-mean data.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_qmri.noise import Gaussian
+    >>> loss, first, second = Gaussian().derivatives(torch.tensor(3.0), torch.tensor(1.0))
+    >>> loss.item(), first.item(), second.item()
+    (2.0, -2.0, 1.0)
+    """
 
     def derivatives(self, x, a):
-        """Negative log-likelihood without `normalizer`, and its two derivatives by `a`.
-
-        Parameters
-        ----------
-        x, a : tensor
-            Measurement and noise-free signal in units of sigma; broadcast against each other.
-
-        Returns
-        -------
-        loss, first, second : tensor
-        """
         residual = a - x
         return 0.5 * residual * residual, residual, torch.ones_like(residual)
 
     def normalizer(self, x):
-        """What `derivatives` leaves out of the negative log-likelihood of ``x``."""
         return torch.full_like(x, 0.5 * math.log(2 * math.pi))
 
     def without_bias(self, x):
-        """Measurements as least squares expects them."""
         return x
 
     def mean(self, a):
-        """Expected measurement."""
         return a
 
     def variance(self, a):
-        """Variance of the measurement."""
         return torch.ones_like(a)
 
     def information(self, a):
-        """Fisher information of one measurement on the noise-free signal ``a`` (ndarray)."""
         return np.ones_like(a)
 
     def sample(self, a, rng):
-        """Draw one measurement for each noise-free signal.
-
-        Parameters
-        ----------
-        a : ndarray
-        rng : numpy.random.RandomState
-
-        Returns
-        -------
-        ndarray
-        """
         return a + rng.standard_normal(a.shape)
 
     def _is_valid(self, X):
@@ -99,26 +200,33 @@ class Gaussian(_NoiseModel):
 class Rician(_NoiseModel):
     """Magnitude of a complex signal with independent Gaussian noise in both channels.
 
-    With ``z = x * a``, the density of x is ``x * exp(-(x^2 + a^2) / 2) * I0(z)``
-    (Gudbjartsson and Patz, Magn Reson Med 1995;34:910). It is even in `a`, so signed signals
-    meet no kink. The density at x = 0 is 0, so the likelihood of a measured zero is -inf; its
-    derivatives are finite.
+    Notes
+    -----
+    With ``z = x * a``, the density of x is ``x * exp(-(x^2 + a^2) / 2) * I0(z)``. It is even in
+    `a`, so signed signals meet no kink. At x = 0 it is 0, so the log-likelihood of a measured zero
+    is -inf; its derivatives are finite. Rows that are negative anywhere, or 0 everywhere, are no
+    measurements.
+
+    The mean is ``sqrt(pi / 2) * L_{1/2}(-a^2 / 2)``, the variance between 2 - pi / 2 (no signal)
+    and 1 (all signal); `without_bias` is ``sqrt(x^2 - 1)``, 0 below 1 (all Gudbjartsson and Patz).
+    The information is ``E[x^2 * r(z)^2] - a^2`` with r = I1 / I0 (Karlsen et al.): a^2 near 0,
+    1 - 1 / (2 * a^2) where a is large.
+
+    References
+    ----------
+    Gudbjartsson and Patz, Magn Reson Med 1995;34:910. Karlsen et al., Magn Reson Med 1999;41:614.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_qmri.noise import Rician
+    >>> Rician().mean(torch.tensor([0.0, 10.0], dtype=torch.float64)).numpy().round(3)
+    array([ 1.253, 10.05 ])
     """
 
     even = True
 
     def derivatives(self, x, a):
-        """Negative log-likelihood without `normalizer`, and its two derivatives by `a`.
-
-        Parameters
-        ----------
-        x, a : tensor
-            Measurement and noise-free signal in units of sigma; broadcast against each other.
-
-        Returns
-        -------
-        loss, first, second : tensor
-        """
         size = a.abs()
         log_i0e, slope, bend = log_bessel(x * size)
         residual = size - x
@@ -127,47 +235,24 @@ class Rician(_NoiseModel):
         return loss, first, 1 - x * x * bend
 
     def normalizer(self, x):
-        """What `derivatives` leaves out of the negative log-likelihood of ``x``."""
         return -torch.log(x)
 
     def without_bias(self, x):
-        """Measurements with most of what noise adds to small magnitudes taken off.
-
-        ``sqrt(x^2 - 1)``, 0 below 1 (Gudbjartsson and Patz, Magn Reson Med 1995;34:910).
-        """
         return (x * x - 1).clamp(min=0).sqrt()
 
     def mean(self, a):
-        """Expected measurement, ``sqrt(pi/2) * L_{1/2}(-a^2 / 2)``."""
         q = a * a / 4
         log_i0e, slope, _ = log_bessel(q)
         return math.sqrt(math.pi / 2) * torch.exp(log_i0e) * (1 + 4 * q + 2 * q * slope)
 
     def variance(self, a):
-        """Variance of the measurement, between 2 - pi/2 (no signal) and 1 (all signal)."""
         return 2 + a * a - self.mean(a) ** 2
 
     def information(self, a):
-        """Fisher information of one measurement on the noise-free signal ``a`` (ndarray).
-
-        ``E[x^2 r(x a)^2] - a^2`` with r = I1 / I0 (Karlsen et al., Magn Reson Med 1999;41:614),
-        a^2 near 0 and 1 - 1 / (2 a^2) where it is large.
-        """
         a = np.abs(a)
         return _rician_information()(a / (a + _INFORMATION_CENTER))
 
     def sample(self, a, rng):
-        """Draw one measurement for each noise-free signal.
-
-        Parameters
-        ----------
-        a : ndarray
-        rng : numpy.random.RandomState
-
-        Returns
-        -------
-        ndarray
-        """
         real = a + rng.standard_normal(a.shape)
         return np.hypot(real, rng.standard_normal(a.shape))
 
@@ -203,11 +288,12 @@ def sigma_from_repeats(repeats):
     Parameters
     ----------
     repeats : array-like of shape (n_repeats, ...)
+        Magnitudes or signed signals, the same ones in every repeat.
 
     Returns
     -------
     float
-        Standard deviation of the Gaussian noise per channel.
+        Standard deviation of the Gaussian noise per channel, in the units of the signals.
 
     Raises
     ------
@@ -237,6 +323,8 @@ def sigma_from_repeats(repeats):
 def sigma_from_background(background):
     """Noise level from magnitudes of air, which are Rayleigh distributed: sqrt(mean(M^2) / 2).
 
+    As of Rician noise without a signal (Gudbjartsson and Patz, Magn Reson Med 1995;34:910).
+
     Parameters
     ----------
     background : array-like
@@ -245,12 +333,13 @@ def sigma_from_background(background):
     Returns
     -------
     float
-        Standard deviation of the Gaussian noise per channel.
+        Standard deviation of the Gaussian noise per channel, in the units of the magnitudes.
 
     Raises
     ------
     ValueError
-        If values are negative or not finite, or so many are 0 that the scanner has masked them.
+        If there are no values, any is negative or not finite, or so many are 0 that the scanner
+        has masked them.
 
     Examples
     --------

@@ -34,6 +34,7 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     signal_model : IVIM
+        What a tissue would measure without noise.
     b_threshold : float, default=200
         s/mm^2; needs at least two different b-values from here on.
     bounds : dict of {str: (float, float)}, default=None
@@ -89,17 +90,20 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters), default=None
             Only checked.
 
         Returns
         -------
         self : object
+            Fitted estimator.
 
         Raises
         ------
         ValueError
-            If X or y do not fit the signal model, or its b-values leave no line to fit.
+            If a parameter is out of range, X or y do not fit the signal model, or its b-values
+            leave no line to fit.
         """
         self._validate_params()
         X = check_signals(self, X, reset=True, signal_model=self.signal_model)
@@ -121,6 +125,7 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
 
         Returns
         -------
@@ -128,6 +133,13 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
             Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
             `Status`), `at_bound` (n_voxels, n_parameters), `residual_rms` (units of X). NaN for
             rows that are not finite and positive: their logarithm is needed.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X has another number of measurements.
         """
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
@@ -161,10 +173,17 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
 
         Returns
         -------
         ndarray of shape (n_voxels, n_parameters)
+            NaN for rows that are not finite and positive.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `estimate`.
         """
         return self.estimate(X).parameters
 

@@ -34,6 +34,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
     Parameters
     ----------
     signal_model : SignalModel
+        What a tissue would measure without noise.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
     sigma : float, default=None
@@ -50,11 +51,12 @@ class SelfSupervisedNetRegressor(NetRegressor):
     standardize : bool, default=True
         Whiten the inputs, by what the training rows are like.
     hidden_layer_sizes : tuple of int, default=(64, 64, 64)
+        Units of each hidden layer, from the input on.
     activation : {"silu", "gelu", "elu", "relu", "tanh"}, default="silu"
     output : {"auto", "sigmoid", "softplus", "abs", "identity"}, default="auto"
         Shape of the last layer. "sigmoid" squashes each parameter between its bounds. "auto":
         sigmoid where both are finite, softplus where only the lower one is, else identity. "abs"
-        is in units of the loss scale.
+        is in units of the loss scale, for amplitudes of the mean of the rows' largest signals.
     parallel_subnets : bool, default=False
         One network per parameter, each with these hidden layers, instead of one for all.
     dropout : float, default=0
@@ -83,6 +85,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
     device : str, default="cpu"
         Where torch trains.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
         Positive: show progress.
 
@@ -115,9 +118,10 @@ class SelfSupervisedNetRegressor(NetRegressor):
     >>> from sklearn_qmri.datasets import make_signals
     >>> from sklearn_qmri.signal_models import IVIM
     >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
-    >>> X, y = make_signals(model, 1000, snr=30, random_state=0)
-    >>> SelfSupervisedNetRegressor(model, random_state=0).fit(X).predict(X).shape
-    (1000, 4)
+    >>> X, y = make_signals(model, 500, snr=30, random_state=0)
+    >>> net = SelfSupervisedNetRegressor(model, sigma=1 / 30, max_epochs=10, random_state=0)
+    >>> net.fit(X).predict(X).shape
+    (500, 4)
     """
 
     _parameter_constraints: ClassVar = {
@@ -202,6 +206,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         Returns
         -------
         self : object
+            Fitted estimator.
 
         Raises
         ------
@@ -218,6 +223,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         )
         x = self._inputs.fit(X, sigma).transform(X, sigma)
         amplitude = self._inputs.amplitude(X)
+        scaled = any(p.amplitude for p in self.signal_model_.parameters)
         bounds = check_bounds(self.bounds, self.signal_model)
         largest = np.mean(np.abs(X).max(axis=1, keepdims=True) / amplitude)
         self._heads = [_shape_output(self.output, self.signal_model_, bounds, largest)]
@@ -225,7 +231,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         factor = 2 * np.mean((sigma[:, None] / amplitude) ** 2)
         self._train(
             x,
-            np.hstack([X, amplitude]) / sigma[:, None],
+            np.hstack([X, amplitude if scaled else np.ones_like(amplitude)]) / sigma[:, None],
             hold_out_tissues(tissues, self.validation_fraction, rng),
             self._head(),
             SignalLikelihood(self.signal_model_, self.noise_, factor),

@@ -1,6 +1,7 @@
 """Docstrings of public names: numpydoc's checks, less those that pyproject.toml takes out."""
 
 import importlib
+import inspect
 import tomllib
 import types
 from pathlib import Path
@@ -51,6 +52,7 @@ def public_methods():
             if base.__module__.startswith("sklearn_qmri")
             for name, value in vars(base).items()
             if isinstance(value, kinds) and not name.startswith("_")
+            if value.__doc__ or not inspect.getdoc(getattr(base, name))  # not inherited
         }
     )
 

@@ -52,7 +52,7 @@ def test_nothing_half_written_is_left(tmp_path):
 
 def test_foreign_files_are_refused(tmp_path):
     (tmp_path / "a.nii.gz").write_text("not an image")
-    with pytest.raises(ValueError, match="is not a NIfTI image"):
+    with pytest.raises(ValueError, match="is not a NIfTI image, or damaged"):
         load_nifti(tmp_path / "a.nii.gz")
     with pytest.raises(OSError, match=r"b\.nii"):
         load_nifti(tmp_path / "b.nii")

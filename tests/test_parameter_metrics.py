@@ -62,6 +62,8 @@ def test_bias_curve(shrunk):
     np.testing.assert_allclose(single.rmse, 0.5)
     with pytest.raises(ValueError, match="parameter 2 is no column of 2"):
         bias_curve(y, predicted, 2)
+    with pytest.raises(ValueError, match="All predictions are NaN"):
+        bias_curve(y, np.full_like(y, np.nan), 0)
 
 
 def test_failures_are_counted_not_hidden(shrunk):

@@ -116,7 +116,7 @@ def test_estimators_that_hold_others_have_names_too(scan):
     ("change", "message"),
     [
         (lambda s: (s[2], s[0].slicer[..., 0], s[1]), "expects 4 dimensions, got shape"),
-        (lambda s: (s[2], s[0].slicer[..., :7], s[1]), "has 7 volumes, .* takes 10"),
+        (lambda s: (s[2], s[0].slicer[..., :7], s[1]), "has 7 volumes, but 10 measurements"),
         (lambda s: (s[2], s[0], np.ones((3, 3, 3))), "mask has shape .*, but the image"),
         (lambda s: (s[2], s[0], np.zeros(s[0].shape[:3])), "no voxel in it"),
         (

@@ -15,6 +15,7 @@ from sklearn_qmri._network import SignalLikelihood
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.metrics import bias_variance_decomposition
 from sklearn_qmri.noise import Gaussian, Rician
+from sklearn_qmri.signal_models import LinearGaussian
 
 SCALE = np.array([1.0, 0.3, 1.7, 80.0])
 SMALL = {"max_epochs": 4, "hidden_layer_sizes": (16, 16), "random_state": 0}
@@ -82,6 +83,14 @@ def test_scan_of_any_scale(model):
 def test_outputs(model, signals, output):
     net = SelfSupervisedNetRegressor(model, sigma=0.025, output=output, **SMALL).fit(signals[0])
     assert np.isfinite(net.predict(signals[0])).all()
+
+
+def test_normalized_signals_of_a_model_without_amplitude():
+    coef = np.random.RandomState(0).normal(size=(2, 6))
+    line = LinearGaussian(coef, np.full(6, 3.0), center=[0.5, 0.5], half_range=[0.5, 0.5])
+    X, _ = make_signals(line, 1000, sigma=0.05, random_state=0)
+    net = SelfSupervisedNetRegressor(line, sigma=0.05, normalize="rms", random_state=0)
+    assert np.median(net.fit(X).estimate(X).residual_rms) < 0.1
 
 
 def test_bad_parameters(model, signals):

@@ -4,15 +4,17 @@ import sys
 import warnings
 
 try:
+    import rich  # noqa: F401
     import typer
-    from rich.console import Console
 except ImportError as error:
     raise SystemExit(f"{error}. The command line needs: pip install 'sklearn-qmri[cli]'") from error
 
 from ._compare import compare
+from ._console import notes
 from ._demo import demo
-from ._maps import fit, predict, train
+from ._maps import fit, predict
 from ._models import models
+from ._train import train
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -26,12 +28,8 @@ for command in (demo, fit, train, predict, compare, models):
     app.command()(command)
 
 
-def _errors():
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
 def _show_warning(message, *_):
-    _errors().print(f"Note: {message}", markup=False)
+    notes.print(f"Note: {message}", markup=False)
 
 
 def main():
@@ -40,7 +38,7 @@ def main():
     try:
         app()
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        _errors().print(f"sklearn-qmri: {error}", markup=False)
+        notes.print(f"sklearn-qmri: {error}", markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit("sklearn-qmri: interrupted")

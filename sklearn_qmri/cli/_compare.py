@@ -10,30 +10,24 @@ from rich.table import Table
 
 from .._files import replacing
 from ..compare import compare_methods, estimate_snr
-from ..image import apply_mask, load_nifti, read_volume
+from ..image import sample_voxels
 from ..inspection import TradeOffDisplay
 from ..metrics import least_variance, least_weighted
-from ._console import console, refuse_to_overwrite
-from ._protocol import make_model, parse_prior, parse_tissues
+from ._console import console, notes, refuse_to_overwrite
+from ._options import BValues, Json, Mask, Model, Overwrite, Prior, Samples, Seed, Settings
+from ._protocol import make_model, parse_prior, parse_tissues, scan_mask
 
 _FIGURES = ("bias", "rms_bias", "std", "rmse", "slope")
 
 
 def compare(
-    b_values: Annotated[
-        str | None, typer.Option(help="b-values in s/mm^2: a list, or a file such as FSL's bval.")
-    ] = None,
-    model: Annotated[str, typer.Option(help="Signal model.")] = "IVIM",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--with", help="Other argument of the model, e.g. echo_times=10,30,60."),
-    ] = None,
+    b_values: BValues = None,
+    model: Model = "IVIM",
+    settings: Settings = None,
     snr: Annotated[float | None, typer.Option(help="Signal-to-noise ratio.")] = None,
     scan: Annotated[Path | None, typer.Option(help="NIfTI scan to estimate the SNR from.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="NIfTI mask of its tissue.")] = None,
-    prior: Annotated[
-        list[str] | None, typer.Option(help="Range of tissues to train on, e.g. f=0.1:0.5.")
-    ] = None,
+    mask: Mask = None,
+    prior: Prior = None,
     tissue: Annotated[
         list[str] | None,
         typer.Option(help="Tissue of interest, e.g. tumour:f=0.1,D=0.9,D_star=20."),
@@ -45,14 +39,14 @@ def compare(
         float | None,
         typer.Option(help="Rule: least variance with RMS bias under this many loss scales."),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Simulated tissues to train on.")] = 50_000,
+    samples: Samples = 50_000,
     repeats: Annotated[int, typer.Option(help="Measurements of each tissue of interest.")] = 50,
-    seed: Annotated[int, typer.Option(help="Seed of simulation and training.")] = 0,
+    seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for table and figure.")] = Path(
         "sklearn-qmri-compare"
     ),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier output.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ):
     """Tell which label to train on for a protocol and its SNR, per parameter, and why.
 
@@ -74,7 +68,7 @@ def compare(
     paths = [out / f"comparison.{kind}" for kind in ("json", "csv", "png")]
     refuse_to_overwrite(paths, overwrite)
     if scan is not None:
-        snr = _snr_of_scan(signal_model, scan, mask)
+        snr = _snr_of_scan(signal_model, scan, mask, seed)
     found = compare_methods(
         signal_model,
         snr=snr,
@@ -92,13 +86,12 @@ def compare(
         print(text)
         return
     _print(found, snr)
-    console.print(f"Table and figure are in {out}/")
+    notes.print(f"Table and figure are in {out}/")
 
 
-def _snr_of_scan(signal_model, scan, mask):
-    volumes = read_volume(load_nifti(scan))
-    inside = volumes.any(axis=-1) if mask is None else read_volume(load_nifti(mask))
-    return estimate_snr(signal_model, apply_mask(volumes, inside))
+def _snr_of_scan(signal_model, scan, mask, seed):
+    inside = scan_mask(scan, mask)
+    return estimate_snr(signal_model, sample_voxels(scan, inside, random_state=seed))
 
 
 def _as_json(found, signal_model, snr, rule, seed):

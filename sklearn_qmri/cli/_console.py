@@ -1,8 +1,13 @@
-"""What all commands share: the console, and no file replaced unasked."""
+"""What all commands share: results to standard output, the rest beside it, nothing lost."""
 
+import shutil
+from contextlib import contextmanager
+
+from joblib import Memory
 from rich.console import Console
 
 console = Console(highlight=False)
+notes = Console(highlight=False, soft_wrap=True, stderr=True)
 
 
 def refuse_to_overwrite(paths, overwrite):
@@ -11,3 +16,24 @@ def refuse_to_overwrite(paths, overwrite):
     if present and not overwrite:
         raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
     paths[0].parent.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def unfinished(folder, resume):
+    """Cache of the finished parts of a command, in a folder that goes once all is done.
+
+    Parameters
+    ----------
+    folder : Path
+        Left by a command that was killed or failed; then taken up, or emptied unless `resume`.
+    resume : bool
+
+    Yields
+    ------
+    joblib.Memory
+    """
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    yield Memory(folder, verbose=0)
+    shutil.rmtree(folder)

@@ -1,46 +1,62 @@
 """Commands: maps of a scan, by fitting it or by a network trained before."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
 
-from ..datasets import make_signals
-from ..image import apply_mask, load_nifti, predict_image, read_volume, write_maps
+from .._version import __version__
+from ..image import (
+    average_repeats,
+    derivative_prefix,
+    predict_image,
+    read_volume,
+    sample_voxels,
+    write_maps,
+)
+from ..image._derivatives import core, map_stems
+from ..image._scan import open_scan
 from ..label_net import HybridLabelNetRegressor
 from ..mle import MLEEstimator
-from ..persistence import load_estimator, save_estimator
+from ..persistence import load_estimator
 from ..posterior import PosteriorMeanEstimator
 from ..segmented import SegmentedIVIMEstimator
 from ..self_supervised import SelfSupervisedNetRegressor
-from ._console import console
-from ._protocol import make_model, parse_prior
+from ._console import console, notes, refuse_to_overwrite, unfinished
+from ._options import (
+    Alpha,
+    BValues,
+    ChunkSize,
+    Device,
+    Jobs,
+    Json,
+    Maps,
+    Mask,
+    Model,
+    Overwrite,
+    Prior,
+    Resume,
+    Samples,
+    Scans,
+    Seed,
+    Settings,
+    Sigma,
+)
+from ._protocol import (
+    known_acquisition,
+    make_model,
+    parse_prior,
+    refuse_other_protocol,
+    scan_mask,
+)
+from ._summary import summarise, summary_table
+from ._train import train_hybrid
 
-_LEARNT_FROM = 50_000  # voxels that noise level and self-supervised networks are learnt from
 _LEAST_SNR = 2.0
-
-Model = Annotated[str, typer.Option(help="Signal model; `sklearn-qmri models` lists them.")]
-BValues = Annotated[
-    str | None,
-    typer.Option("--b-values", "--bval", help="b-values in s/mm^2: a list, or FSL's bval file."),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--with", help="Other argument of the model, e.g. echo_times=10,30,60."),
-]
-Mask = Annotated[Path | None, typer.Option(help="NIfTI mask; else all voxels with any signal.")]
-Alpha = Annotated[float, typer.Option(min=0, max=1, help="Weight of the maximum-likelihood label.")]
-Prior = Annotated[
-    list[str] | None, typer.Option(help="Range of tissues to train on, e.g. f=0.1:0.5.")
-]
-Samples = Annotated[int, typer.Option(min=1, help="Simulated tissues to train on.")]
-Sigma = Annotated[float | None, typer.Option(help="Noise level; else learnt from the scan.")]
-Jobs = Annotated[int, typer.Option("--n-jobs", help="Number of processes.")]
-Device = Annotated[str, typer.Option(help="Where torch computes, e.g. cuda.")]
-Seed = Annotated[int, typer.Option(help="Seed of simulation and training.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier output.")]
+_CHUNK = 65536
 
 
 class Method(StrEnum):
@@ -53,163 +69,197 @@ class Method(StrEnum):
     posterior_mean = "posterior-mean"
 
 
+_METHODS = {
+    MLEEstimator: Method.mle,
+    SegmentedIVIMEstimator: Method.segmented,
+    HybridLabelNetRegressor: Method.hybrid,
+    SelfSupervisedNetRegressor: Method.self_supervised,
+    PosteriorMeanEstimator: Method.posterior_mean,
+}
+
+
+class _Task(NamedTuple):
+    """A scan, its voxels of interest, and where its maps go."""
+
+    scan: list
+    image: object
+    inside: np.ndarray
+    out: Path
+    description: str
+
+    @property
+    def prefix(self):
+        return derivative_prefix(self.scan)
+
+    @property
+    def folder(self):
+        """Where finished parts are kept until all is done."""
+        return self.out / f".{self.prefix}_desc-{self.description}.unfinished"
+
+
 def fit(
-    scan: Annotated[Path, typer.Argument(help="NIfTI scan of 4 dimensions.")],
+    scan: Scans,
     b_values: BValues = None,
     mask: Mask = None,
     model: Model = "IVIM",
     settings: Settings = None,
+    average: Annotated[
+        bool,
+        typer.Option("--average", help="Average repeats; noise is then Gaussian."),
+    ] = False,
     estimator: Annotated[Method, typer.Option(help="How to estimate.")] = Method.mle,
     alpha: Alpha = 0.5,
     prior: Prior = None,
     samples: Samples = 50_000,
     sigma: Sigma = None,
-    out: Annotated[Path, typer.Option(help="Folder for maps and sidecars.")] = Path("maps"),
+    out: Maps = Path("maps"),
     n_jobs: Jobs = 1,
     device: Device = "cpu",
     seed: Seed = 0,
+    chunk_size: ChunkSize = _CHUNK,
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    as_json: Json = False,
 ):
     """Fit a scan: parameter maps with their status, and how they came about.
 
+    What was measured is read from the options, or else from the files beside the scan: FSL's bval
+    and the JSON sidecars of BIDS.
+
     Example: sklearn-qmri fit dwi.nii.gz --bval dwi.bval --mask mask.nii.gz --out maps
     """
-    signal_model = make_model(model, b_values, settings or [])
+    image, noise = scan if len(scan) > 1 else scan[0], "auto"
+    known = known_acquisition(image, b_values)
+    if average:
+        image, known, noise = _average(image, known)
+    signal_model = make_model(model, None, settings or [], known)
     ranges = parse_prior(prior or [], signal_model)
-    image = load_nifti(scan)
-    inside = _inside(image, mask)
-    X = _some(apply_mask(read_volume(image), inside), seed)
-    mle = MLEEstimator(signal_model, sigma=sigma, device=device, verbose=1).fit(X)
-    console.print(f"Noise level: sigma = {mle.sigma_:.4g} (units of the scan)")
-    made = _make(estimator, signal_model, X, mle, alpha, ranges, samples, device, seed)
-    level = mle.sigma_ if estimator is Method.hybrid else None
-    name = estimator.value.replace("-", "")
-    _write(made, image, inside, scan, out, name, n_jobs, overwrite, level)
-
-
-def train(
-    b_values: BValues = None,
-    model: Model = "IVIM",
-    settings: Settings = None,
-    snr: Annotated[str, typer.Option(help="Signal-to-noise ratio, or low:high.")] = "10:60",
-    alpha: Alpha = 0.5,
-    prior: Prior = None,
-    samples: Samples = 50_000,
-    out: Annotated[Path, typer.Option(help="Model file.")] = Path("model.skops"),
-    device: Device = "cpu",
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
-):
-    """Train a hybrid-label network for a protocol and write it to a model file.
-
-    It is told the noise level of what it predicts, and does not mind the scanner's scale.
-
-    Example: sklearn-qmri train --bval dwi.bval --snr 10:60 --alpha 0.5 --out ivim.skops
-    """
-    signal_model = make_model(model, b_values, settings or [])
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already; give --overwrite to replace it.")
-    low, _, high = snr.partition(":")
-    try:
-        ratio = float(low), float(high or low)
-    except ValueError as error:
-        raise ValueError(f"--snr expects a number or low:high, got {snr!r}.") from error
-    ranges = parse_prior(prior or [], signal_model)
-    save_estimator(
-        _train(signal_model, ratio, alpha, ranges, samples, device, seed), out, overwrite=overwrite
-    )
-    console.print(f"Model file: {out}")
+    task = _begin(scan, image, mask, out, estimator, signal_model, resume, overwrite)
+    with unfinished(task.folder, resume) as memory:
+        X = sample_voxels(image, task.inside, random_state=seed)
+        work = memory.cache(_fit).call_and_shelve(
+            estimator, signal_model, noise, X, sigma, alpha, ranges, samples, device, seed,
+            __version__,
+        )  # fmt: skip
+        made, level = work.get()  # as read from the file, so that going on finds it unchanged
+        _finish(task, made, level, n_jobs, chunk_size, memory, as_json)
 
 
 def predict(
     model_file: Annotated[Path, typer.Argument(help="Model file, as `train` writes it.")],
-    scan: Annotated[Path, typer.Argument(help="NIfTI scan of 4 dimensions.")],
+    scan: Scans,
     b_values: BValues = None,
     mask: Mask = None,
     sigma: Sigma = None,
-    out: Annotated[Path, typer.Option(help="Folder for maps and sidecars.")] = Path("maps"),
+    out: Maps = Path("maps"),
     n_jobs: Jobs = 1,
+    device: Device = "cpu",
     seed: Seed = 0,
+    chunk_size: ChunkSize = _CHUNK,
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    as_json: Json = False,
 ):
     """Predict the maps of a scan by a network of a model file.
+
+    A scan that was measured otherwise than the network was trained for is refused, as far as
+    options or the files beside the scan tell.
 
     Example: sklearn-qmri predict ivim.skops dwi.nii.gz --bval dwi.bval --mask mask.nii.gz
     """
     made = load_estimator(model_file)
-    signal_model = made.signal_model_
-    if b_values is not None:
-        _refuse_other_protocol(signal_model, make_model("ADC", b_values, []).b_values, model_file)
-    image = load_nifti(scan)
-    inside = _inside(image, mask)
-    if sigma is None:
-        X = _some(apply_mask(read_volume(image), inside), seed)
-        sigma = MLEEstimator(signal_model, verbose=1).fit(X).sigma_
-        console.print(f"Noise level: sigma = {sigma:.4g} (units of the scan)")
-    _write(made, image, inside, scan, out, "hybrid", n_jobs, overwrite, sigma)
+    signal_model = core(made).signal_model_
+    image = scan if len(scan) > 1 else scan[0]
+    refuse_other_protocol(signal_model, known_acquisition(image, b_values), model_file)
+    method = _METHODS.get(type(core(made)), type(core(made)).__name__.lower())
+    task = _begin(scan, image, mask, out, method, signal_model, resume, overwrite)
+    with unfinished(task.folder, resume) as memory:
+        if sigma is None:
+            X = sample_voxels(image, task.inside, random_state=seed)
+            mle = MLEEstimator(signal_model, noise=core(made).noise, device=device, verbose=1)
+            sigma = memory.cache(_learn_sigma)(mle, X, __version__)
+        _finish(task, made, sigma, n_jobs, chunk_size, memory, as_json)
 
 
-def _refuse_other_protocol(signal_model, b_values, model_file):
-    trained = np.asarray(getattr(signal_model, "b_values", []), dtype=np.float64)
-    if trained.shape != b_values.shape or not np.allclose(trained, b_values, atol=1.0):
-        raise ValueError(
-            f"{model_file} was trained for b-values {trained.tolist()}, the scan has "
-            f"{b_values.tolist()}: train for these."
-        )
+def _average(image, known):
+    if "b_values" not in known or isinstance(image, list):
+        raise ValueError("--average expects one scan of 4 dimensions and its b-values.")
+    n_volumes = len(known["b_values"])
+    image, shells, counts = average_repeats(image, known["b_values"])
+    notes.print(
+        f"Averaged {n_volumes} volumes into {len(shells)}, {min(counts)} to {max(counts)} in each: "
+        "noise counts as Gaussian; what it has added to small signals stays."
+    )
+    return image, {"b_values": shells}, "gaussian"
 
 
-def _inside(image, mask):
-    if len(image.shape) != 4:
-        raise ValueError(f"The scan expects 4 dimensions, got shape {image.shape}.")
-    if mask is None:
-        return read_volume(image).any(axis=-1)
-    return read_volume(load_nifti(mask)) != 0
+def _begin(scan, image, mask, out, method, signal_model, resume, overwrite):
+    """Task of a command, once nothing speaks against it."""
+    open_scan(image, n_measurements=signal_model.n_measurements)
+    inside = open_scan(image, scan_mask(image, mask)).inside
+    task = _Task(scan, image, inside, out, method.replace("-", ""))
+    stems = map_stems(signal_model.parameter_names, out, task.prefix, task.description)
+    paths = [Path(f"{stem}.nii.gz") for stem in stems.values()]
+    refuse_to_overwrite(paths, overwrite or (resume and task.folder.exists()))
+    return task
 
 
-def _some(X, seed):
-    rows = np.random.RandomState(seed).permutation(len(X))[:_LEARNT_FROM]
-    return X[np.sort(rows)]
-
-
-def _make(method, signal_model, X, mle, alpha, ranges, samples, device, seed):
-    """Fitted estimator of a method, for a scan that X are some voxels of."""
-    sigma = mle.sigma_
+def _fit(method, signal_model, noise, X, sigma, alpha, ranges, samples, device, seed, version):
+    """Fitted estimator for a scan that X are some voxels of, and the noise level to give it."""
+    mle = MLEEstimator(signal_model, noise=noise, sigma=sigma, device=device, verbose=1)
+    sigma = _learn_sigma(mle, X, version)
     if method is Method.mle:
-        return mle
+        return mle, None
     if method is Method.segmented:
-        return SegmentedIVIMEstimator(signal_model).fit(X)
-    shared = {"random_state": seed, "verbose": 1}
+        return SegmentedIVIMEstimator(signal_model).fit(X), None
+    given = {"noise": noise, "sigma": sigma, "random_state": seed, "verbose": 1}
     if method is Method.self_supervised:
-        net = SelfSupervisedNetRegressor(
-            signal_model, sigma=sigma, normalize="rms", device=device, **shared
-        )
-        return net.fit(X)
-    amplitudes = {
-        p.name: np.nanpercentile(column, [0.5, 99.5])
-        for p, column in zip(signal_model.parameters, mle.predict(X).T, strict=True)
+        net = SelfSupervisedNetRegressor(signal_model, normalize="rms", device=device, **given)
+        return net.fit(X), None
+    amplitudes = _amplitudes(signal_model, mle.predict(X))
+    if method is Method.posterior_mean:
+        prior = amplitudes | (ranges or {})
+        return PosteriorMeanEstimator(signal_model, prior=prior, **given).fit(X), None
+    snr = np.clip(next(iter(amplitudes.values())), _LEAST_SNR * sigma, None) / sigma
+    net = train_hybrid(
+        signal_model, noise, tuple(snr), alpha=alpha, prior=ranges, samples=samples, device=device,
+        seed=seed,
+    )  # fmt: skip
+    return net, sigma
+
+
+def _learn_sigma(mle, X, version):
+    """Noise level by maximum likelihood; the version is part of the key of a cache only."""
+    sigma = float(mle.fit(X).sigma_)
+    notes.print(f"Noise level: sigma = {sigma:.4g} (units of the scan)")
+    return sigma
+
+
+def _amplitudes(signal_model, parameters):
+    """Range of each amplitude but for outliers."""
+    return {
+        p.name: tuple(np.nanpercentile(column, [0.5, 99.5]))
+        for p, column in zip(signal_model.parameters, parameters.T, strict=True)
         if p.amplitude
     }
-    if method is Method.posterior_mean:
-        prior = {name: tuple(pair) for name, pair in amplitudes.items()} | (ranges or {})
-        return PosteriorMeanEstimator(signal_model, sigma=sigma, prior=prior, **shared).fit(X)
-    snr = np.clip(next(iter(amplitudes.values())) / sigma, _LEAST_SNR, None)
-    console.print(f"Training on {samples:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
-    return _train(signal_model, tuple(snr), alpha, ranges, samples, device, seed)
 
 
-def _train(signal_model, snr, alpha, prior, samples, device, seed):
-    X, y, sigma = make_signals(
-        signal_model, samples, snr=snr, prior=prior, random_state=seed, return_sigma=True
-    )
-    net = HybridLabelNetRegressor(
-        signal_model, alpha=alpha, normalize="rms", sigma_input=True, device=device,
-        random_state=seed, verbose=1,
+def _finish(task, made, sigma, n_jobs, chunk_size, memory, as_json):
+    """Estimate, write and tell."""
+    maps = predict_image(
+        made, task.image, task.inside, sigma=sigma, chunk_size=chunk_size, n_jobs=n_jobs,
+        memory=memory, verbose=1,
     )  # fmt: skip
-    return net.fit(X, y, sigma=sigma)
-
-
-def _write(made, image, inside, scan, out, description, n_jobs, overwrite, sigma=None):
-    maps = predict_image(made, image, inside, sigma=sigma, n_jobs=n_jobs, verbose=1)
-    prefix = scan.name.removesuffix(".gz").removesuffix(".nii")
-    paths = write_maps(maps, out, made, prefix=prefix, description=description, overwrite=overwrite)
-    console.print(f"{len(paths)} maps and their sidecars are in {out}/")
+    paths = write_maps(
+        maps, task.out, made, prefix=task.prefix, description=task.description, sigma=sigma,
+        sources=task.scan, overwrite=True,
+    )  # fmt: skip
+    model = core(made).signal_model_
+    rows = {name: read_volume(image)[task.inside] for name, image in maps.items()}
+    parameters = np.stack([rows[name] for name in model.parameter_names], axis=1)
+    summary = summarise(model, parameters, rows["status"])
+    if as_json:
+        print(json.dumps({"maps": [str(path) for path in paths], **summary}, indent=1))
+        return
+    console.print(summary_table({task.description: summary}))
+    console.print(f"{len(paths)} maps and their sidecars are in {task.out}/")

@@ -2,18 +2,15 @@
 
 import inspect
 import json
-from typing import Annotated
 
-import typer
 from rich.table import Table
 
 from ._console import console
+from ._options import Json
 from ._protocol import known_models
 
 
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
-):
+def models(as_json: Json = False):
     """List the signal models: what they need to know of the protocol, and their parameters.
 
     Example: sklearn-qmri models --json

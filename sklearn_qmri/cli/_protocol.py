@@ -7,8 +7,9 @@ import numpy as np
 
 from .. import signal_models
 from .._priors import prior_ranges
-from ..image import read_b_values
+from ..image import compute_mask, mean_signal, read_acquisition, read_b_values
 from ..signal_models import LinearGaussian, SignalModel
+from ._console import notes
 
 
 def known_models():
@@ -22,7 +23,7 @@ def known_models():
     }
 
 
-def make_model(name, b_values, settings):
+def make_model(name, b_values, settings, known=None):
     """Signal model by the name of its class, with its acquisition.
 
     Parameters
@@ -32,19 +33,60 @@ def make_model(name, b_values, settings):
         Numbers, or a file of them.
     settings : list of str
         ``argument=value``; numbers become an array.
+    known : dict, default=None
+        Acquisition, of which the model takes what it has an argument for.
     """
     models = known_models()
     if name not in models:
         raise ValueError(f"--model expects one of {sorted(models)}, got {name!r}.")
-    arguments = {} if b_values is None else {"b_values": _numbers(b_values, "--b-values")}
+    signature = inspect.signature(models[name])
+    arguments = {key: value for key, value in (known or {}).items() if key in signature.parameters}
+    if b_values is not None:
+        arguments["b_values"] = _numbers(b_values, "--b-values")
     for key, value in (_split(text, "--with") for text in settings):
         arguments[key] = _setting(key, value)
-    signature = inspect.signature(models[name])
     try:
         signature.bind(**arguments)
     except TypeError as error:
         raise ValueError(f"{name}{signature}: {error}.") from error
     return models[name](**arguments)
+
+
+def known_acquisition(image, b_values):
+    """What is known of how a scan was measured: from the option, else the files beside it."""
+    known = read_acquisition(image)
+    if b_values is not None:
+        known["b_values"] = _numbers(b_values, "--b-values")
+    found = [name for name in known if name != "b_values" or b_values is None]
+    if found:
+        notes.print(f"From the files beside the scan: {', '.join(found)}")
+    return known
+
+
+def refuse_other_protocol(signal_model, known, model_file):
+    """ValueError where a scan was not measured as a model file was trained for."""
+    trained = {k: v for k, v in signal_model.get_params().items() if np.ndim(v) > 0}
+    compared = [name for name in trained if name in known]
+    for name in compared:
+        ours, theirs = (np.asarray(v[name], dtype=np.float64) for v in (trained, known))
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1.0):
+            raise ValueError(
+                f"{model_file} was trained for {name} {ours.tolist()}, the scan has "
+                f"{theirs.tolist()}: train for these."
+            )
+    if missing := sorted(set(trained) - set(compared)):
+        notes.print(f"Nothing tells the scan's {', '.join(missing)}: taken to be the network's.")
+
+
+def scan_mask(image, mask):
+    """Mask of a scan as the option names it: a file, or made of the scan."""
+    if mask is None:
+        return mean_signal(image) > 0
+    if mask != "auto":
+        return mask
+    inside = compute_mask(image)
+    notes.print(f"Mask by threshold: {np.count_nonzero(inside):,} of {inside.size:,} voxels")
+    return inside
 
 
 def parse_prior(texts, model):
@@ -54,6 +96,12 @@ def parse_prior(texts, model):
         prior[key] = tuple(_floats(value.split(":"), "--prior", "low:high"))
     prior_ranges(model, prior)  # for its error, before there is any output
     return prior or None
+
+
+def parse_range(text, option):
+    """Two numbers of a text like ``low:high``, or one number twice."""
+    low, _, high = text.partition(":")
+    return tuple(_floats([low, high or low], option, "a number or low:high"))
 
 
 def parse_tissues(texts, model):

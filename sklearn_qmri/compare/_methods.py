@@ -59,12 +59,15 @@ def compare_methods(
     Parameters
     ----------
     signal_model : SignalModel
+        What a tissue would measure without noise.
     snr : float
         Signal-to-noise ratio at the middle of the amplitude's prior; see `estimate_snr`.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
+        "auto" is the signal model's own.
     prior : dict, array-like of shape (n, n_parameters) or callable, default=None
         Tissues to train on, as in `make_signals`: None means the signal model's ranges. What has
-        a range of one value is known to all methods (the B1 of a measured map, say).
+        a range of one value is known to all methods (the B1 of a measured map, say) but the
+        segmented fit.
     tissues : dict of {str: array-like of shape (n_parameters,) or (n, n_parameters)}, default=None
         Tissues of interest by name. None: a grid over the prior (samples, if the prior is not one
         of ranges), and the signal model's own, `SignalModel.named_tissues`.
@@ -76,6 +79,7 @@ def compare_methods(
     n_repeats : int, default=50
         Simulated measurements of each tissue of interest.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
         Positive: show progress.
 
@@ -100,11 +104,11 @@ def compare_methods(
     Examples
     --------
     >>> from sklearn_qmri.compare import compare_methods
-    >>> from sklearn_qmri.signal_models import IVIM
-    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
-    >>> found = compare_methods(model, snr=30, n_samples=1000, n_repeats=5, random_state=0)
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> model = ADC([0, 500, 1000])
+    >>> found = compare_methods(model, snr=30, n_samples=200, n_repeats=2, random_state=0)
     >>> [row["parameter"] for row in found.recommendation]
-    ['S0', 'f', 'D', 'D_star']
+    ['S0', 'D']
     """
     if n_repeats < 2:
         raise ValueError(f"n_repeats expects at least 2, got {n_repeats!r}.")

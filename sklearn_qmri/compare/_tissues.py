@@ -20,11 +20,20 @@ def estimate_snr(signal_model, X):
     Parameters
     ----------
     signal_model : SignalModel
+        What a tissue would measure without noise.
     X : array-like of shape (n_voxels, n_measurements)
+        Signals, a voxel per row.
 
     Returns
     -------
     float
+        Without unit; for `snr` of `compare_methods` and `make_signals`.
+
+    Raises
+    ------
+    ValueError
+        If the signal model has no amplitude, X does not fit it, or no voxel has an
+        amplitude over 5 noise levels.
 
     Examples
     --------

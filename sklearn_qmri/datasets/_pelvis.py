@@ -59,6 +59,18 @@ def fetch_pelvis_ivim(*, data_home=None, download_if_missing=True):
         If the scan is missing and not to be downloaded, or cannot be.
     ValueError
         If the download is not the file that it should be; nothing is kept of it then.
+    ImportError
+        If nibabel is not installed.
+
+    References
+    ----------
+    Epstein et al., arXiv 2205.05587. Public in the package ricianloss 0.0.1 on PyPI (MIT licence).
+
+    Examples
+    --------
+    >>> from sklearn_qmri.datasets import fetch_pelvis_ivim
+    >>> fetch_pelvis_ivim().dwi.shape  # doctest: +SKIP
+    (224, 224, 5, 10)
     """
     given = os.environ.get("SKLEARN_QMRI_DATA")
     folder = Path(given or "") / "pelvis_ivim"

@@ -15,18 +15,27 @@ def make_phantom(signal_model, *, shape=(96, 96, 3), n_inserts=8, snr=30, random
     Parameters
     ----------
     signal_model : SignalModel
+        What a tissue would measure without noise.
     shape : tuple of 3 int, default=(96, 96, 3)
+        Of the image, in voxels.
     n_inserts : int, default=8
         The body and each insert is a tissue drawn from the signal model's prior.
     snr : float, default=30
         At an amplitude of its loss scale.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
 
     Returns
     -------
     Bunch
-        `data` (ndarray of shape ``(*shape, n_measurements)``), `mask` (bool, of `shape`), `truth`
-        (ndarray of shape ``(*shape, n_parameters)``, NaN outside the mask), `sigma` (float).
+        `data` (ndarray of shape ``(*shape, n_measurements)``, 0 outside the mask), `mask` (bool, of
+        `shape`), `truth` (ndarray of shape ``(*shape, n_parameters)``, NaN outside the mask),
+        `sigma` (float, in the units of the data).
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
 
     Examples
     --------

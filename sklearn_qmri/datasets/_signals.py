@@ -24,6 +24,7 @@ def make_signals(
     Parameters
     ----------
     signal_model : SignalModel
+        What a tissue would measure without noise.
     n_samples : int, default=100
         Number of tissues.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
@@ -40,15 +41,18 @@ def make_signals(
         (n, n_parameters) from whose rows to draw; or ``prior(n_samples, rng)`` that returns them,
         with rng a `numpy.random.RandomState`.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     return_sigma : bool, default=False
         Also return the noise level of each row.
 
     Returns
     -------
     X : ndarray of shape (n_samples * n_repeats, n_measurements)
+        Signals, a voxel per row.
     y : ndarray of shape (n_samples * n_repeats, n_parameters)
+        Their true parameters.
     sigma : ndarray of shape (n_samples * n_repeats,)
-        Only with ``return_sigma=True``.
+        Noise levels, only with ``return_sigma=True``.
 
     Raises
     ------

@@ -1,17 +1,26 @@
-"""Images: NIfTI files, masks, and estimates of whole volumes."""
+"""Images: NIfTI files, masks, acquisitions, and estimates of whole volumes and cohorts."""
 
-from ._derivatives import write_maps
-from ._masks import apply_mask, unmask
-from ._nifti import axial_slice, load_nifti, read_b_values, read_volume, write_nifti
+from ._acquisition import average_repeats, read_acquisition, read_b_values
+from ._cohort import predict_cohort
+from ._derivatives import derivative_prefix, write_maps
+from ._masks import apply_mask, compute_mask, mean_signal, sample_voxels, unmask
+from ._nifti import axial_slice, load_nifti, read_volume, write_nifti
 from ._predict import predict_image
 
 __all__ = [
     "apply_mask",
+    "average_repeats",
     "axial_slice",
+    "compute_mask",
+    "derivative_prefix",
     "load_nifti",
+    "mean_signal",
+    "predict_cohort",
     "predict_image",
+    "read_acquisition",
     "read_b_values",
     "read_volume",
+    "sample_voxels",
     "unmask",
     "write_maps",
     "write_nifti",

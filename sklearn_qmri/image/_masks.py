@@ -1,6 +1,12 @@
 """The way between volumes and rows of voxels."""
 
 import numpy as np
+from scipy import ndimage
+from sklearn.utils import check_random_state
+
+from ._scan import open_scan
+
+_INSTALL = "Automatic masks need scikit-image: pip install 'sklearn-qmri[image]'."
 
 
 def apply_mask(volumes, mask):
@@ -20,6 +26,13 @@ def apply_mask(volumes, mask):
     ------
     ValueError
         If the shapes disagree or the mask is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_qmri.image import apply_mask
+    >>> apply_mask(np.ones((4, 3, 2, 10)), np.ones((4, 3, 2))).shape
+    (24, 10)
     """
     volumes, mask = np.asarray(volumes), np.asarray(mask) != 0
     if mask.shape != volumes.shape[:-1]:
@@ -43,6 +56,18 @@ def unmask(values, mask, fill=np.nan):
     Returns
     -------
     ndarray of shape mask.shape + (...)
+
+    Raises
+    ------
+    ValueError
+        If there are not as many values as voxels in the mask, or NaN is to stand among integers.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.image import unmask
+    >>> unmask([0.5, 0.7], [[1, 0], [0, 1]])
+    array([[0.5, nan],
+           [nan, 0.7]])
     """
     values, mask = np.asarray(values), np.asarray(mask) != 0
     if len(values) != np.count_nonzero(mask):
@@ -52,3 +77,108 @@ def unmask(values, mask, fill=np.nan):
     volume = np.full((*mask.shape, *values.shape[1:]), fill, dtype=values.dtype)
     volume[mask] = values
     return volume
+
+
+def mean_signal(image):
+    """Mean magnitude over all measurements, read slab by slab.
+
+    Parameters
+    ----------
+    image : path-like, nibabel image, or list of them
+        As of `predict_image`.
+
+    Returns
+    -------
+    ndarray of shape (n_x, n_y, n_z)
+
+    Examples
+    --------
+    >>> import nibabel
+    >>> import numpy as np
+    >>> from sklearn_qmri.image import mean_signal
+    >>> mean_signal(nibabel.Nifti1Image(np.full((4, 3, 2, 10), 7.0), np.eye(4))).max()
+    np.float64(7.0)
+    """
+    return open_scan(image).mean()
+
+
+def compute_mask(image):
+    """Mask of what is not air: the body or the head, not the brain alone.
+
+    The mean signal is compared with the triangle threshold, which fits images whose histogram
+    has one high peak of background; the largest connected part stays, with its holes filled slice
+    by slice. Look at the result: a mask by threshold is a start.
+
+    Parameters
+    ----------
+    image : path-like, nibabel image, or list of them
+        As of `predict_image`.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_x, n_y, n_z)
+
+    Raises
+    ------
+    ValueError
+        If all voxels are alike.
+    ImportError
+        If scikit-image is not installed.
+
+    References
+    ----------
+    Zack GW, Rogers WE, Latt SA (1977), Automatic measurement of sister chromatid exchange
+    frequency, J Histochem Cytochem 25:741.
+
+    Examples
+    --------
+    >>> import nibabel
+    >>> import numpy as np
+    >>> from sklearn_qmri.datasets import make_phantom
+    >>> from sklearn_qmri.image import compute_mask
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> phantom = make_phantom(ADC([0, 500, 1000]), shape=(32, 32, 2), snr=30, random_state=0)
+    >>> mask = compute_mask(nibabel.Nifti1Image(phantom.data, np.eye(4)))
+    >>> bool(np.mean(mask == phantom.mask) > 0.98)
+    True
+    """
+    try:
+        from skimage.filters import threshold_triangle
+    except ImportError as error:
+        raise ImportError(_INSTALL) from error
+    mean = np.nan_to_num(mean_signal(image), nan=0.0, posinf=0.0)
+    if mean.min() == mean.max():
+        raise ValueError(f"All voxels have a mean signal of {mean.max():g}: nothing to mask.")
+    parts, _ = ndimage.label(mean > threshold_triangle(mean))
+    largest = parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1
+    slices = [ndimage.binary_fill_holes(each) for each in np.moveaxis(largest, 2, 0)]
+    return np.stack(slices, axis=2)
+
+
+def sample_voxels(image, mask=None, n_voxels=50_000, *, random_state=None):
+    """Signals of some voxels, drawn without reading the whole scan at once.
+
+    To learn a noise level or train a self-supervised network on.
+
+    Parameters
+    ----------
+    image, mask
+        As of `predict_image`.
+    n_voxels : int, default=50000
+        At most.
+    random_state : int, RandomState instance or None, default=None
+
+    Returns
+    -------
+    ndarray of shape (n_voxels, n_measurements), float64
+
+    Examples
+    --------
+    >>> import nibabel
+    >>> import numpy as np
+    >>> from sklearn_qmri.image import sample_voxels
+    >>> image = nibabel.Nifti1Image(np.ones((4, 3, 2, 10)), np.eye(4))
+    >>> sample_voxels(image, n_voxels=5, random_state=0).shape
+    (5, 10)
+    """
+    return open_scan(image, mask).sample(n_voxels, check_random_state(random_state))

@@ -1,13 +1,14 @@
-"""NIfTI images and b-value files."""
+"""NIfTI images: opening, reading, writing."""
 
+import os
 import zlib
-from pathlib import Path
 
 import numpy as np
 
 from .._files import replacing
 
 _INSTALL = "NIfTI images need nibabel: pip install 'sklearn-qmri[image]'."
+_DAMAGE = (EOFError, OSError, ValueError, zlib.error)  # what nibabel raises for damaged files
 
 
 def _nibabel():
@@ -23,7 +24,8 @@ def load_nifti(path):
 
     Parameters
     ----------
-    path : path-like
+    path : path-like or nibabel image
+        An image is passed through.
 
     Returns
     -------
@@ -35,35 +37,59 @@ def load_nifti(path):
         If there is no such file.
     ValueError
         If it is not an image that nibabel can read.
+    ImportError
+        If nibabel is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import numpy as np
+    >>> from sklearn_qmri.image import load_nifti, write_nifti
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "map.nii.gz"
+    ...     write_nifti(path, np.zeros((4, 3, 2), np.float32), np.eye(4))
+    ...     load_nifti(path).shape
+    (4, 3, 2)
     """
+    if not isinstance(path, (str, os.PathLike)):
+        return path
     nibabel = _nibabel()
     try:
         return nibabel.load(path)
-    except nibabel.filebasedimages.ImageFileError as error:
-        raise ValueError(f"{path} is not a NIfTI image: {error}") from error
-    except (EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    except (nibabel.filebasedimages.ImageFileError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is not a NIfTI image, or damaged: {error}") from error
 
 
-def read_volume(image):
-    """All data of a NIfTI image as an array, in the type in which they are stored.
+def read_volume(image, slab=slice(None)):
+    """Data of a NIfTI image as an array; integers without scaling stay integers.
 
     Parameters
     ----------
     image : nibabel image
+    slab : slice, default=slice(None)
+        Part of the third axis to read.
 
     Returns
     -------
-    ndarray
+    ndarray of the shape of the image, but for the slab
 
     Raises
     ------
     ValueError
         If the file is damaged.
+
+    Examples
+    --------
+    >>> import nibabel
+    >>> import numpy as np
+    >>> from sklearn_qmri.image import read_volume
+    >>> image = nibabel.Nifti1Image(np.ones((4, 3, 6), np.int16), np.eye(4))
+    >>> read_volume(image, slice(2, 4)).shape
+    (4, 3, 2)
     """
     try:
-        return np.asanyarray(image.dataobj)
-    except (EOFError, OSError, zlib.error) as error:
+        return np.asanyarray(image.dataobj[:, :, slab])
+    except _DAMAGE as error:
         raise ValueError(f"{image.get_filename()} is damaged: {error}") from error
 
 
@@ -76,33 +102,23 @@ def write_nifti(path, data, affine):
         Ends in ``.nii.gz`` or ``.nii``.
     data : ndarray
     affine : ndarray of shape (4, 4)
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; no part of it is left.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import numpy as np
+    >>> from sklearn_qmri.image import write_nifti
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_nifti(pathlib.Path(folder) / "map.nii.gz", np.zeros((4, 3, 2)), np.eye(4))
     """
     nibabel = _nibabel()
     with replacing(path) as scratch:
         nibabel.save(nibabel.Nifti1Image(data, affine), scratch)
-
-
-def read_b_values(path):
-    """b-values of an FSL ``.bval`` file, in s/mm^2.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    ndarray of shape (n_measurements,)
-
-    Raises
-    ------
-    ValueError
-        If the file holds anything but numbers.
-    """
-    text = Path(path).read_text()
-    try:
-        return np.array(text.replace(",", " ").split(), dtype=np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path} is not a list of b-values: {error}") from error
 
 
 def axial_slice(volume, affine, index=None):
@@ -118,6 +134,13 @@ def axial_slice(volume, affine, index=None):
     Returns
     -------
     ndarray of shape (n_rows, n_columns, ...)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_qmri.image import axial_slice
+    >>> axial_slice(np.zeros((4, 3, 2)), np.eye(4)).shape
+    (3, 4)
     """
     nibabel = _nibabel()
     canonical = nibabel.as_closest_canonical(nibabel.Nifti1Image(volume, affine))

@@ -1,18 +1,19 @@
 """Estimates of all voxels of an image, slab by slab."""
 
-import os
 import warnings
-import zlib
 from collections import deque
+from inspect import signature
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_memory
 from tqdm import tqdm
 
 from .._validation import Status
+from .._version import __version__
 from ._derivatives import core
-from ._nifti import load_nifti, read_volume
+from ._scan import open_scan
 
 _BAD = {
     Status.BAD_INPUT: "are no possible measurements (NaN there)",
@@ -33,20 +34,22 @@ def predict_image(
     chunk_size=65536,
     n_jobs=None,
     client=None,
+    memory=None,
     verbose=0,
 ):
     """Parameter maps of an image.
 
     The scan is read slab by slab, so that it need not fit into memory. Slabs depend on the mask
-    and on `chunk_size` alone: neither `n_jobs` nor `client` changes a bit of the result.
+    and on `chunk_size` alone: neither `n_jobs`, `client` nor `memory` changes a bit of the result.
 
     Parameters
     ----------
     estimator : fitted estimator
         With `predict`, and maybe `estimate`, which gives maps of status and residual too.
-    image : path-like or nibabel image
-        Four dimensions, the last one of the measurements, in the order of the estimator's X. Any
-        data type, scaling and orientation.
+    image : path-like, nibabel image, or list of them
+        One image of four dimensions, the last one of the measurements, or a list of images of three
+        dimensions, one for each measurement; in the order of the estimator's X. Any real data
+        type, scaling and orientation.
     mask : path-like, nibabel image or array-like, default=None
         Nonzero inside, of the image's first three dimensions. None: all voxels.
     sigma : float, path-like, nibabel image or array-like, default=None
@@ -61,6 +64,10 @@ def predict_image(
         Number of processes, as in joblib.
     client : dask.distributed.Client, default=None
         Estimate on its workers instead. What a worker had in hand when it died is done by another.
+    memory : str or joblib.Memory, default=None
+        Where finished slabs are kept. The same call on the same scan, after an interruption
+        say, takes them from there; whatever differs is estimated anew. With `client`, a folder
+        that all workers see.
     verbose : int, default=0
         Positive: a progress bar.
 
@@ -93,113 +100,58 @@ def predict_image(
     >>> sorted(maps)
     ['D', 'D_star', 'S0', 'f', 'residual_rms', 'status']
     """
-    image = _open(image)
-    shape = _check_shape(image, estimator)
-    mask = _volume(mask, image, "mask")
-    inside = np.full(shape[:3], True) if mask is None else mask != 0
-    if not inside.any():
-        raise ValueError(f"mask of shape {inside.shape} has no voxel in it.")
-    sigma = sigma if np.isscalar(sigma) else _volume(sigma, image, "sigma")
-    slabs = _slabs(inside, chunk_size)
-    arguments = ((estimator, *_read(image, inside, sigma, slab), return_std) for slab in slabs)
+    scan = open_scan(image, mask, sigma, getattr(estimator, "n_features_in_", None))
+    slabs = scan.slabs(chunk_size)
+    estimate = check_memory(memory).cache(estimate_rows)
+    arguments = ((estimator, *scan.read(slab), return_std, __version__) for slab in slabs)
     if client is None:
-        jobs = (delayed(_predict_rows)(*given) for given in arguments)
+        jobs = (delayed(estimate)(*given) for given in arguments)
         results = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
     else:
-        results = _spread(client, _predict_rows, arguments)
+        results = (future.result() for future in spread(client, estimate, arguments))
     maps = {}
-    with tqdm(total=np.count_nonzero(inside), unit=" voxels", disable=not verbose) as bar:
+    with tqdm(total=scan.n_voxels, unit=" voxels", disable=not verbose) as bar:
         for slab, rows in zip(slabs, results, strict=True):
+            here = scan.inside[:, :, slab]
             for name, values in rows.items():
                 if name not in maps:
                     outside = -1 if name == "status" else fill
-                    maps[name] = np.full(shape[:3], outside, dtype=values.dtype)
-                maps[name][:, :, slab][inside[:, :, slab]] = values
-            bar.update(len(values))
+                    maps[name] = np.full(scan.inside.shape, outside, dtype=values.dtype)
+                maps[name][:, :, slab][here] = values
+            bar.update(np.count_nonzero(here))
     if "status" in maps:
-        _warn_of_status(maps["status"][inside])
-    return {name: _like(image, values) for name, values in maps.items()}
+        _warn_of_status(maps["status"][scan.inside])
+    return {name: _like(scan.images[0], values) for name, values in maps.items()}
 
 
-def _spread(client, function, arguments):
-    """Results of Dask workers in order, with no more in flight than keeps the workers busy."""
+def spread(client, function, arguments):
+    """Futures of Dask workers in order, with no more in flight than keeps the workers busy."""
     waiting, room = deque(), 2 * max(1, sum(client.nthreads().values()))
     for given in arguments:
         waiting.append(client.submit(function, *given, pure=False))
         if len(waiting) >= room:
-            yield waiting.popleft().result()
+            yield waiting.popleft()
     while waiting:
-        yield waiting.popleft().result()
+        yield waiting.popleft()
 
 
-def _open(image):
-    return load_nifti(image) if isinstance(image, (str, os.PathLike)) else image
+def estimate_rows(estimator, X, sigma, return_std, version):
+    """Maps' values of some voxels by name; what is to be warned of is left to their status.
 
-
-def _check_shape(image, estimator):
-    shape = image.shape
-    if len(shape) != 4:
-        raise ValueError(f"The image expects 4 dimensions, got shape {shape}.")
-    n_measurements = getattr(estimator, "n_features_in_", shape[3])
-    if shape[3] != n_measurements:
-        raise ValueError(
-            f"The image has {shape[3]} volumes, but the estimator takes {n_measurements} "
-            "measurements per voxel."
-        )
-    return shape
-
-
-def _volume(values, image, name):
-    """Array of a mask or noise map that fits the image, or None of None."""
-    if values is None:
-        return None
-    if hasattr(values, "dataobj") or isinstance(values, (str, os.PathLike)):
-        values = _open(values)
-        if values.shape[:3] == image.shape[:3] and not np.allclose(
-            values.affine, image.affine, atol=1e-3
-        ):
-            raise ValueError(f"The affine of {name} is not that of the image: resample it.")
-        values = read_volume(values)
-    values = np.asarray(values)
-    if values.shape != image.shape[:3]:
-        raise ValueError(f"{name} has shape {values.shape}, but the image {image.shape[:3]}.")
-    return values
-
-
-def _slabs(inside, chunk_size):
-    """Runs of slices along the third axis with about chunk_size voxels inside each."""
-    counts = np.count_nonzero(inside, axis=(0, 1))
-    slabs, start, total = [], 0, 0
-    for z, count in enumerate(counts):
-        if total and total + count > chunk_size:
-            slabs.append(slice(start, z))
-            start, total = z, 0
-        total += count
-    return [*slabs, slice(start, len(counts))]
-
-
-def _read(image, inside, sigma, slab):
-    """Signals of the voxels inside a slab, and their noise levels."""
-    here = inside[:, :, slab]
-    try:
-        signals = np.asanyarray(image.dataobj[:, :, slab])
-    except (EOFError, OSError, zlib.error, ValueError) as error:
-        raise ValueError(f"{image.get_filename()} is damaged: {error}") from error
-    if sigma is not None and not np.isscalar(sigma):
-        sigma = sigma[:, :, slab][here].astype(np.float64)
-    return signals[here].astype(np.float64), sigma
-
-
-def _predict_rows(estimator, X, sigma, return_std):
-    """Maps' values of some voxels by name; what is to be warned of is left to their status."""
+    Results may be cached; the version only is part of the key.
+    """
+    X = X.astype(np.float64)
     names = core(estimator).signal_model_.parameter_names
-    given = {} if sigma is None else {"sigma": sigma}
+    given = {} if sigma is None else {"sigma": np.asarray(sigma, dtype=np.float64)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)
         std = None
         if hasattr(estimator, "estimate"):
-            found = estimator.estimate(X, **given)
+            if return_std and "return_std" in signature(estimator.estimate).parameters:
+                found = estimator.estimate(X, **given, return_std=True)
+            else:
+                found = estimator.estimate(X, **given)
             values = {"status": found.status, "residual_rms": found.get("residual_rms")}
             parameters, std = found.parameters, found.get("std")
         else:
@@ -231,4 +183,5 @@ def _like(image, values):
     header.set_data_dtype(values.dtype)
     made = type(image)(values, image.affine, header)
     made.header.set_slope_inter(1, 0)
+    made.header["cal_min"] = made.header["cal_max"] = 0  # the scan's window does not fit a map
     return made

@@ -11,6 +11,7 @@ class AlphaPathDisplay:
     Parameters
     ----------
     alphas : ndarray of shape (n_alphas,)
+        From 0 to 1.
     bias, std, rmse : ndarrays of shape (n_alphas, n_parameters)
         In the units of the parameters; of several folds, their root mean squares.
     parameters : sequence of Parameter
@@ -29,6 +30,18 @@ class AlphaPathDisplay:
     See Also
     --------
     AlphaPathDisplay.from_estimator : From a fitted `HybridLabelNetRegressorCV`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_qmri.inspection import AlphaPathDisplay
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> bias, std = np.array([[0.1, 0.2], [0.0, 0.1]]), np.array([[0.1, 0.1], [0.2, 0.3]])
+    >>> display = AlphaPathDisplay(
+    ...     np.array([0.0, 1.0]), bias, std, np.hypot(bias, std), ADC([0, 1000]).parameters
+    ... )
+    >>> [ax.get_title() for ax in display.plot().axes_]
+    ['S0 (signal)', 'D (um^2/ms)']
     """
 
     def __init__(self, alphas, bias, std, rmse, parameters, alpha=None, limits=None):
@@ -47,12 +60,19 @@ class AlphaPathDisplay:
         Parameters
         ----------
         estimator : fitted HybridLabelNetRegressorCV
+            The one whose `bias_path_`, `std_path_` and `rmse_path_` are drawn.
         limits : dict of {str: ndarray of shape (n_parameters,)}, default=None
+            Values to draw across, by name.
 
         Returns
         -------
         AlphaPathDisplay
             Already drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
         """
         paths = (
             np.sqrt(np.mean(path**2, axis=1))
@@ -73,6 +93,7 @@ class AlphaPathDisplay:
         Returns
         -------
         self : AlphaPathDisplay
+            With `figure_` and `axes_`.
 
         Raises
         ------

@@ -29,6 +29,18 @@ class BiasVarianceDisplay:
     See Also
     --------
     BiasVarianceDisplay.from_predictions : From predictions on noise repeats.
+
+    Examples
+    --------
+    >>> from sklearn_qmri import MLEEstimator
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.inspection import BiasVarianceDisplay
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> model = ADC([0, 500, 1000])
+    >>> X, y = make_signals(model, 50, snr=30, n_repeats=4, random_state=0)
+    >>> estimators = {"MLE": MLEEstimator(model, sigma=1 / 30).fit(X)}
+    >>> BiasVarianceDisplay.from_estimators(estimators, X, y, model, n_bins=5).axes_.shape
+    (3, 2)
     """
 
     def __init__(self, curves, parameters):
@@ -42,16 +54,27 @@ class BiasVarianceDisplay:
         Parameters
         ----------
         estimators : dict of {str: fitted estimator}
+            By name.
         X : array-like of shape (n_samples, n_measurements)
             Noise repeats of tissues, as of ``make_signals(..., n_repeats=...)``.
         y : array-like of shape (n_samples, n_parameters)
+            True parameters.
         signal_model : SignalModel
+            Names the parameters.
         n_bins : int, default=10
+            As of `bias_curve`.
 
         Returns
         -------
         BiasVarianceDisplay
             Already drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            As of `bias_curve`.
         """
         predictions = {name: e.predict(X) for name, e in estimators.items()}
         return cls.from_predictions(y, predictions, signal_model, n_bins=n_bins)
@@ -63,15 +86,25 @@ class BiasVarianceDisplay:
         Parameters
         ----------
         y_true : array-like of shape (n_samples, n_parameters)
+            True parameters; noise repeats are identical rows.
         predictions : dict of {str: array-like of shape (n_samples, n_parameters)}
-            By estimator.
+            By estimator; rows with NaN are left out.
         signal_model : SignalModel
+            Names the parameters.
         n_bins : int, default=10
+            As of `bias_curve`.
 
         Returns
         -------
         BiasVarianceDisplay
             Already drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            As of `bias_curve`.
         """
         parameters = signal_model.parameters
         curves = {
@@ -86,10 +119,12 @@ class BiasVarianceDisplay:
         Parameters
         ----------
         axes : array-like of matplotlib Axes of shape (3, n_parameters), default=None
+            Rows for bias, noise and error.
 
         Returns
         -------
         self : BiasVarianceDisplay
+            With `figure_` and `axes_`.
 
         Raises
         ------

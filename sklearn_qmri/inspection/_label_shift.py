@@ -15,9 +15,11 @@ class LabelShiftDisplay:
     Parameters
     ----------
     true : ndarray of shape (n_tissues, 2)
+        True values of the two parameters.
     predicted : dict of {str: ndarray of shape (n_tissues, 2)}
         Mean predictions by estimator.
     parameters : pair of Parameter
+        Names and units of the axes.
 
     Attributes
     ----------
@@ -28,6 +30,18 @@ class LabelShiftDisplay:
     See Also
     --------
     LabelShiftDisplay.from_predictions : From predictions on noise repeats.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.inspection import LabelShiftDisplay
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> model = ADC([0, 500, 1000])
+    >>> _, y = make_signals(model, 200, snr=30, random_state=0)
+    >>> shrunk = {"shrunk": y.mean(axis=0) + (y - y.mean(axis=0)) / 2}
+    >>> display = LabelShiftDisplay.from_predictions(y, shrunk, model, ["S0", "D"], n_cells=2)
+    >>> display.true.shape
+    (4, 2)
     """
 
     def __init__(self, true, predicted, parameters):
@@ -42,9 +56,11 @@ class LabelShiftDisplay:
         Parameters
         ----------
         y_true : array-like of shape (n_samples, n_parameters)
+            True parameters.
         predictions : dict of {str: array-like of shape (n_samples, n_parameters)}
             By estimator; rows with NaN are left out.
         signal_model : SignalModel
+            Names the parameters.
         parameters : pair of str
             Names of the plane's axes.
         n_cells : int, default=8
@@ -59,6 +75,8 @@ class LabelShiftDisplay:
         ------
         ValueError
             For names that are no parameters.
+        ImportError
+            If matplotlib is not installed.
         """
         names = signal_model.parameter_names
         if len(parameters) != 2 or not set(parameters) <= set(names):
@@ -95,6 +113,7 @@ class LabelShiftDisplay:
         Returns
         -------
         self : LabelShiftDisplay
+            With `figure_` and `axes_`.
 
         Raises
         ------

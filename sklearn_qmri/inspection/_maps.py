@@ -20,7 +20,17 @@ class ParameterMapDisplay:
     ----------
     figure_ : matplotlib Figure
         Set by `plot`.
-    axes_ : ndarray of matplotlib Axes, one row per method
+    axes_ : ndarray of matplotlib Axes of shape (n_methods, n_parameters)
+
+    Examples
+    --------
+    >>> from sklearn_qmri.datasets import make_phantom
+    >>> from sklearn_qmri.inspection import ParameterMapDisplay
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> model = ADC([0, 500, 1000])
+    >>> truth = make_phantom(model, shape=(32, 32, 1), random_state=0).truth
+    >>> ParameterMapDisplay({"truth": truth[:, :, 0]}, model.parameters).plot().axes_.shape
+    (1, 2)
     """
 
     def __init__(self, maps, parameters):
@@ -33,10 +43,12 @@ class ParameterMapDisplay:
         Parameters
         ----------
         title : str, default=None
+            Above all maps.
 
         Returns
         -------
         self : ParameterMapDisplay
+            With `figure_` and `axes_`.
 
         Raises
         ------

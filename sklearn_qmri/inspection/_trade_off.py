@@ -17,6 +17,7 @@ class TradeOffDisplay:
     Parameters
     ----------
     alphas : ndarray of shape (n_alphas,)
+        From 0 to 1.
     bias, std : ndarrays of shape (n_alphas, n_parameters)
         Root mean square bias and noise along the alpha path, in the units of the parameters.
     methods : dict of {str: pair of ndarray of shape (n_parameters,)}
@@ -37,6 +38,19 @@ class TradeOffDisplay:
     See Also
     --------
     TradeOffDisplay.from_comparison : From `sklearn_qmri.compare.compare_methods`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_qmri.inspection import TradeOffDisplay
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> bias, std = np.array([[0.1, 0.2], [0.0, 0.1]]), np.array([[0.1, 0.1], [0.2, 0.3]])
+    >>> methods = {"MLE": (np.array([0.0, 0.1]), np.array([0.2, 0.4]))}
+    >>> display = TradeOffDisplay(
+    ...     np.array([0.0, 1.0]), bias, std, methods, ADC([0, 1000]).parameters
+    ... )
+    >>> [ax.get_title() for ax in display.plot().axes_]
+    ['S0 (signal)', 'D (um^2/ms)']
     """
 
     def __init__(self, alphas, bias, std, methods, parameters, alpha=None, bound=None):
@@ -55,12 +69,19 @@ class TradeOffDisplay:
         Parameters
         ----------
         comparison : Bunch
+            As returned; of its tissues, "all" where there are several.
         signal_model : SignalModel
+            The one that was compared with.
 
         Returns
         -------
         TradeOffDisplay
             Already drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
         """
         first = comparison.table[0]["tissue"]
         figures = {}
@@ -88,6 +109,7 @@ class TradeOffDisplay:
         Returns
         -------
         self : TradeOffDisplay
+            With `figure_` and `axes_`.
 
         Raises
         ------

@@ -99,7 +99,8 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
-        y : array-like of shape (n_voxels, n_parameters)
+            Signals, a voxel per row.
+        y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
             With noise repeats: several rows of each tissue.
         sigma : float or array-like of shape (n_voxels,), default=None
             As for the estimator.
@@ -109,12 +110,15 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         Returns
         -------
         self : object
+            Fitted estimator.
 
         Raises
         ------
         ValueError
             If an argument is out of range, no tissue has repeats, a split tears one apart, or no
             alpha meets the criterion.
+        RuntimeError
+            If a training diverges.
         """
         self._fitted = False  # until all of this is done
         self._validate_params()
@@ -209,12 +213,23 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
+            Default: the one of `fit`.
         return_std : bool, default=False
+            With ``ensemble=True``, also return the spread of its members.
 
         Returns
         -------
-        ndarray of shape (n_voxels, n_parameters)
+        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
+            NaN for rows that are not possible measurements.
+        std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `HybridLabelNetRegressor.predict`.
         """
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
@@ -229,11 +244,19 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
+            Default: the one of `fit`.
 
         Returns
         -------
         Bunch
+            Arrays with one row per voxel.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `HybridLabelNetRegressor.estimate`.
         """
         check_is_fitted(self)
         return self.estimator_.estimate(check_signals(self, X, reset=False), sigma=sigma)

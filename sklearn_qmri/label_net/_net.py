@@ -58,11 +58,13 @@ class HybridLabelNetRegressor(NetRegressor):
     standardize : bool, default=True
         Whiten the inputs, by what the training rows are like.
     hidden_layer_sizes : tuple of int, default=(64, 64, 64)
+        Units of each hidden layer, from the input on.
     activation : {"silu", "gelu", "elu", "relu", "tanh"}, default="silu"
     output : {"auto", "sigmoid", "softplus", "abs", "identity"}, default="auto"
         Shape of the last layer. "sigmoid" squashes each parameter into the range of its training
-        targets. "auto": sigmoid, but softplus for parameters without upper bound unless their
-        alpha is 0, and identity for those without any bound. "abs" is in units of the loss scale.
+        targets, 2 % wider on both sides unless its alpha is 0. "auto": sigmoid, but softplus for
+        parameters without upper bound unless their alpha is 0, and identity for those without any
+        bound. "abs" is in units of the parameter's error scale.
     parallel_subnets : bool, default=False
         One network per parameter, each with these hidden layers, instead of one for all.
     dropout : float, default=0
@@ -100,6 +102,7 @@ class HybridLabelNetRegressor(NetRegressor):
     memory : str or joblib.Memory, default=None
         Cache of labels: fits on the same X and y that differ in alpha compute them once.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
         Positive: show progress.
 
@@ -123,6 +126,11 @@ class HybridLabelNetRegressor(NetRegressor):
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
+
+    See Also
+    --------
+    HybridLabelNetRegressorCV : Chooses alpha by bias and variance.
+    HybridLabelRegressor : The same labels for any regressor.
 
     References
     ----------
@@ -217,6 +225,7 @@ class HybridLabelNetRegressor(NetRegressor):
         Returns
         -------
         MetadataRouter
+            For scikit-learn.
         """
         router = MetadataRouter(owner=self).add_self_request(self)
         if self.label_estimator is not None:
@@ -231,6 +240,7 @@ class HybridLabelNetRegressor(NetRegressor):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
             Rows with identical values are noise repeats of one tissue.
         sigma : float or array-like of shape (n_voxels,), default=None
@@ -241,6 +251,7 @@ class HybridLabelNetRegressor(NetRegressor):
         Returns
         -------
         self : object
+            Fitted estimator.
 
         Raises
         ------

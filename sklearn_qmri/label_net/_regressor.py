@@ -83,6 +83,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         MetadataRouter
+            For scikit-learn.
         """
         mapping = MethodMapping().add(caller="fit", callee="fit")
         mapping.add(caller="predict", callee="predict")
@@ -97,7 +98,9 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Signals, a voxel per row.
         y : array-like of shape (n_samples, n_parameters) or (n_samples,)
+            True parameters.
         mle_labels : array-like of the shape of y, default=None
             Labels computed before; `label_estimator` is not used then.
         **params : dict
@@ -106,11 +109,14 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         self : object
+            Fitted estimator.
 
         Raises
         ------
         ValueError
             If alpha is out of range, or labels have another shape than y or are all NaN.
+        TypeError
+            For metadata that nothing takes.
         """
         vars(self).pop("regressor_", None)  # not fitted until all of this is done
         X = self._check_signals(X, reset=True)
@@ -151,12 +157,23 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Signals, a voxel per row.
         **params : dict
             Metadata.
 
         Returns
         -------
         ndarray of shape (n_samples, n_parameters) or (n_samples,)
+            As the regressor gives them.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X does not fit what was trained on.
+        TypeError
+            For metadata that nothing takes.
         """
         check_is_fitted(self, "regressor_")
         X = self._check_signals(X, reset=False)

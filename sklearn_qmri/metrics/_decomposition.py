@@ -19,6 +19,7 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+        True parameters.
     y_pred : array-like of the same shape
         Rows with NaN are left out and counted.
     groups : array-like of shape (n_samples,), default=None
@@ -30,16 +31,16 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     Returns
     -------
     Bunch
-        Arrays of shape (n_parameters,): `squared_bias`, `variance`, `mse`; in units of the scale
-        if there is one. With a scale also `scaled`, a Bunch of the three averaged over
-        parameters. `n_groups`, `n_failed` (rows with NaN predictions), `n_single` (tissues left
-        out for having one row).
+        Arrays of shape (n_parameters,): `squared_bias`, `variance`, `mse`; in the parameters'
+        units squared, or in units of the squared scale if there is one. With a scale also
+        `scaled`, a Bunch of the three averaged over parameters. `n_groups`, `n_failed` (rows with
+        NaN predictions), `n_single` (tissues left out for having one row).
 
     Raises
     ------
     ValueError
-        If shapes disagree, or no group has two rows: simulate noise repeats then
-        (``make_signals(..., n_repeats=...)``).
+        If shapes disagree, the scale is not positive, or no group has two rows with predictions:
+        simulate noise repeats then (``make_signals(..., n_repeats=...)``).
 
     Examples
     --------
@@ -174,23 +175,40 @@ def cramer_rao_bound(signal_model, theta, *, noise="auto", sigma):
     Parameters
     ----------
     signal_model : SignalModel
+        What a tissue would measure without noise.
     theta : array-like of shape (n_tissues, n_parameters)
+        Tissues, in the order of the signal model's parameters.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
+        "auto" is the signal model's own.
     sigma : float or array-like of shape (n_tissues,)
-        Standard deviation of the Gaussian noise per channel.
+        Standard deviation of the Gaussian noise per channel, in the units of the signal.
 
     Returns
     -------
     ndarray of shape (n_tissues, n_parameters)
         In the units of the parameters; NaN for what one measurement does not identify.
 
+    Raises
+    ------
+    ValueError
+        If theta or sigma do not fit the signal model.
+
+    Notes
+    -----
+    Square roots of the diagonal of the inverse Fisher information, with all parameters unknown;
+    that of Rician noise is as of Karlsen et al.
+
+    References
+    ----------
+    Karlsen et al., Magn Reson Med 1999;41:614.
+
     Examples
     --------
     >>> from sklearn_qmri.metrics import cramer_rao_bound
     >>> from sklearn_qmri.signal_models import IVIM
     >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
-    >>> cramer_rao_bound(model, [[1.0, 0.3, 1.0, 40.0]], sigma=1 / 50).round(3).shape
-    (1, 4)
+    >>> cramer_rao_bound(model, [[1.0, 0.3, 1.0, 40.0]], sigma=1 / 50).round(2)
+    array([[0.02, 0.02, 0.09, 7.67]])
     """
     theta, _ = check_parameters(theta, theta, signal_model)
     sigma = check_sigma(sigma, len(theta))

@@ -12,13 +12,19 @@ def mean_bias(y_true, y_pred):
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+        True parameters.
     y_pred : array-like of the same shape
         Rows with NaN are left out; `failure_rate` counts them.
 
     Returns
     -------
     ndarray of shape (n_parameters,)
-        NaN if all predictions are.
+        In the units of the parameters; NaN if all predictions are.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree.
 
     Examples
     --------
@@ -39,18 +45,19 @@ def rms_bias(y_true, y_pred):
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
-        Noise repeats are identical rows.
+        True parameters; noise repeats are identical rows.
     y_pred : array-like of the same shape
         Rows with NaN are left out.
 
     Returns
     -------
     ndarray of shape (n_parameters,)
+        In the units of the parameters.
 
     Raises
     ------
     ValueError
-        If no tissue has two rows.
+        If shapes disagree, or no tissue has two rows with predictions.
 
     Examples
     --------
@@ -68,18 +75,19 @@ def noise_std(y_true, y_pred):
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
-        Noise repeats are identical rows.
+        True parameters; noise repeats are identical rows.
     y_pred : array-like of the same shape
         Rows with NaN are left out.
 
     Returns
     -------
     ndarray of shape (n_parameters,)
+        In the units of the parameters.
 
     Raises
     ------
     ValueError
-        If no tissue has two rows.
+        If shapes disagree, or no tissue has two rows with predictions.
 
     Examples
     --------
@@ -98,13 +106,19 @@ def root_mean_squared_error(y_true, y_pred):
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+        True parameters.
     y_pred : array-like of the same shape
         Rows with NaN are left out.
 
     Returns
     -------
     ndarray of shape (n_parameters,)
-        NaN if all predictions are.
+        In the units of the parameters; NaN if all predictions are.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree.
 
     Examples
     --------
@@ -122,13 +136,19 @@ def shrinkage_slope(y_true, y_pred):
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+        True parameters.
     y_pred : array-like of the same shape
         Rows with NaN are left out.
 
     Returns
     -------
     ndarray of shape (n_parameters,)
-        NaN for parameters that do not vary.
+        Without unit; NaN for parameters that do not vary.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree.
 
     Examples
     --------
@@ -144,16 +164,24 @@ def shrinkage_slope(y_true, y_pred):
 
 
 def failure_rate(y_true, y_pred):
-    """Share of the rows whose prediction holds NaN.
+    """Share of the rows whose prediction holds NaN or infinity.
 
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
+        True parameters.
     y_pred : array-like of the same shape
+        Estimates.
 
     Returns
     -------
     float
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree.
 
     Examples
     --------
@@ -173,7 +201,7 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
-        Noise repeats are identical rows.
+        True parameters; noise repeats are identical rows.
     y_pred : array-like of the same shape
         Rows with NaN are left out.
     parameter : int
@@ -185,7 +213,13 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     -------
     Bunch
         Arrays of shape (n_bins,): `center` (mean true value), `bias` (mean error), `std` (noise,
-        root mean square over tissues; NaN without repeats), `rmse` and `n_tissues`.
+        root mean square over tissues; NaN without repeats), `rmse` and `n_tissues`; the first
+        four in the units of the parameter.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, there is no such column, or all predictions are NaN.
 
     Examples
     --------
@@ -196,6 +230,8 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     y_true, y_pred = _finite_rows(y_true, y_pred)
     if not -y_true.shape[1] <= parameter < y_true.shape[1]:
         raise ValueError(f"parameter {parameter} is no column of {y_true.shape[1]}.")
+    if len(y_true) == 0:
+        raise ValueError("All predictions are NaN: there is nothing to measure.")
     true, error = y_true[:, [parameter]], (y_pred - y_true)[:, [parameter]]
     groups = _label_groups(y_true, None)
     n, bias, variance = _group_moments(error, groups)

@@ -25,7 +25,8 @@ def repeatability(estimates):
         `coefficient_of_variation` (the same, each subject's divided by its mean),
         `repeatability_coefficient` (2.77 times the first: 95 % of differences between two
         measurements of a subject are smaller), `mean_difference` and `limits_of_agreement` (2,
-        n_parameters), Bland and Altman's, of the last repeat less the first; `n_subjects`.
+        n_parameters), Bland and Altman's, of the last repeat less the first; `n_subjects`. All but
+        the second and the last in the units of the parameters.
 
     Raises
     ------

@@ -78,6 +78,25 @@ class least_weighted(_Rule):
         What a unit of squared bias costs in units of variance.
     parameter : str, default=None
         Parameter whose bias and variance count. None: their averages over parameters.
+
+    Raises
+    ------
+    ValueError
+        For a weight that is negative or not finite; when called, if all scores are NaN.
+
+    Notes
+    -----
+    Between estimators 0 and 1 the best alpha is ``(Q_00 - Q_01) / (Q_00 + Q_11 - 2 * Q_01)``, as
+    far as it is within [0, 1], with Q the weight times the form of squared bias plus that of
+    variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_qmri.metrics import least_weighted
+    >>> bias, variance = np.array([[4.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 1.0], [1.0, 4.0]])
+    >>> round(least_weighted(weight=2).best_alpha(bias, variance), 3)
+    0.727
     """
 
     def __init__(self, weight, parameter=None):
@@ -109,7 +128,16 @@ class least_variance(_Rule):
     Raises
     ------
     ValueError
-        When called, if no candidate is within the limit; it names the smallest bias there is.
+        For a limit that is negative or not finite; when called, if no candidate is within it, with
+        the smallest bias there is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_qmri.metrics import least_variance
+    >>> bias, variance = np.array([[4.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 1.0], [1.0, 4.0]])
+    >>> round(least_variance(max_bias=1).best_alpha(bias, variance), 3)
+    0.5
     """
 
     def __init__(self, max_bias, parameter=None):

@@ -57,7 +57,18 @@ class bias_variance_scorer:
 
     @classmethod
     def from_model(cls, signal_model):
-        """Scorer with the loss scales and names of a signal model's parameters."""
+        """Scorer with the loss scales and names of a signal model's parameters.
+
+        Parameters
+        ----------
+        signal_model : SignalModel
+            The one whose parameters are scored.
+
+        Returns
+        -------
+        bias_variance_scorer
+            For `scoring` of `GridSearchCV`.
+        """
         scale = [p.loss_scale for p in signal_model.parameters]
         return cls(scale, signal_model.parameter_names)
 
@@ -67,6 +78,7 @@ class bias_variance_scorer:
         Returns
         -------
         MetadataRequest
+            For scikit-learn.
         """
         request = MetadataRequest(owner=self)
         request.score.add_request(param="sigma", alias=True)
@@ -84,10 +96,16 @@ class bias_variance_scorer:
         sigma : array-like of shape (n_samples,), default=None
             Passed on to ``predict``.
         groups : array-like of shape (n_samples,), default=None
+            As in `bias_variance_decomposition`.
 
         Returns
         -------
         dict of {str: float}
+
+        Raises
+        ------
+        ValueError
+            As of `bias_variance_decomposition`, or if y has other columns than `parameter_names`.
         """
         if hasattr(y, "columns") and self.parameter_names is not None:
             if set(y.columns) != set(self.parameter_names):
@@ -154,6 +172,7 @@ class parameter_scorer:
         Returns
         -------
         MetadataRequest
+            For scikit-learn.
         """
         request = MetadataRequest(owner=self)
         request.score.add_request(param="sigma", alias=True)
@@ -173,6 +192,11 @@ class parameter_scorer:
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            As of the measure, or if there is none of its name.
         """
         y_pred = estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)
         if self.measure == "failure_rate":

@@ -56,8 +56,9 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     signal_model : SignalModel
+        What a tissue would measure without noise.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
-        "auto" is the signal model's own.
+        "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
     sigma : float, default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
         `fit`, from the signals of y where given, else as `MLEEstimator` does.
@@ -68,8 +69,9 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         Tissues drawn from the prior. A voxel that few of them are like gets 1/16 as many of its
         own, but at least 1024.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
-        Positive: a progress bar.
+        Positive: show a progress bar.
 
     Attributes
     ----------
@@ -139,6 +141,7 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters), default=None
             Helps to learn the noise level; not a prior (for that, give it as one).
         sigma : float or array-like of shape (n_voxels,), default=None
@@ -147,11 +150,13 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         Returns
         -------
         self : object
+            Fitted estimator.
 
         Raises
         ------
         ValueError
-            If X, y, sigma or prior do not fit the signal model, or no row is usable.
+            If an argument or parameter is out of range or does not fit the signal model, no row is
+            usable, or the noise level cannot be learnt, see `MLEEstimator.fit`.
         """
         self._atom_features = None  # until all of this is done
         self._validate_params()
@@ -198,6 +203,7 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
             Default: the one of `fit`.
 
@@ -209,6 +215,13 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
             equally weighted atoms that would be as good; `status` (see `Status`), which says
             where there are fewer than 10; `residual_rms` (units of X). NaN for rows that are not
             possible measurements.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X or sigma do not fit the signal model, or no noise level is known for these rows.
         """
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
@@ -240,6 +253,7 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
             Default: the one of `fit`.
         return_std : bool, default=False
@@ -251,6 +265,11 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
             NaN for rows that are not possible measurements.
         std : ndarray of the same shape
             Only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `estimate`.
         """
         found = self.estimate(X, sigma=sigma)
         results = [found.parameters, found.std] if return_std else [found.parameters]

@@ -24,7 +24,9 @@ def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose
     sigma : float, default=None
         Weighs nothing here; only tells later which voxels are out of domain.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
+        Positive: show progress.
 
     Returns
     -------
@@ -35,9 +37,10 @@ def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose
     -----
     Deviations: S0 is a fourth output (published: 1, signals divided by the one at b = 0, which is
     then no input), inputs are divided by their root mean square; outputs are in units of the loss
-    scales. The best state on held-out voxels is kept, and patience counts there (published:
-    the last state; the training loss). The last, incomplete batch counts. D and D_star are not
-    swapped afterwards where their means come out in the wrong order.
+    scales (that of S0 in units of the rows' largest signals). The best state on held-out voxels is
+    kept, and patience counts there (published: the last state; the training loss). The last,
+    incomplete batch counts. D and D_star are not swapped afterwards where their means come out in
+    the wrong order.
 
     References
     ----------
@@ -85,7 +88,9 @@ def kaandorp2021(b_values=_KAANDORP_B, *, sigma=None, random_state=None, verbose
     sigma : float, default=None
         Weighs nothing here; only tells later which voxels are out of domain.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
+        Positive: show progress.
 
     Returns
     -------
@@ -142,9 +147,10 @@ def epstein2022(
     """Supervised network of Epstein et al., on true, maximum-likelihood or blended labels.
 
     Settings as in the authors' code (github.com/seancepstein/training_labels, commit e8bf443):
-    three hidden layers of 10, ELU, absolute values as outputs, squared errors in units of 1, 0.3,
-    1.7 and 80 for S0, f, D and D_star, Adam at 1e-3, batches of 100, at most 187 epochs, patience
-    37, f between 0.01 and 0.5 in the labels, the best of 16 initial weights.
+    three hidden layers as wide as there are b-values, ELU, absolute values as outputs, squared
+    errors in units of 1, 0.3, 1.7 and 80 for S0, f, D and D_star, Adam at 1e-3, batches of 100, at
+    most 187 epochs, patience 37, f between 0.01 and 0.5 in the labels, the best of 16 initial
+    weights.
 
     Parameters
     ----------
@@ -155,8 +161,11 @@ def epstein2022(
     sigma : float, default=None
         Noise level that the labels are estimated with (published: known). None: learnt.
     n_init : int, default=16
+        Networks trained side by side; the best by validation loss predicts.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
+        Positive: show progress.
 
     Returns
     -------
@@ -217,7 +226,9 @@ def bertleff2017(b_values, *, sigma=None, random_state=None, verbose=0):
     sigma : float, default=None
         Noise level. None: learnt.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
+        Positive: show progress.
 
     Returns
     -------

@@ -26,12 +26,15 @@ def gyori2022(method="network", b_values=_GYORI_B, *, sigma=None, random_state=N
     Parameters
     ----------
     method : {"network", "forest"}, default="network"
+        The kind of regressor.
     b_values : array-like of shape (n_measurements,)
         s/mm^2, of the shells.
     sigma : float, default=None
         Noise level. None: learnt.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
+        Positive: show progress.
 
     Returns
     -------
@@ -81,9 +84,10 @@ def gyori2022_prior(distribution):
     Parameters
     ----------
     distribution : {"uniform", "brain"}
-        "brain" is a joint distribution of v and lambda with a mode for white and one for grey
-        matter. The published one is a histogram of fits to healthy volunteers, which is not at
-        hand: modes and widths here are ours.
+        "uniform" has v from 0 to 1, lambda from 0.1 (the replication: 0) to 3 um^2/ms. "brain" is
+        a joint distribution of the two with a mode for white and one for grey matter. The
+        published one is a histogram of fits to healthy volunteers, which is not at hand: modes and
+        widths here are ours.
 
     Returns
     -------
@@ -94,6 +98,11 @@ def gyori2022_prior(distribution):
     ------
     ValueError
         For another distribution.
+
+    References
+    ----------
+    Gyori et al., Magn Reson Med 2022;87:932. Uniform ranges as in the replication,
+    github.com/kerkelae/replication-gyori-et-al.
 
     Examples
     --------
@@ -137,12 +146,15 @@ def grussu2021(
     Parameters
     ----------
     method : {"parameters", "signals"}
+        What the network is trained to predict or explain.
     b_values, inversion_times, delay_times : array-like of shape (n_measurements,)
-        See `SIRSphericalMean`.
+        In s/mm^2 and ms, see `SIRSphericalMean`.
     sigma : float, default=None
         Noise level. None: learnt.
     random_state : int, RandomState instance or None, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
+        Positive: show progress.
 
     Returns
     -------

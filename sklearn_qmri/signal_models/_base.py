@@ -38,6 +38,12 @@ class Parameter:
     log : bool, default=False
         True where the parameter is better searched for on a logarithmic axis; needs a
         positive lower bound.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import Parameter
+    >>> Parameter("T2", "ms", bounds=(1, 3000), prior=(20, 300), log=True).loss_scale
+    160.0
     """
 
     name: str
@@ -51,7 +57,7 @@ class Parameter:
 
     @property
     def loss_scale(self):
-        """`scale`, or the value that stands for it."""
+        """`scale`, or what stands for it where that is None."""
         low, high = self.prior
         if self.scale is not None:
             return self.scale
@@ -64,7 +70,7 @@ def amplitude(name):
     Parameters
     ----------
     name : str
-        E.g. ``"S0"``.
+        Its symbol, e.g. ``"S0"``.
 
     Returns
     -------
@@ -85,7 +91,8 @@ class SignalModel(ABC):
 
     A subclass stores its acquisition in ``__init__`` exactly as given, declares `parameters`
     and computes `signal`. It may also override `jacobian`, `curvature` and `start`, which are
-    exact or good enough without, but faster by hand.
+    exact or good enough without, but faster by hand. What an acquisition must not be is refused
+    with a ValueError when the signal is first computed, not before.
 
     Arrays are torch tensors with the parameters (or measurements) along the *first* axis and
     voxels along the last, so that ``S0, D = theta`` unpacks them and a formula reads as printed.
@@ -97,6 +104,22 @@ class SignalModel(ABC):
     magnitude : bool
         True where the scanner's magnitude of the signal is measured, so that ``noise="auto"``
         means Rician noise; False for signed, averaged or spherical-mean data (Gaussian).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_qmri.signal_models import Parameter, SignalModel, amplitude
+    >>> class Decay(SignalModel):
+    ...     parameters = amplitude("S0"), Parameter("T2", "ms", (1, 3000), (20, 300), log=True)
+    ...
+    ...     def __init__(self, echo_times):
+    ...         self.echo_times = echo_times
+    ...
+    ...     def signal(self, theta):
+    ...         S0, T2 = theta
+    ...         return S0 * torch.exp(-self.acquisition("echo_times", theta) / T2)
+    >>> Decay([0, 80]).simulate([[1.0, 80.0]]).round(3)
+    array([[1.   , 0.368]])
     """
 
     parameters: tuple[Parameter, ...] = ()
@@ -109,10 +132,17 @@ class SignalModel(ABC):
         Parameters
         ----------
         theta : tensor of shape (n_parameters, n_voxels)
+            Parameters in their own units.
 
         Returns
         -------
         tensor of shape (n_measurements, n_voxels)
+            In the units of the amplitudes, on the device of `theta`.
+
+        Raises
+        ------
+        ValueError
+            If the acquisition is not usable, see `acquisition`.
         """
 
     def named_tissues(self):
@@ -131,10 +161,17 @@ class SignalModel(ABC):
         Parameters
         ----------
         parameters : array-like of shape (n_tissues, n_parameters)
+            In their own units, in the order of `parameter_names`.
 
         Returns
         -------
-        ndarray of shape (n_tissues, n_measurements), float64
+        ndarray of shape (n_tissues, n_measurements)
+            In float64, in the units of the amplitudes.
+
+        Raises
+        ------
+        ValueError
+            If the tissues have another shape, or the acquisition is not usable.
 
         Examples
         --------
@@ -153,10 +190,17 @@ class SignalModel(ABC):
     def jacobian(self, theta):
         """Signal and its first derivatives; by forward-mode differentiation unless overridden.
 
+        Parameters
+        ----------
+        theta : tensor of shape (n_parameters, n_voxels)
+            Parameters in their own units.
+
         Returns
         -------
         signal : tensor of shape (n_measurements, n_voxels)
+            As of `signal`.
         jacobian : tensor of shape (n_parameters, n_measurements, n_voxels)
+            Its derivatives by each parameter.
         """
         columns = []
         for j in range(len(theta)):
@@ -172,7 +216,9 @@ class SignalModel(ABC):
         Parameters
         ----------
         theta : tensor of shape (n_parameters, n_voxels)
+            Parameters in their own units.
         weights : tensor of shape (n_measurements, n_voxels)
+            Of each measurement in the sum.
         weighted : tensor of shape (n_parameters, n_measurements, n_voxels)
             The jacobian at `theta` times the weights; second derivatives often are multiples
             of first ones.
@@ -185,7 +231,18 @@ class SignalModel(ABC):
         return
 
     def curvature_by_differences(self, theta, weights, weighted):
-        """As `curvature`, by forward differences of the jacobian; theta in float64."""
+        """As `curvature`, by forward differences of the jacobian.
+
+        Parameters
+        ----------
+        theta, weights, weighted : tensor
+            As of `curvature`, in float64.
+
+        Returns
+        -------
+        tensor of shape (n_parameters, n_parameters, n_voxels)
+            Symmetric but for the error of the differences.
+        """
         gradient, rows = weighted.sum(1), []
         for j, p in enumerate(self.parameters):
             step = torch.zeros_like(theta)
@@ -200,10 +257,12 @@ class SignalModel(ABC):
         Parameters
         ----------
         signals : tensor of shape (n_measurements, n_voxels)
+            As measured.
 
         Returns
         -------
         tensor of shape (n_parameters, n_voxels) or None
+            Parameters; the only starting point then.
         """
         return
 
@@ -220,6 +279,20 @@ class SignalModel(ABC):
 
     def acquisition(self, name, theta, *, minimum=0.0):
         """The acquisition attribute `name` as a column that broadcasts against rows of `theta`.
+
+        Parameters
+        ----------
+        name : str
+            Of an attribute with one value per measurement.
+        theta : tensor
+            Gives the column its type and device.
+        minimum : float, default=0.0
+            Least value that is allowed.
+
+        Returns
+        -------
+        tensor of shape (n_measurements, 1)
+            In the units of the attribute.
 
         Raises
         ------
@@ -248,7 +321,19 @@ class SignalModel(ABC):
         return torch.as_tensor(values, dtype=theta.dtype, device=theta.device)[:, None]
 
     def number(self, name, default=None):
-        """The acquisition attribute `name` that is one positive number; `default` for None.
+        """The acquisition attribute `name` that is one positive number.
+
+        Parameters
+        ----------
+        name : str
+            Of the attribute.
+        default : float, default=None
+            What stands for an attribute that is None. None: such a one is refused.
+
+        Returns
+        -------
+        float
+            In the units of the attribute.
 
         Raises
         ------
@@ -269,6 +354,18 @@ class SignalModel(ABC):
     def acquisitions(self, theta, *names):
         """Several acquisition attributes, one value of each per measurement.
 
+        Parameters
+        ----------
+        theta : tensor
+            Gives the columns their type and device.
+        *names : str
+            Of the attributes.
+
+        Returns
+        -------
+        list of tensor of shape (n_measurements, 1)
+            As of `acquisition`.
+
         Raises
         ------
         ValueError
@@ -282,18 +379,56 @@ class SignalModel(ABC):
         return columns
 
     def b(self, theta):
-        """`b_values` as `acquisition` gives them, in ms/um^2."""
+        """`b_values` as `acquisition` gives them, but in ms/um^2, for diffusivities in um^2/ms.
+
+        Parameters
+        ----------
+        theta : tensor
+            Gives the column its type and device.
+
+        Returns
+        -------
+        tensor of shape (n_measurements, 1)
+            A thousandth of the b-values in s/mm^2.
+        """
         return self.acquisition("b_values", theta) * 1e-3
 
     # What scikit-learn asks of an object that is a parameter of an estimator.
 
     def get_params(self, deep=True):
-        """Constructor arguments by name."""
+        """Constructor arguments by name, as scikit-learn asks for them.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Of no matter: arguments are no estimators.
+
+        Returns
+        -------
+        dict of {str: object}
+            As given.
+        """
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
         return {name: getattr(self, name) for name in names}
 
     def set_params(self, **params):
-        """Set constructor arguments by name; returns self."""
+        """Set constructor arguments by name.
+
+        Parameters
+        ----------
+        **params : object
+            New values.
+
+        Returns
+        -------
+        SignalModel
+            The model itself.
+
+        Raises
+        ------
+        ValueError
+            For a name that is no argument.
+        """
         valid = self.get_params()
         for name, value in params.items():
             if name not in valid:

@@ -19,7 +19,7 @@ class T2Decay(SignalModel):
     echo_times : array-like of shape (n_measurements,)
         TE in ms.
     offset : bool, default=False
-        Whether there is a constant offset, a fourth of its own (noise floors have a better remedy:
+        Whether there is a constant offset, a third parameter (noise floors have a better remedy:
         Rician noise).
 
     Notes
@@ -50,12 +50,10 @@ class T2Decay(SignalModel):
         return (*decay, offset) if self.offset else decay
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, T2, *offset = theta
         return S0 * torch.exp(-self.acquisition("echo_times", theta) / T2) + sum(offset)
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, T2, *offset = theta
         times = self.acquisition("echo_times", theta)
         decay = torch.exp(-times / T2)
@@ -103,13 +101,11 @@ class BiexponentialT2(SignalModel):
         self.echo_times = echo_times
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, MWF, T2s, T2l = theta
         times = self.acquisition("echo_times", theta)
         return S0 * (MWF * torch.exp(-times / T2s) + (1 - MWF) * torch.exp(-times / T2l))
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, MWF, T2s, T2l = theta
         times = self.acquisition("echo_times", theta)
         short, long = torch.exp(-times / T2s), torch.exp(-times / T2l)
@@ -160,12 +156,10 @@ class R2StarDecay(SignalModel):
         self.echo_times = echo_times
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, R2_star = theta
         return S0 * torch.exp(-self.acquisition("echo_times", theta) * 1e-3 * R2_star)
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, R2_star = theta
         times = self.acquisition("echo_times", theta) * 1e-3
         decay = torch.exp(-times * R2_star)

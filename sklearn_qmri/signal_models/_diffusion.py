@@ -42,12 +42,10 @@ class ADC(SignalModel):
         self.b_values = b_values
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, D = theta
         return S0 * torch.exp(-self.b(theta) * D)
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         b, (S0, D) = self.b(theta), theta
         decay = torch.exp(-b * D)
         signal = S0 * decay
@@ -103,12 +101,10 @@ class Kurtosis(SignalModel):
         self.b_values = b_values
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, D, K = theta
         return S0 * kurtosis_decay(self.b(theta) * D, K)[0]
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         b, (S0, D, K) = self.b(theta), theta
         decay, by_u, by_K = kurtosis_decay(b * D, K)
         signal = S0 * decay
@@ -154,12 +150,10 @@ class StretchedExponential(SignalModel):
         self.b_values = b_values
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, DDC, alpha = theta
         return S0 * torch.exp(-((self.b(theta) * DDC) ** alpha))
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, DDC, alpha = theta
         u = self.b(theta) * DDC
         exponent = u**alpha
@@ -216,13 +210,11 @@ class TriExponential(SignalModel):
         return b, *(torch.exp(-b * D) for D in theta[3:])
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, f1, f2 = theta[:3]
         _, slow, middle, fast = self._decays(theta)
         return S0 * (f2 * fast + (1 - f2) * (f1 * middle + (1 - f1) * slow))
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, f1, f2 = theta[:3]
         b, slow, middle, fast = self._decays(theta)
         rest = f1 * middle + (1 - f1) * slow

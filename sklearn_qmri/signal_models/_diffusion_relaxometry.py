@@ -75,13 +75,11 @@ class TwoCompartmentDiffusionT2(SignalModel):
         return b, times, torch.exp(-b * Da - times / T2a), slow, by_u, by_K
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, v = theta[:2]
         _, _, fast, slow, *_ = self._compartments(theta)
         return S0 * (slow + v * (fast - slow))
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, v, Da, kb, T2a, T2b, _ = theta
         b, times, fast, slow, by_u, by_K = self._compartments(theta)
         shape = slow + v * (fast - slow)
@@ -155,13 +153,11 @@ class ProstateHybrid(SignalModel):
         return [_relaxed(D, T2, b * 1e-3, times) for D, T2 in pairs]
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, vl, v = theta[:3]
         lumen, epithelium, stroma = (signal for signal, _, _ in self._compartments(theta))
         return S0 * (vl * lumen + (1 - vl) * (v * epithelium + (1 - v) * stroma))
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, vl, v = theta[:3]
         signals, by_D, by_T2 = zip(*self._compartments(theta), strict=True)
         lumen, epithelium, stroma = signals
@@ -242,12 +238,10 @@ class SIRSphericalMean(SignalModel):
         return weighting, (signed, by_T1)
 
     def signal(self, theta):
-        """Noise-free signal, with its sign; see `SignalModel.signal`."""
         (weighting, *_), (recovered, _) = self._terms(theta)
         return theta[0] * recovered * weighting
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         (weighting, by_Dpar, by_kperp), (recovered, by_T1) = self._terms(theta)
         S0, shape = theta[0], recovered * weighting
         part = S0 * recovered

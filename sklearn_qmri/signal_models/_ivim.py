@@ -10,8 +10,6 @@ from ._diffusion import kurtosis_decay
 
 _S0 = amplitude("S0")
 
-# Additive: bounds and prior of arXiv 2205.05587, but f to 1 (0.5 there, for D_star's sake).
-# Total: bounds of the OSIPI base class, prior of IVIM-NEToptim (MRM 2021;86:2250).
 _PARAMETERS = {
     "additive": (
         _S0,
@@ -27,7 +25,7 @@ _PARAMETERS = {
     ),
 }
 
-# f, D and total D_star of the body-part defaults of the OSIPI IVIM code collection.
+# f, D and total D_star.
 _TISSUES = {
     "brain": (0.076, 0.83, 10.9),
     "kidney": (0.19, 1.89, 40.5),
@@ -78,11 +76,14 @@ class IVIM(_Conventions):
     Notes
     -----
     Tissue parameters: S0 (units of the signal), f (perfusion fraction, 0-1), D and D_star in
-    um^2/ms (1e-3 mm^2/s).
+    um^2/ms (1e-3 mm^2/s). Ranges are those of Epstein et al. (additive; f up to 1 instead of 0.5),
+    or bounds of the OSIPI code collection and the prior of Kaandorp et al. (total). Brain, kidney,
+    liver and muscle are `named_tissues`, at S0 = 1, with that collection's body-part defaults.
 
     References
     ----------
-    Le Bihan et al., Radiology 1988;168:497. Epstein et al., arXiv 2205.05587.
+    Le Bihan et al., Radiology 1988;168:497. Epstein et al., arXiv 2205.05587. Kaandorp et al.,
+    Magn Reson Med 2021;86:2250. OSIPI: github.com/OSIPI/TF2.4_IVIM-MRI_CodeCollection.
 
     Examples
     --------
@@ -98,7 +99,6 @@ class IVIM(_Conventions):
         self.convention = convention
 
     def named_tissues(self):
-        """Brain, kidney, liver and muscle at S0 = 1; see `SignalModel.named_tissues`."""
         return {
             name: (1.0, f, D, float(additive_of_total(D, D_star)) if self._additive else D_star)
             for name, (f, D, D_star) in _TISSUES.items()
@@ -112,13 +112,11 @@ class IVIM(_Conventions):
         return b, slow, fast * slow if self._additive else fast
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         _, slow, fast = self._compartments(theta)
         S0, f, _, _ = theta
         return S0 * (slow + f * (fast - slow))
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         b, slow, fast = self._compartments(theta)
         S0, f, _, _ = theta
         jacobian = slow.new_empty(4, *slow.shape)
@@ -135,11 +133,8 @@ class IVIM(_Conventions):
         return signal, jacobian
 
     def curvature(self, theta, weights, weighted):
-        """Weighted second derivatives; see `SignalModel.curvature`.
-
-        Each is a multiple of first derivatives: by S0 divided by S0, by a diffusivity
-        multiplied by -b.
-        """
+        # Each is a multiple of first derivatives: by S0 divided by S0, by a diffusivity
+        # multiplied by -b.
         b = self.b(theta)
         S0, f, _, _ = theta
         plain = weighted.sum(1)
@@ -227,13 +222,11 @@ class IVIMKurtosis(_Conventions):
         return b, kurtosis_decay(b * D, K), fast
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, f = theta[:2]
         _, (slow, *_), fast = self._compartments(theta)
         return S0 * (slow + f * (fast - slow))
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, f = theta[:2]
         b, (slow, by_u, by_K), fast = self._compartments(theta)
         tissue, blood = S0 * (1 - f) * slow, S0 * f * fast

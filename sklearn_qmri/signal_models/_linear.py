@@ -16,7 +16,9 @@ class LinearGaussian(SignalModel):
     Parameters
     ----------
     coef : array-like of shape (n_parameters, n_measurements)
+        Change of the signals with each parameter.
     intercept : array-like of shape (n_measurements,)
+        Signals where all parameters are 0.
     center : array-like of shape (n_parameters,)
         Parameters about which `theta` is taken where the signal does not identify it.
     half_range : array-like of shape (n_parameters,)
@@ -25,6 +27,13 @@ class LinearGaussian(SignalModel):
     References
     ----------
     Classical calibration: Brown, J. R. Stat. Soc. B 1982;44:287.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import LinearGaussian
+    >>> model = LinearGaussian.from_pairs(X=[[1.0, 0.0], [3.0, 4.0]], y=[[0.0], [1.0]])
+    >>> model.simulate([[0.5]])
+    array([[2., 2.]])
     """
 
     magnitude = False
@@ -37,7 +46,20 @@ class LinearGaussian(SignalModel):
 
     @classmethod
     def from_pairs(cls, X, y):
-        """Fit the signals X (n_samples, n_measurements) to y (n_samples, n_parameters)."""
+        """Fit signals to their parameters, by least squares.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_measurements)
+            Finite signals.
+        y : array-like of shape (n_samples, n_parameters)
+            Finite parameters.
+
+        Returns
+        -------
+        LinearGaussian
+            With `center` at the mean of y, and a prior that holds all of y.
+        """
         X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
         center = y.mean(axis=0)
         mean_signal = X.mean(axis=0)
@@ -63,24 +85,42 @@ class LinearGaussian(SignalModel):
         )
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         coef, intercept, _ = self._tensors(theta)
         return coef.T @ theta + intercept[:, None]
 
     def jacobian(self, theta):
-        """Signal and its constant derivatives; see `SignalModel.jacobian`."""
         coef, _, _ = self._tensors(theta)
         return self.signal(theta), coef[:, :, None].expand(-1, -1, theta.shape[1])
 
     def start(self, signals):
-        """The maximum-likelihood estimate itself; see `SignalModel.start`."""
         coef, intercept, center = self._tensors(signals)
         expected = intercept + coef.T @ center
         return torch.linalg.pinv(coef.T) @ (signals - expected[:, None]) + center[:, None]
 
 
 def resolve_model(signal_model, X, y):
-    """A copy of the signal model, or where it is None, the one that training pairs give."""
+    """A copy of the signal model, or where it is None, the one that training pairs give.
+
+    Parameters
+    ----------
+    signal_model : SignalModel or None
+        As in the estimators.
+    X : array-like of shape (n_samples, n_measurements)
+        Signals; used only without a signal model, as is y.
+    y : array-like of shape (n_samples, n_parameters)
+        Their parameters.
+
+    Returns
+    -------
+    SignalModel
+        A `LinearGaussian` if there was none.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.signal_models import ADC, resolve_model
+    >>> resolve_model(ADC([0, 1000]), None, None)
+    ADC(b_values=[0, 1000])
+    """
     if signal_model is None:
         return LinearGaussian.from_pairs(X, y)
     return clone(signal_model, safe=False)

@@ -21,7 +21,8 @@ class InversionRecovery(SignalModel):
     inversion_times : array-like of shape (n_measurements,)
         TI in ms.
     repetition_time : float, default=None
-        TR in ms, from one inversion to the next. None: long enough that its term vanishes.
+        TR in ms, from one inversion to the next, so not less than any TI. None: long enough that
+        its term vanishes.
     magnitude : bool, default=False
         Whether the scanner's magnitude of the signal was measured (Rician noise), not a signed
         real part (Gaussian).
@@ -65,13 +66,11 @@ class InversionRecovery(SignalModel):
         return times, repetition, torch.exp(-times / T1), repeated
 
     def signal(self, theta):
-        """Noise-free signal, with its sign; see `SignalModel.signal`."""
         S0, _, eta = theta
         *_, inverted, repeated = self._terms(theta)
         return S0 * (1 - (1 + eta) * inverted + eta * repeated)
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, T1, eta = theta
         times, repetition, inverted, repeated = self._terms(theta)
         shape = 1 - (1 + eta) * inverted + eta * repeated
@@ -113,12 +112,10 @@ class SaturationRecovery(SignalModel):
         self.repetition_times = repetition_times
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, T1, eta = theta
         return S0 * (1 - eta * torch.exp(-self.acquisition("repetition_times", theta) / T1))
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, T1, eta = theta
         times = self.acquisition("repetition_times", theta)
         missing = torch.exp(-times / T1)
@@ -179,12 +176,10 @@ class SPGR(SignalModel):
         return angles, repetition, torch.exp(-repetition / T1), B1 * angles
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         _, _, recovery, actual = self._terms(theta)
         return theta[0] * actual.sin() * (1 - recovery) / (1 - actual.cos() * recovery)
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, T1, _ = theta
         angles, repetition, recovery, actual = self._terms(theta)
         sine, cosine = actual.sin(), actual.cos()

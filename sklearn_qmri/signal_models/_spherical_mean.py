@@ -89,12 +89,10 @@ class SphericalMeanTwoCompartment(SignalModel):
         self.b_values = b_values
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         S0, v, axial = theta
         return S0 * _neurites(self.b(theta), v, axial)[0]
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         S0, v, axial = theta
         shape, by_v, by_axial = _neurites(self.b(theta), v, axial)
         return S0 * shape, torch.stack([shape, S0 * by_v, S0 * by_axial])
@@ -142,13 +140,11 @@ class SphericalMeanThreeCompartment(SignalModel):
         self.b_values = b_values
 
     def signal(self, theta):
-        """Noise-free signal; see `SignalModel.signal`."""
         b, (S0, v, axial, f_w) = self.b(theta), theta
         tissue = _neurites(b, v, axial)[0]
         return S0 * (tissue + f_w * (torch.exp(-b * _FREE_WATER) - tissue))
 
     def jacobian(self, theta):
-        """Signal and its derivatives; see `SignalModel.jacobian`."""
         b, (S0, v, axial, f_w) = self.b(theta), theta
         tissue, by_v, by_axial = _neurites(b, v, axial)
         by_water = torch.exp(-b * _FREE_WATER) - tissue
@@ -169,6 +165,7 @@ def powder_average(X, b_values, directions=None):
     Parameters
     ----------
     X : array-like of shape (n_voxels, n_measurements)
+        Signals, a voxel per row.
     b_values : array-like of shape (n_measurements,)
         s/mm^2; values within 5 % (or within 5 s/mm^2) of the mean of a shell belong to it.
     directions : array-like of shape (n_measurements, 3), default=None
@@ -178,16 +175,17 @@ def powder_average(X, b_values, directions=None):
     Returns
     -------
     means : ndarray of shape (n_voxels, n_shells)
-        NaN where a measurement of the shell is.
+        In the units of X; NaN where a measurement of the shell is.
     shells : ndarray of shape (n_shells,)
-        Mean b-value of each, in ascending order.
+        Mean b-value of each in s/mm^2, in ascending order.
     counts : ndarray of shape (n_shells,)
         Number of directions in each, repeats included unless directions are given.
 
     Raises
     ------
     ValueError
-        If lengths disagree, or b-values are not finite, negative or in another unit.
+        If shapes disagree, b-values are not finite, negative or in another unit, or directions
+        are not finite.
 
     Examples
     --------

@@ -1,0 +1,42 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Scans = Annotated[
+    list[Path],
+    typer.Argument(help="NIfTI scan of 4 dimensions, or one of 3 for each measurement."),
+]
+BValues = Annotated[
+    str | None,
+    typer.Option("--b-values", "--bval", help="b-values in s/mm^2: a list, or FSL's bval file."),
+]
+Model = Annotated[str, typer.Option(help="Signal model; `sklearn-qmri models` lists them.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--with", help="Other argument of the model, e.g. echo_times=10,30,60."),
+]
+Mask = Annotated[
+    str | None,
+    typer.Option(help="NIfTI mask, or 'auto' for one by threshold; else all voxels with signal."),
+]
+Alpha = Annotated[float, typer.Option(min=0, max=1, help="Weight of the maximum-likelihood label.")]
+Prior = Annotated[
+    list[str] | None, typer.Option(help="Range of tissues to train on, e.g. f=0.1:0.5.")
+]
+Samples = Annotated[int, typer.Option(min=1, help="Simulated tissues to train on.")]
+Sigma = Annotated[float | None, typer.Option(min=0, help="Noise level; else learnt from the scan.")]
+Maps = Annotated[Path, typer.Option(help="Folder for maps and sidecars.")]
+Jobs = Annotated[int, typer.Option("--n-jobs", help="Number of processes.")]
+Device = Annotated[str, typer.Option(help="Where torch computes, e.g. cuda.")]
+Seed = Annotated[int, typer.Option(help="Seed of simulation and training.")]
+ChunkSize = Annotated[
+    int, typer.Option(min=1, help="Voxels at once, about; what is done stays with --resume.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where the same command was killed, or failed.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")]

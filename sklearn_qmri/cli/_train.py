@@ -1,0 +1,68 @@
+"""Command: a network for a protocol; and the networks that `fit` trains for a scan."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..datasets import make_signals
+from ..label_net import HybridLabelNetRegressor
+from ..persistence import save_estimator
+from ._console import notes, refuse_to_overwrite
+from ._options import (
+    Alpha,
+    BValues,
+    Device,
+    Model,
+    Overwrite,
+    Prior,
+    Samples,
+    Seed,
+    Settings,
+)
+from ._protocol import make_model, parse_prior, parse_range
+
+
+def train(
+    b_values: BValues = None,
+    model: Model = "IVIM",
+    settings: Settings = None,
+    snr: Annotated[str, typer.Option(help="Signal-to-noise ratio, or low:high.")] = "10:60",
+    alpha: Alpha = 0.5,
+    prior: Prior = None,
+    samples: Samples = 50_000,
+    out: Annotated[Path, typer.Option(help="Model file.")] = Path("model.skops"),
+    device: Device = "cpu",
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+):
+    """Train a hybrid-label network for a protocol and write it to a model file.
+
+    It is told the noise level of what it predicts, and does not mind the scanner's scale.
+
+    Example: sklearn-qmri train --bval dwi.bval --snr 10:60 --alpha 0.5 --out ivim.skops
+    """
+    signal_model = make_model(model, b_values, settings or [])
+    ranges = parse_prior(prior or [], signal_model)
+    levels = parse_range(snr, "--snr")
+    refuse_to_overwrite([out], overwrite)
+    net = train_hybrid(
+        signal_model, "auto", levels, alpha=alpha, prior=ranges, samples=samples, device=device,
+        seed=seed,
+    )  # fmt: skip
+    save_estimator(net, out, overwrite=True)
+    notes.print(f"Model file: {out}")
+
+
+def train_hybrid(signal_model, noise, snr, *, alpha, prior, samples, device, seed):
+    """Hybrid-label network for scans of a protocol, at any scale and noise level in a range."""
+    notes.print(f"Training on {samples:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
+    X, y, sigma = make_signals(
+        signal_model, samples, noise=noise, snr=snr, prior=prior, random_state=seed,
+        return_sigma=True,
+    )  # fmt: skip
+    net = HybridLabelNetRegressor(
+        signal_model, noise=noise, alpha=alpha, normalize="rms", sigma_input=True, device=device,
+        random_state=seed, verbose=1,
+    )  # fmt: skip
+    return net.fit(X, y, sigma=sigma)

@@ -1,0 +1,161 @@
+"""A scan on disk as rows of voxels: what belongs together, and reading it slab by slab."""
+
+import os
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+
+from ._nifti import load_nifti, read_volume
+
+_READ = 65536  # voxels at once, about, where nothing is computed of them
+
+
+class Scan(NamedTuple):
+    """Images of all measurements, which voxels count, and the noise level; nothing read yet.
+
+    Parameters
+    ----------
+    images : list of nibabel images
+        One of four dimensions, or one of three for each measurement.
+    inside : ndarray of bool
+        Of the first three dimensions.
+    sigma : None, float or ndarray
+        None, one for all, or one for each voxel of the images.
+    """
+
+    images: list
+    inside: np.ndarray
+    sigma: object = None
+
+    @property
+    def n_voxels(self):
+        """Number of voxels inside."""
+        return np.count_nonzero(self.inside)
+
+    def slabs(self, chunk_size):
+        """Runs of slices along the third axis with about `chunk_size` voxels inside each."""
+        slabs, start, total = [], 0, 0
+        for z, count in enumerate(np.count_nonzero(self.inside, axis=(0, 1))):
+            if total and total + count > chunk_size:
+                slabs.append(slice(start, z))
+                start, total = z, 0
+            total += count
+        return [*slabs, slice(start, self.inside.shape[2])]
+
+    def read(self, slab):
+        """Signals of the voxels inside a slab, in the type of the file, and their noise levels."""
+        here = self.inside[:, :, slab]
+        if len(self.images) == 1:
+            signals = read_volume(self.images[0], slab)[here]
+        else:
+            signals = np.stack([read_volume(image, slab)[here] for image in self.images], axis=-1)
+        return signals, self.sigma[:, :, slab][here] if np.ndim(self.sigma) else self.sigma
+
+    def mean(self):
+        """Mean magnitude of each voxel, inside or not."""
+        mean, scan = np.empty(self.inside.shape), self._replace(inside=np.ones_like(self.inside))
+        for slab in scan.slabs(_READ):
+            signals, _ = scan.read(slab)
+            mean[:, :, slab] = (
+                np.abs(signals.astype(np.float64)).mean(axis=1).reshape(mean[:, :, slab].shape)
+            )
+        return mean
+
+    def sample(self, n_voxels, rng):
+        """Signals of voxels drawn from those inside, at most `n_voxels`, in float64."""
+        places = np.flatnonzero(self.inside)
+        if len(places) > n_voxels:
+            places = rng.choice(places, n_voxels, replace=False)
+        drawn = np.zeros_like(self.inside)
+        drawn.flat[places] = True
+        scan = self._replace(inside=drawn, sigma=None)
+        slabs = self._replace(inside=np.ones_like(drawn)).slabs(_READ)
+        return np.concatenate([scan.read(slab)[0] for slab in slabs]).astype(np.float64)
+
+
+def open_scan(image, mask=None, sigma=None, n_measurements=None):
+    """Open what belongs to a scan and check that it fits together.
+
+    Parameters
+    ----------
+    image : path-like, nibabel image, or list of them
+    mask : path-like, nibabel image or array-like, default=None
+        None: all voxels.
+    sigma : float, path-like, nibabel image or array-like, default=None
+    n_measurements : int, default=None
+        What the image must have.
+
+    Returns
+    -------
+    Scan
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    ValueError
+        If a file is damaged, or shapes, geometries or numbers of measurements disagree.
+    """
+    images = open_images(image)
+    first = images[0]
+    n_volumes = first.shape[3] if len(images) == 1 else len(images)
+    if n_measurements not in (None, n_volumes):
+        raise ValueError(
+            f"The image has {n_volumes} volumes, but {n_measurements} measurements per voxel are "
+            "expected."
+        )
+    inside = np.full(first.shape[:3], True)
+    if mask is not None:
+        inside = _fitting(mask, first, "mask") != 0
+    if not inside.any():
+        raise ValueError(f"mask of shape {inside.shape} has no voxel in it.")
+    if not (sigma is None or isinstance(sigma, Real)):
+        sigma = _fitting(sigma, first, "sigma")
+    return Scan(images, inside, sigma)
+
+
+def open_images(image):
+    """One image of four dimensions, or several of three that are alike, as a list."""
+    given = image if isinstance(image, (list, tuple)) else [image]
+    if not given:
+        raise ValueError("image expects at least one image, got an empty list.")
+    images = [load_nifti(each) for each in given]
+    n_dimensions = 4 if len(images) == 1 else 3
+    for each in images:
+        if len(each.shape) != n_dimensions:
+            raise ValueError(
+                f"The image expects {n_dimensions} dimensions, got shape {each.shape}"
+                f"{_name(each)}; a scan is one image of 4 dimensions, or one of 3 dimensions for "
+                "each measurement."
+            )
+        if each.get_data_dtype().kind not in "iuf":
+            raise ValueError(
+                f"The image expects real numbers, got {each.get_data_dtype()}{_name(each)}."
+            )
+        _check_geometry(each, images[0], f"image{_name(each)}")
+    return images
+
+
+def _fitting(values, image, name):
+    """Array of a mask or noise map that fits the image."""
+    if hasattr(values, "dataobj") or isinstance(values, (str, os.PathLike)):
+        values = load_nifti(values)
+        _check_geometry(values, image, name)
+        return read_volume(values)
+    values = np.asarray(values)
+    if values.shape != image.shape[:3]:
+        raise ValueError(f"{name} has shape {values.shape}, but the image {image.shape[:3]}.")
+    return values
+
+
+def _check_geometry(other, image, name):
+    if other.shape[:3] != image.shape[:3] or (other is not image and len(other.shape) != 3):
+        raise ValueError(f"{name} has shape {other.shape}, but the image {image.shape[:3]}.")
+    if not np.allclose(other.affine, image.affine, atol=1e-3):
+        raise ValueError(f"The affine of {name} is not that of the image: resample it.")
+
+
+def _name(image):
+    name = image.get_filename()
+    return f" of {name}" if name else ""

@@ -1,0 +1,155 @@
+"""Acquisitions from the files beside images, in the units of signal models."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from sklearn_qmri import MLEEstimator
+from sklearn_qmri.image import average_repeats, predict_image, read_acquisition, write_nifti
+from sklearn_qmri.signal_models import ADC, SPGR, InversionRecovery, T2Decay
+
+
+def collection(folder, suffix, entity, fields, signals=None):
+    """One 3-D image per measurement with its sidecar, as in the file collections of BIDS."""
+    paths = []
+    for n, sidecar in enumerate(fields, start=1):
+        path = folder / f"sub-01_{entity}-{n}_{suffix}.nii.gz"
+        data = np.ones((2, 2, 1)) if signals is None else signals[..., n - 1]
+        write_nifti(path, data, np.eye(4))
+        (folder / path.name.replace(".nii.gz", ".json")).write_text(json.dumps(sidecar))
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("suffix", "entity", "fields", "expected"),
+    [
+        ("MESE", "echo", [{"EchoTime": 0.01}, {"EchoTime": 0.05}], {"echo_times": [10, 50]}),
+        (
+            "VFA",
+            "flip",
+            [
+                {"FlipAngle": angle, "RepetitionTimeExcitation": 0.015, "EchoTime": 0.003}
+                for angle in (2, 9)
+            ],
+            {
+                "echo_times": [3, 3],
+                "flip_angles": [2, 9],
+                "repetition_times": [15, 15],
+                "repetition_time": 15,
+            },
+        ),
+        (
+            "IRT1",
+            "inv",
+            [
+                {"InversionTime": t, "RepetitionTimePreparation": 15, "RepetitionTimeExcitation": 1}
+                for t in (0.05, 2.0)
+            ],
+            {
+                "inversion_times": [50, 2000],
+                "repetition_times": [15000, 15000],
+                "repetition_time": 15000,
+            },
+        ),
+        ("T1w", "run", [{"RepetitionTime": 0.5}, {"RepetitionTime": 3}],
+         {"repetition_times": [500, 3000]}),
+        ("MESE", "echo", [{"EchoTime": 0.01}, {}], {}),
+    ],
+)  # fmt: skip
+def test_file_collections(tmp_path, suffix, entity, fields, expected):
+    found = read_acquisition(collection(tmp_path, suffix, entity, fields))
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values)
+
+
+def test_one_image_with_bval_and_sidecar(tmp_path):
+    path = tmp_path / "sub-01_dwi.nii.gz"
+    write_nifti(path, np.ones((2, 2, 1, 5)), np.eye(4))
+    (tmp_path / "sub-01_dwi.bval").write_text("0 0 795 800 805\n")
+    (tmp_path / "sub-01_dwi.json").write_text(json.dumps({"EchoTime": 0.06, "FlipAngle": [9] * 5}))
+    found = read_acquisition(path)
+    assert found["b_values"].tolist() == [0, 0, 795, 800, 805], "repeats and jitter stay apart"
+    assert found["echo_times"].tolist() == [60] * 5
+    assert found["flip_angles"].tolist() == [9] * 5
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("dwi.bval", "0 100", "has 2 b-values, but the scan 5 volumes"),
+        ("dwi.bval", "", "no number in it"),
+        ("dwi.json", '{"EchoTime": [0.1, 0.2]}', "has 2 values, but the scan 5 volumes"),
+        ("dwi.json", '{"EchoTime": "short"}', "EchoTime of dwi.nii.gz expects numbers"),
+        ("dwi.json", "{", "not a JSON sidecar"),
+        ("dwi.json", "[1]", "not a JSON sidecar"),
+    ],
+)
+def test_files_that_do_not_fit(tmp_path, name, content, message):
+    write_nifti(tmp_path / "dwi.nii.gz", np.ones((2, 2, 1, 5)), np.eye(4))
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_acquisition(tmp_path / "dwi.nii.gz")
+
+
+def test_maps_of_a_collection_are_those_of_the_stack(tmp_path, rng):
+    """From files to T2 with nothing typed by hand."""
+    truth = np.stack([rng.uniform(90, 110, 24), rng.uniform(40, 200, 24)], axis=1)
+    times = [10, 30, 60, 120]
+    signals = T2Decay(times).simulate(truth).reshape(4, 3, 2, 4)
+    fields = [{"EchoTime": t / 1000} for t in times]
+    paths = collection(tmp_path, "MESE", "echo", fields, signals)
+    model = T2Decay(read_acquisition(paths)["echo_times"])
+    mle = MLEEstimator(model, sigma=0.01).fit(signals.reshape(-1, 4))
+    maps = predict_image(mle, paths)
+    stacked = predict_image(mle, nibabel.Nifti1Image(signals, np.eye(4)))
+    np.testing.assert_array_equal(maps["T2"].get_fdata(), stacked["T2"].get_fdata())
+    np.testing.assert_allclose(maps["T2"].get_fdata().ravel(), truth[:, 1], rtol=1e-3)
+    odd = tmp_path / "odd.nii.gz"
+    write_nifti(odd, np.ones((4, 3, 1)), np.eye(4))
+    with pytest.raises(ValueError, match=r"odd.nii.gz has shape \(4, 3, 1\), but the image"):
+        predict_image(mle, [*paths[:3], odd])
+
+
+def test_arguments_are_those_of_signal_models(tmp_path):
+    fields = [{"FlipAngle": a, "RepetitionTimeExcitation": 0.015} for a in (2, 9)]
+    found = read_acquisition(collection(tmp_path, "VFA", "flip", fields))
+    assert SPGR(found["flip_angles"], found["repetition_time"]) == SPGR([2, 9], 15)
+    fields = [{"InversionTime": t, "RepetitionTimePreparation": 15} for t in (0.05, 2.0)]
+    found = read_acquisition(collection(tmp_path, "IRT1", "inv", fields))
+    model = InversionRecovery(found["inversion_times"], found["repetition_time"])
+    assert model == InversionRecovery([50, 2000], 15000)
+
+
+def test_averaging_repeats(rng):
+    b = [800, 0, 795, 0, 400, 805]
+    data = rng.uniform(1, 9, (3, 2, 2, 6)).astype(np.float32)
+    data[0, 0, 0, 4] = np.nan
+    means, shells, counts = average_repeats(nibabel.Nifti1Image(data, np.eye(4)), b, tolerance=6)
+    assert shells.tolist() == [0, 400, 800]
+    assert counts.tolist() == [2, 1, 3]
+    expected = np.stack(
+        [data[..., [1, 3]].mean(-1), data[..., 4], data[..., [0, 2, 5]].mean(-1)], axis=-1
+    )
+    np.testing.assert_allclose(means.get_fdata(), expected, rtol=1e-6)
+    _, shells, _ = average_repeats(nibabel.Nifti1Image(data, np.eye(4)), b)
+    assert shells.tolist() == [0, 400, 795, 800, 805], "by default only repeats"
+    with pytest.raises(ValueError, match="2 b-values were given for 6 volumes"):
+        average_repeats(nibabel.Nifti1Image(data, np.eye(4)), [0, 1])
+
+
+def test_means_of_magnitudes_are_fitted_with_gaussian_noise():
+    """Away from the noise floor the mean of 16 repeats is four times as sure, and unbiased."""
+    model, n = ADC([0, 0, 400, 400] * 8), 4000
+    clean = model.simulate([[1.0, 1.0]])
+    noise = np.random.RandomState(0).normal(0, 1 / 30, (2, n, 32))
+    X = np.hypot(clean + noise[0], noise[1]).reshape(n, 1, 1, 32)
+    means, shells, counts = average_repeats(nibabel.Nifti1Image(X, np.eye(4)), model.b_values)
+    assert counts.tolist() == [16, 16]
+    mle = MLEEstimator(ADC(shells), noise="gaussian", sigma=1 / 120)
+    D = predict_image(mle.fit(means.get_fdata()[:, 0, 0]), means, return_std=True)
+    assert np.std(D["D"].get_fdata()) == pytest.approx(np.mean(D["D_std"].get_fdata()), rel=0.05)
+    assert np.mean(D["D"].get_fdata()) == pytest.approx(1.0, abs=0.01)

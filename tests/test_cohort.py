@@ -1,0 +1,99 @@
+"""Cohorts: maps beside each other, failures told, finished scans left alone."""
+
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from sklearn_qmri import MLEEstimator
+from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.image import predict_cohort, write_nifti
+from sklearn_qmri.signal_models import ADC
+
+SHAPE = (6, 5, 4)
+
+
+@pytest.fixture
+def mle():
+    model = ADC([0, 200, 500, 1000])
+    X, _ = make_signals(model, 50, snr=30, random_state=0)
+    return MLEEstimator(model, sigma=1 / 30).fit(X)
+
+
+@pytest.fixture
+def cohort(mle, tmp_path):
+    """Paths of three scans and their masks, laid out as in BIDS."""
+    images, masks = [], []
+    for n in (1, 2, 3):
+        folder = tmp_path / "raw" / f"sub-{n:02}" / "dwi"
+        folder.mkdir(parents=True)
+        X, _ = make_signals(mle.signal_model, np.prod(SHAPE), snr=30, random_state=n)
+        images.append(folder / f"sub-{n:02}_dwi.nii.gz")
+        masks.append(folder / f"sub-{n:02}_mask.nii.gz")
+        write_nifti(images[-1], X.reshape(*SHAPE, -1).astype(np.float32), np.eye(4))
+        write_nifti(masks[-1], (np.arange(6) > n)[:, None, None] * np.ones(SHAPE), np.eye(4))
+    return images, masks
+
+
+def files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_maps_lie_as_the_scans_do(mle, cohort, tmp_path):
+    report = predict_cohort(mle, *cohort, tmp_path / "maps", return_std=True)
+    assert [row.outcome for row in report] == ["done"] * 3
+    assert [sum(row.voxels.values()) for row in report] == [80, 60, 40]
+    path = tmp_path / "maps" / "sub-02" / "dwi" / "sub-02_desc-mleestimator_Dmap.nii.gz"
+    assert path in report[1].maps
+    assert np.isfinite(nibabel.load(path).get_fdata()).sum() == 60
+    story = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+    assert story["Sources"] == [str(cohort[0][1])]
+    described = json.loads((tmp_path / "maps" / "dataset_description.json").read_text())
+    assert described["DatasetType"] == "derivative"
+
+
+def test_processes_change_no_byte(mle, cohort, tmp_path):
+    for n_jobs in (1, 2):
+        predict_cohort(mle, *cohort, tmp_path / str(n_jobs), n_jobs=n_jobs, description="mle")
+    assert files(tmp_path / "1") == files(tmp_path / "2")
+
+
+def test_one_bad_scan_stops_no_other(mle, cohort, tmp_path):
+    images, masks = cohort
+    good = images[1].read_bytes()
+    images[1].write_bytes(good[:200])
+    with pytest.warns(UserWarning, match="1 of 3 scans failed, .* ValueError: .*sub-02"):
+        report = predict_cohort(mle, images, masks, tmp_path / "maps")
+    assert [row.outcome for row in report] == ["done", "failed", "done"]
+    with (tmp_path / "maps" / "cohort.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["outcome"] for row in rows] == ["done", "failed", "done"]
+    assert "damaged" in rows[1]["reason"]
+    assert not list((tmp_path / "maps").glob("sub-02/**/*.nii.gz"))
+
+    images[1].write_bytes(good)
+    before = files(tmp_path / "maps" / "sub-01")
+    report = predict_cohort(mle, images, masks, tmp_path / "maps")
+    assert [row.outcome for row in report] == ["skipped", "done", "skipped"]
+    assert files(tmp_path / "maps" / "sub-01") == before
+    report = predict_cohort(mle, images, masks, tmp_path / "maps", overwrite=True)
+    assert [row.outcome for row in report] == ["done"] * 3
+
+
+def test_what_cannot_be_right_is_told_at_once(mle, cohort, tmp_path):
+    images, masks = cohort
+    with pytest.raises(ValueError, match="masks expects one for each of 3 scans"):
+        predict_cohort(mle, images, masks[:2], tmp_path / "maps")
+    with pytest.raises(ValueError, match="masks expects one for each of 3 scans"):
+        predict_cohort(mle, images, str(masks[0]), tmp_path / "maps")
+    with pytest.raises(ValueError, match="at least one scan"):
+        predict_cohort(mle, [], None, tmp_path / "maps")
+    twin = images[0].with_name("sub-01_sbref.nii.gz")
+    with pytest.raises(ValueError, match="would have the same names"):
+        predict_cohort(mle, [images[0], twin], None, tmp_path / "maps")
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        predict_cohort(mle, images, masks, tmp_path / "file" / "maps")
+    assert not (tmp_path / "maps").exists()
