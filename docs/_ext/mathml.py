@@ -19,7 +19,7 @@ def inline(translator, node):
 
 
 def block(translator, node):
-    translator.body.append(f'<div class="formula">{convert(node, as_block=True)}</div>')
+    translator.body.append(f"<p>{convert(node, as_block=True)}</p>")
     raise SkipNode
 
 
