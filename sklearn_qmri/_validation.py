@@ -12,7 +12,11 @@ from sklearn.utils.validation import validate_data
 from .noise import Gaussian, Rician
 
 # Constraints of the parameters that estimators have in common.
-NOISE = [StrOptions({"auto", "gaussian", "rician"}), HasMethods(["derivatives", "is_valid"])]
+_OF_NOISE = [
+    "derivatives", "information", "is_valid", "mean", "normalizer", "sample", "variance",
+    "without_bias",
+]  # fmt: skip
+NOISE = [StrOptions({"auto", "gaussian", "rician"}), HasMethods(_OF_NOISE)]
 SIGMA = [Interval(Real, 0, None, closed="neither"), None]
 
 

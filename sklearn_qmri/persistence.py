@@ -101,6 +101,7 @@ def load_estimator(path, *, trusted=()):
     Parameters
     ----------
     path : path-like
+        The file.
     trusted : sequence of str, default=()
         More types, as ``"package.module.Class"``: a signal model of your own, or
         ``"sklearn.tree._tree.Tree"`` of a forest that you trust. Their modules are imported.
@@ -108,6 +109,7 @@ def load_estimator(path, *, trusted=()):
     Returns
     -------
     estimator
+        As it was saved, fitted or not.
 
     Raises
     ------
@@ -118,6 +120,20 @@ def load_estimator(path, *, trusted=()):
         version that this one cannot read.
     ImportError
         If skops is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from sklearn_qmri import MLEEstimator
+    >>> from sklearn_qmri.persistence import load_estimator, save_estimator
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> mle = MLEEstimator(ADC([0, 500, 1000]), sigma=0.02)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "adc.skops"
+    ...     save_estimator(mle.fit([[1.0, 0.6, 0.4]]), path)
+    ...     loaded = load_estimator(path)
+    >>> loaded.predict([[1.0, 0.6, 0.4]]).round(2)
+    array([[1.  , 0.97]])
     """
     skops = _skops()
     path = Path(path)

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from ._identifiability import warn_of_unidentified
@@ -246,7 +247,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         """Check everything; drop unusable rows; settle noise and noise level."""
         self._validate_params()
         X = check_signals(self, X, reset=True, signal_model=self.signal_model)
-        self.signal_model_ = self.signal_model
+        self.signal_model_ = clone(self.signal_model, safe=False)
         warn_of_unidentified(self.signal_model)
         self.noise_ = check_noise(self.noise, self.signal_model)
         self._single_output, tissues = False, np.arange(len(X), dtype=float)[:, None]

@@ -10,9 +10,12 @@ import joblib
 import nibabel
 import numpy as np
 import pytest
+from test_acquisition import collection
 from test_cli import run
 
+from sklearn_qmri.datasets import make_phantom
 from sklearn_qmri.persistence import load_estimator
+from sklearn_qmri.signal_models import T2Decay
 
 COMMAND = [sys.executable, "-c", "from sklearn_qmri.cli import main; main()"]
 
@@ -42,7 +45,7 @@ def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, ca
     np.testing.assert_array_equal(image.affine, nibabel.load(files[0]).affine)
     story = json.loads((out / f"dwi_desc-{name}_Dmap.json").read_text())
     assert story["Units"] == "um^2/ms"
-    assert story["SignalModel"].startswith("IVIM(")
+    assert story["SignalModel"]["Name"] == "IVIM"
     assert sum(story["Voxels"].values()) == inside.sum()
     assert (out / f"dwi_desc-{name}_statusmap.nii.gz").exists()
     before = {path: path.read_bytes() for path in out.iterdir()}
@@ -151,3 +154,43 @@ def test_killed_and_resumed_gives_the_same_bytes(real_data, tmp_path, command):
     subprocess.run([*arguments, "--out", str(keep), "--resume"], check=True, capture_output=True)
     values = nibabel.load(keep / "dwi_desc-hybrid_Dmap.nii.gz").get_fdata()
     assert np.count_nonzero(values == 0) == len(spoilt["D"])
+
+
+def test_collection_of_images_needs_no_option(tmp_path, monkeypatch, capsys):
+    """Echo times come from sidecars, the mask from the images, the table is JSON."""
+    model = T2Decay([10, 40, 90])
+    phantom = make_phantom(model, shape=(24, 24, 2), snr=50, random_state=0)
+    fields = [{"EchoTime": time} for time in (0.01, 0.04, 0.09)]
+    paths = collection(tmp_path, "MESE", "echo", fields, phantom.data)
+    out = tmp_path / "maps"
+    arguments = ["fit", *map(str, paths), "--model", "T2Decay", "--mask", "auto"]
+    code, text, err = run(monkeypatch, capsys, *arguments, "--json", "--out", str(out))
+    assert code == 0, err
+    assert "From the files beside the scan: echo_times" in err
+    assert "Mask by threshold: " in err
+    found = json.loads(text)
+    assert str(out / "sub-01_desc-mle_T2map.nii.gz") in found["maps"]
+    assert [p["name"] for p in found["parameters"]] == ["S0", "T2"]
+    assert found["voxels"]["BAD_INPUT"] == 0
+    T2 = nibabel.load(out / "sub-01_desc-mle_T2map.nii.gz").get_fdata()
+    truth = phantom.truth[..., 1]
+    inside = np.isfinite(T2) & np.isfinite(truth)
+    assert np.median(np.abs(T2[inside] / truth[inside] - 1)) < 0.1
+
+
+def test_averaging_is_asked_for_and_told(crop, tmp_path, monkeypatch, capsys):
+    image = nibabel.load(crop / "dwi.nii.gz")
+    twice = np.concatenate([np.asanyarray(image.dataobj)] * 2, axis=-1)
+    nibabel.save(nibabel.Nifti1Image(twice, image.affine), tmp_path / "dwi.nii.gz")
+    b = (crop / "dwi.bval").read_text()
+    (tmp_path / "dwi.bval").write_text(f"{b.strip()} {b}")
+    arguments = ["fit", str(tmp_path / "dwi.nii.gz"), "--mask", str(crop / "mask.nii.gz")]
+    code, _, err = run(monkeypatch, capsys, *arguments, "--average", "--out", str(tmp_path / "a"))
+    assert code == 0, err
+    assert "Averaged 20 volumes into 10, 2 to 2 in each: noise counts as Gaussian" in err
+    story = json.loads((tmp_path / "a" / "dwi_desc-mle_Dmap.json").read_text())
+    assert story["Noise"] == "Gaussian()"
+    code, _, err = run(monkeypatch, capsys, *arguments, "--out", str(tmp_path / "b"))
+    story = json.loads((tmp_path / "b" / "dwi_desc-mle_Dmap.json").read_text())
+    assert story["Noise"] == "Rician()"
+    assert story["SignalModel"]["b_values"].count(800.0) == 2, "repeats stay separate"

@@ -158,7 +158,9 @@ def test_single_rows_are_counted():
 def test_nothing_to_measure():
     with pytest.raises(ValueError, match="All 2 predictions are NaN"):
         bias_variance_decomposition([1.0, 1.0], [np.nan, np.nan])
-    with pytest.raises(ValueError, match="no scores of a parameter 'T1'"):
+    with pytest.raises(ValueError, match=r"no scores of bias and variance\. They come from"):
+        least_variance(max_bias=0.15)({"mean_test_score": np.zeros(3)})
+    with pytest.raises(ValueError, match="no scores of bias and variance of a parameter 'T1'"):
         least_variance(0.1, parameter="T1")({"mean_test_neg_variance": [0]})
 
 

@@ -1,11 +1,15 @@
 """Model files: what comes back is what went in, and nothing else gets in."""
 
 import io
+import os
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 import skops.io
+import torch
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -51,6 +55,32 @@ def test_round_trip(estimator, signals, tmp_path):
     np.testing.assert_array_equal(loaded.predict(X), estimator.predict(X))
     assert repr(loaded) == repr(estimator)
     assert [p.name for p in tmp_path.iterdir()] == ["model.skops"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        MLEEstimator(MODEL, device="cuda"),
+        HybridLabelNetRegressor(MODEL, **SMALL, device="cuda"),
+        SelfSupervisedNetRegressor(MODEL, **SMALL, device="cuda"),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_fitted_on_a_gpu_loads_where_there_is_none(estimator, signals, tmp_path):
+    X, y = signals
+    save_estimator(estimator.fit(X, y), tmp_path / "model.skops")
+    expected = estimator.predict(X)
+    code = (
+        "import sys, numpy as np; from sklearn_qmri.persistence import load_estimator\n"
+        "made = load_estimator(sys.argv[1]).set_params(device='cpu')\n"
+        "np.save(sys.argv[2], made.predict(np.load(sys.argv[3])))"
+    )
+    np.save(tmp_path / "X.npy", X)
+    paths = [str(tmp_path / name) for name in ("model.skops", "found.npy", "X.npy")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([sys.executable, "-c", code, *paths], check=True, env=environment)
+    np.testing.assert_allclose(np.load(paths[1]), expected, rtol=1e-5)
 
 
 def test_forest_only_where_it_is_trusted(signals, tmp_path):

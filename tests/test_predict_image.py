@@ -1,5 +1,6 @@
 """Whole images: geometry, masks, noise maps, damage, memory."""
 
+import json
 import subprocess
 import sys
 import warnings
@@ -9,7 +10,15 @@ import numpy as np
 import pytest
 
 from sklearn_qmri import HybridLabelNetRegressor, HybridLabelNetRegressorCV, MLEEstimator, Status
-from sklearn_qmri.image import apply_mask, predict_image, read_b_values, read_volume
+from sklearn_qmri.image import (
+    apply_mask,
+    compute_mask,
+    predict_image,
+    read_b_values,
+    read_volume,
+    sample_voxels,
+    write_maps,
+)
 from sklearn_qmri.signal_models import IVIM
 
 
@@ -170,3 +179,105 @@ def test_scan_is_not_read_at_once(tmp_path, rng):
     grown, n_maps = run.stdout.split()
     assert int(n_maps) == 4
     assert float(grown) < 60
+
+
+def test_automatic_mask_is_the_body(real_data):
+    """Within 3 % of the voxels of the mask that came with the pelvis scan."""
+    folder = real_data / "pelvis_ivim"
+    given = read_volume(nibabel.load(folder / "mask.nii.gz")) != 0
+    found = compute_mask(folder / "dwi.nii.gz")
+    overlap = 2 * np.count_nonzero(found & given) / (found.sum() + given.sum())
+    assert overlap > 0.97
+
+
+def test_nothing_to_mask():
+    with pytest.raises(ValueError, match="All voxels have a mean signal of 3"):
+        compute_mask(nibabel.Nifti1Image(np.full((4, 4, 2, 3), 3.0), np.eye(4)))
+
+
+def test_sampled_voxels_are_of_the_mask(scan):
+    image, mask, _ = scan
+    inside = {row.tobytes() for row in apply_mask(read_volume(image), read_volume(mask))}
+    rows = sample_voxels(image, mask, 300, random_state=0)
+    assert rows.shape == (300, 10)
+    assert {row.tobytes() for row in rows} <= inside
+    np.testing.assert_array_equal(rows, sample_voxels(image, mask, 300, random_state=0))
+    assert len(sample_voxels(image, mask, 10**9)) == np.count_nonzero(read_volume(mask))
+
+
+def test_finished_slabs_are_kept(scan, tmp_path, monkeypatch):
+    image, mask, mle = scan
+    first = predict_image(mle, image, mask, chunk_size=500, memory=str(tmp_path))
+
+    def never(*args, **kwargs):
+        raise AssertionError("estimated anew")
+
+    monkeypatch.setattr(type(mle), "estimate", never)
+    again = predict_image(mle, image, mask, chunk_size=500, memory=str(tmp_path))
+    np.testing.assert_array_equal(again["D"].get_fdata(), first["D"].get_fdata())
+    with pytest.raises(AssertionError, match="estimated anew"):
+        predict_image(mle, image, mask, sigma=9.0, chunk_size=500, memory=str(tmp_path))
+
+
+def test_complex_images_are_refused(scan):
+    image, mask, mle = scan
+    data = read_volume(image).astype(np.complex64)
+    with pytest.raises(ValueError, match="expects real numbers, got complex64"):
+        predict_image(mle, nibabel.Nifti1Image(data, image.affine), mask)
+
+
+FULL_DISK = """
+import resource, signal, sys
+import nibabel, numpy as np
+from sklearn_qmri import MLEEstimator
+from sklearn_qmri.image import predict_image, write_maps
+from sklearn_qmri.signal_models import ADC
+model = ADC([0, 500, 1000])
+X = np.random.RandomState(0).uniform(50, 90, (32, 32, 8, 3))
+mle = MLEEstimator(model, sigma=1.0).fit(X[0, 0])
+maps = predict_image(mle, nibabel.Nifti1Image(X, np.eye(4)))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+try:
+    write_maps(maps, sys.argv[1], mle, prefix="scan", description="mle")
+except OSError as error:
+    print("refused:", error)
+"""
+
+
+def test_no_room_in_mid_write_leaves_no_partial_file(tmp_path):
+    """The system cuts files at 8 kB, so that a map cannot be written whole."""
+    run = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert "refused: [Errno 27] File too large" in run.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_cannot_be_written_to(scan, tmp_path):
+    image, mask, mle = scan
+    maps = predict_image(mle, image, mask)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        write_maps(maps, tmp_path / "file" / "maps", mle, prefix="scan", description="mle")
+
+
+def test_maps_of_a_story(scan, tmp_path):
+    image, mask, mle = scan
+    maps = predict_image(mle, image, mask)
+    given = {"prefix": "sub-01", "description": "mle", "sigma": 12.5, "sources": ["dwi.nii.gz"]}
+    paths = write_maps(maps, tmp_path, mle, **given)
+    assert [p.name for p in paths][3] == "sub-01_desc-mle_Dstarmap.nii.gz"
+    story = json.loads((tmp_path / "sub-01_desc-mle_Dstarmap.json").read_text())
+    assert story["Parameter"] == "D_star"
+    assert story["Units"] == "um^2/ms"
+    assert story["Sigma"] == 12.5
+    assert story["Noise"] == "Rician()"
+    assert story["Sources"] == ["dwi.nii.gz"]
+    assert story["Libraries"]["numpy"] == np.__version__
+    status = read_volume(maps["status"])
+    assert story["Voxels"]["AT_BOUND"] == np.count_nonzero(status == Status.AT_BOUND)
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_maps(maps, tmp_path, mle, **given)
+    with pytest.raises(ValueError, match="letters and digits, got 'm-le'"):
+        write_maps(maps, tmp_path, mle, prefix="sub-01", description="m-le")

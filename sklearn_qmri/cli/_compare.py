@@ -63,7 +63,7 @@ def compare(
     rule = least_weighted(2 if weight is None else weight)
     if max_bias is not None:
         rule = least_variance(max_bias)
-    ranges = parse_prior(prior or [], signal_model)
+    ranges = parse_prior(prior, signal_model)
     tissues = parse_tissues(tissue or [], signal_model)
     paths = [out / f"comparison.{kind}" for kind in ("json", "csv", "png")]
     refuse_to_overwrite(paths, overwrite)

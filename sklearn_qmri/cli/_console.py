@@ -35,5 +35,9 @@ def unfinished(folder, resume):
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    yield Memory(folder, verbose=0)
+    try:
+        yield Memory(folder, verbose=0)
+    except KeyboardInterrupt:
+        notes.print("What is finished is kept: the same command with --resume goes on from there.")
+        raise
     shutil.rmtree(folder)

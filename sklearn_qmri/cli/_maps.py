@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
+from sklearn.base import clone
 
 from .._version import __version__
 from ..image import (
@@ -28,6 +29,7 @@ from ..self_supervised import SelfSupervisedNetRegressor
 from ._console import console, notes, refuse_to_overwrite, unfinished
 from ._options import (
     Alpha,
+    Bounds,
     BValues,
     ChunkSize,
     Device,
@@ -48,6 +50,7 @@ from ._options import (
 from ._protocol import (
     known_acquisition,
     make_model,
+    parse_bounds,
     parse_prior,
     refuse_other_protocol,
     scan_mask,
@@ -110,6 +113,7 @@ def fit(
     estimator: Annotated[Method, typer.Option(help="How to estimate.")] = Method.mle,
     alpha: Alpha = 0.5,
     prior: Prior = None,
+    bounds: Bounds = None,
     samples: Samples = 50_000,
     sigma: Sigma = None,
     out: Maps = Path("maps"),
@@ -133,13 +137,14 @@ def fit(
     if average:
         image, known, noise = _average(image, known)
     signal_model = make_model(model, None, settings or [], known)
-    ranges = parse_prior(prior or [], signal_model)
+    ranges = parse_prior(prior, signal_model)
+    limits = parse_bounds(bounds, signal_model)
+    mle = MLEEstimator(signal_model, noise=noise, sigma=sigma, bounds=limits, device=device)
     task = _begin(scan, image, mask, out, estimator, signal_model, resume, overwrite)
     with unfinished(task.folder, resume) as memory:
         X = sample_voxels(image, task.inside, random_state=seed)
         work = memory.cache(_fit).call_and_shelve(
-            estimator, signal_model, noise, X, sigma, alpha, ranges, samples, device, seed,
-            __version__,
+            estimator, mle, X, alpha, ranges, samples, seed, __version__
         )  # fmt: skip
         made, level = work.get()  # as read from the file, so that going on finds it unchanged
         _finish(task, made, level, n_jobs, chunk_size, memory, as_json)
@@ -176,7 +181,7 @@ def predict(
     with unfinished(task.folder, resume) as memory:
         if sigma is None:
             X = sample_voxels(image, task.inside, random_state=seed)
-            mle = MLEEstimator(signal_model, noise=core(made).noise, device=device, verbose=1)
+            mle = MLEEstimator(signal_model, noise=core(made).noise, device=device)
             sigma = memory.cache(_learn_sigma)(mle, X, __version__)
         _finish(task, made, sigma, n_jobs, chunk_size, memory, as_json)
 
@@ -204,33 +209,31 @@ def _begin(scan, image, mask, out, method, signal_model, resume, overwrite):
     return task
 
 
-def _fit(method, signal_model, noise, X, sigma, alpha, ranges, samples, device, seed, version):
+def _fit(method, mle, X, alpha, ranges, samples, seed, version):
     """Fitted estimator for a scan that X are some voxels of, and the noise level to give it."""
-    mle = MLEEstimator(signal_model, noise=noise, sigma=sigma, device=device, verbose=1)
     sigma = _learn_sigma(mle, X, version)
+    model = mle.signal_model
     if method is Method.mle:
         return mle, None
     if method is Method.segmented:
-        return SegmentedIVIMEstimator(signal_model).fit(X), None
-    given = {"noise": noise, "sigma": sigma, "random_state": seed, "verbose": 1}
+        return SegmentedIVIMEstimator(model, bounds=mle.bounds).fit(X), None
+    given = {"noise": mle.noise, "sigma": sigma, "random_state": seed, "verbose": 1}
     if method is Method.self_supervised:
-        net = SelfSupervisedNetRegressor(signal_model, normalize="rms", device=device, **given)
-        return net.fit(X), None
-    amplitudes = _amplitudes(signal_model, mle.predict(X))
+        net = SelfSupervisedNetRegressor(model, normalize="rms", device=mle.device, **given)
+        return net.fit(X).set_params(verbose=0), None
+    amplitudes = _amplitudes(model, mle.predict(X))
     if method is Method.posterior_mean:
-        prior = amplitudes | (ranges or {})
-        return PosteriorMeanEstimator(signal_model, prior=prior, **given).fit(X), None
+        given |= {"prior": amplitudes | (ranges or {})}
+        return PosteriorMeanEstimator(model, **given).fit(X), None
     snr = np.clip(next(iter(amplitudes.values())), _LEAST_SNR * sigma, None) / sigma
-    net = train_hybrid(
-        signal_model, noise, tuple(snr), alpha=alpha, prior=ranges, samples=samples, device=device,
-        seed=seed,
-    )  # fmt: skip
+    labels = clone(mle).set_params(sigma=None)  # the network hands on that of each tissue
+    net = train_hybrid(labels, tuple(snr), alpha=alpha, prior=ranges, samples=samples, seed=seed)
     return net, sigma
 
 
 def _learn_sigma(mle, X, version):
     """Noise level by maximum likelihood; the version is part of the key of a cache only."""
-    sigma = float(mle.fit(X).sigma_)
+    sigma = float(mle.set_params(verbose=1).fit(X).set_params(verbose=0).sigma_)
     notes.print(f"Noise level: sigma = {sigma:.4g} (units of the scan)")
     return sigma
 

@@ -26,6 +26,9 @@ Alpha = Annotated[float, typer.Option(min=0, max=1, help="Weight of the maximum-
 Prior = Annotated[
     list[str] | None, typer.Option(help="Range of tissues to train on, e.g. f=0.1:0.5.")
 ]
+Bounds = Annotated[
+    list[str] | None, typer.Option(help="Bounds of an estimate by likelihood, e.g. f=0:0.5.")
+]
 Samples = Annotated[int, typer.Option(min=1, help="Simulated tissues to train on.")]
 Sigma = Annotated[float | None, typer.Option(min=0, help="Noise level; else learnt from the scan.")]
 Maps = Annotated[Path, typer.Option(help="Folder for maps and sidecars.")]

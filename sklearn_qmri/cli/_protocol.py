@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import signal_models
 from .._priors import prior_ranges
+from .._validation import check_bounds
 from ..image import compute_mask, mean_signal, read_acquisition, read_b_values
 from ..signal_models import LinearGaussian, SignalModel
 from ._console import notes
@@ -90,12 +91,17 @@ def scan_mask(image, mask):
 
 
 def parse_prior(texts, model):
-    """Ranges by parameter, of texts like ``f=0.1:0.5``."""
-    prior = {}
-    for key, value in (_split(text, "--prior") for text in texts):
-        prior[key] = tuple(_floats(value.split(":"), "--prior", "low:high"))
+    """Ranges by parameter, of texts like ``f=0.1:0.5``; None of none."""
+    prior = _ranges(texts, "--prior")
     prior_ranges(model, prior)  # for its error, before there is any output
     return prior or None
+
+
+def parse_bounds(texts, model):
+    """Bounds by parameter, of texts like ``f=0:0.5``; None of none."""
+    bounds = _ranges(texts, "--bounds")
+    check_bounds(bounds, model)  # for its error, before there is any output
+    return bounds or None
 
 
 def parse_range(text, option):
@@ -142,6 +148,12 @@ def _numbers(text, option):
         if not os.path.isfile(text):
             raise ValueError(f"{option} expects numbers or a file of them, got {text!r}.") from None
     return read_b_values(text)
+
+
+def _ranges(texts, option):
+    """Pairs of numbers by name."""
+    pairs = (_split(text, option) for text in texts or [])
+    return {name: tuple(_floats(value.split(":"), option, "low:high")) for name, value in pairs}
 
 
 def _floats(texts, option, expected):

@@ -29,28 +29,39 @@ def summarise(signal_model, parameters, status):
 
 
 def summary_table(summaries):
-    """Table of what `summarise` gives, by method; further entries are columns of their own."""
-    first = next(iter(summaries.values()))
-    more = [key for key in first if key not in ("parameters", "voxels")]
+    """Table of what `summarise` gives, a column per method; further entries are rows of their own.
+
+    Parameters
+    ----------
+    summaries : dict of {str: dict}
+
+    Returns
+    -------
+    rich.table.Table
+    """
     table = Table(title="Medians (quartiles) in the mask")
-    table.add_column("method")
-    for key in (*more, "voxels"):
-        table.add_column(key, justify="right")
-    for p in first["parameters"]:
-        table.add_column(f"{p['name']} ({p['unit']})" if p["unit"] else p["name"], justify="right")
-    for heading in ("failed", "at bound", "out of domain"):
-        table.add_column(heading, justify="right")
-    for method, summary in summaries.items():
-        voxels = summary["voxels"]
-        failed = voxels["BAD_INPUT"] + voxels["NOT_CONVERGED"] + voxels["TOO_FEW_ATOMS"]
-        table.add_row(
-            method,
-            *(f"{summary[key]:.4g}" for key in more),
-            f"{sum(voxels.values()):,}",
-            *(
-                "{:.3g} ({:.3g}-{:.3g})".format(p["median"], *p["quartiles"])
-                for p in summary["parameters"]
-            ),
-            *(f"{n:,}" for n in (failed, voxels["AT_BOUND"], voxels["OUT_OF_DOMAIN"])),
-        )
+    table.add_column("")
+    for method in summaries:
+        table.add_column(method, justify="right")
+    columns = [_column(summary) for summary in summaries.values()]
+    for heading in columns[0]:
+        table.add_row(heading, *(column[heading] for column in columns))
     return table
+
+
+def _column(summary):
+    """Entries of a method's column, by the heading of their row."""
+    column = {}
+    for p in summary["parameters"]:
+        heading = f"{p['name']} ({p['unit']})" if p["unit"] else p["name"]
+        column[heading] = "{:.3g} ({:.3g}-{:.3g})".format(p["median"], *p["quartiles"])
+    voxels = summary["voxels"]
+    counts = {
+        "voxels": sum(voxels.values()),
+        "failed": voxels["BAD_INPUT"] + voxels["NOT_CONVERGED"] + voxels["TOO_FEW_ATOMS"],
+        "at bound": voxels["AT_BOUND"],
+        "out of domain": voxels["OUT_OF_DOMAIN"],
+    }
+    column |= {heading: f"{count:,}" for heading, count in counts.items()}
+    more = (key for key in summary if key not in ("parameters", "voxels"))
+    return column | {key: f"{summary[key]:.1f}" for key in more}

@@ -7,10 +7,12 @@ import typer
 
 from ..datasets import make_signals
 from ..label_net import HybridLabelNetRegressor
+from ..mle import MLEEstimator
 from ..persistence import save_estimator
 from ._console import notes, refuse_to_overwrite
 from ._options import (
     Alpha,
+    Bounds,
     BValues,
     Device,
     Model,
@@ -20,7 +22,7 @@ from ._options import (
     Seed,
     Settings,
 )
-from ._protocol import make_model, parse_prior, parse_range
+from ._protocol import make_model, parse_bounds, parse_prior, parse_range
 
 
 def train(
@@ -30,6 +32,7 @@ def train(
     snr: Annotated[str, typer.Option(help="Signal-to-noise ratio, or low:high.")] = "10:60",
     alpha: Alpha = 0.5,
     prior: Prior = None,
+    bounds: Bounds = None,
     samples: Samples = 50_000,
     out: Annotated[Path, typer.Option(help="Model file.")] = Path("model.skops"),
     device: Device = "cpu",
@@ -43,26 +46,29 @@ def train(
     Example: sklearn-qmri train --bval dwi.bval --snr 10:60 --alpha 0.5 --out ivim.skops
     """
     signal_model = make_model(model, b_values, settings or [])
-    ranges = parse_prior(prior or [], signal_model)
+    ranges = parse_prior(prior, signal_model)
+    labels = MLEEstimator(signal_model, bounds=parse_bounds(bounds, signal_model), device=device)
     levels = parse_range(snr, "--snr")
     refuse_to_overwrite([out], overwrite)
     net = train_hybrid(
-        signal_model, "auto", levels, alpha=alpha, prior=ranges, samples=samples, device=device,
-        seed=seed,
+        labels, levels, alpha=alpha, prior=ranges, samples=samples, seed=seed
     )  # fmt: skip
     save_estimator(net, out, overwrite=True)
     notes.print(f"Model file: {out}")
 
 
-def train_hybrid(signal_model, noise, snr, *, alpha, prior, samples, device, seed):
-    """Hybrid-label network for scans of a protocol, at any scale and noise level in a range."""
+def train_hybrid(labels, snr, *, alpha, prior, samples, seed):
+    """Hybrid-label network for scans of a protocol, at any scale and noise level in a range.
+
+    Signal model, noise and device are those of `labels`, the estimator of the labels.
+    """
     notes.print(f"Training on {samples:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
     X, y, sigma = make_signals(
-        signal_model, samples, noise=noise, snr=snr, prior=prior, random_state=seed,
-        return_sigma=True,
+        labels.signal_model, samples, noise=labels.noise, snr=snr, prior=prior,
+        random_state=seed, return_sigma=True,
     )  # fmt: skip
     net = HybridLabelNetRegressor(
-        signal_model, noise=noise, alpha=alpha, normalize="rms", sigma_input=True, device=device,
-        random_state=seed, verbose=1,
+        labels.signal_model, noise=labels.noise, alpha=alpha, label_estimator=labels,
+        normalize="rms", sigma_input=True, device=labels.device, random_state=seed, verbose=1,
     )  # fmt: skip
-    return net.fit(X, y, sigma=sigma)
+    return net.fit(X, y, sigma=sigma).set_params(verbose=0)

@@ -22,7 +22,7 @@ _REPETITION_PREPARED = ("RepetitionTimePreparation", "RepetitionTimeExcitation",
 
 
 def read_b_values(path):
-    """b-values of an FSL ``.bval`` file, in s/mm^2.
+    """Read b-values of an FSL ``.bval`` file, in s/mm^2.
 
     Parameters
     ----------

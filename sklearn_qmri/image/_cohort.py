@@ -56,6 +56,7 @@ def predict_cohort(
     masks : sequence of path-like or None
         One per scan, or None: all voxels of all scans.
     out_dir : path-like
+        Made if it is not there.
     sigma : float or sequence, default=None
         Noise level: one for all, or a number or the path of a map for each scan.
     return_std : bool, default=False

@@ -28,9 +28,11 @@ def write_maps(
     Parameters
     ----------
     maps : dict of {str: nibabel image}
+        As `predict_image` returns them.
     out_dir : path-like
         Made if it is not there.
     estimator : fitted estimator
+        What they were made with.
     prefix : str
         E.g. ``"sub-01"``, as `derivative_prefix` makes it.
     description : str
@@ -40,6 +42,7 @@ def write_maps(
     sources : sequence of path-like, default=()
         Files that the maps were made from.
     overwrite : bool, default=False
+        Replace maps that are there.
 
     Returns
     -------
@@ -95,6 +98,7 @@ def derivative_prefix(image):
     Returns
     -------
     str
+        Entities such as ``sub-01_ses-2``, or a name that is not of BIDS as it is.
 
     Examples
     --------
@@ -163,6 +167,7 @@ def core(estimator):
 def _describe(estimator, maps, sigma, sources):
     """What is common to all sidecars."""
     inner = core(estimator)
+    model = inner.signal_model_
     alpha = getattr(inner, "alpha", None)
     seed = getattr(inner, "random_state", None)
     return {
@@ -171,7 +176,7 @@ def _describe(estimator, maps, sigma, sources):
         "Sources": [str(source) for source in sources],
         "Method": type(inner).__name__,
         "Estimator": " ".join(repr(estimator).split()),
-        "SignalModel": repr(inner.signal_model_),
+        "SignalModel": {"Name": type(model).__name__} | _plain(model.get_params()),
         "Noise": repr(getattr(inner, "noise_", None)),
         "Sigma": getattr(inner, "sigma_", None) if sigma is None else float(sigma),
         "Alpha": None if alpha is None else np.asarray(alpha, dtype=float).tolist(),
@@ -179,6 +184,11 @@ def _describe(estimator, maps, sigma, sources):
         "Voxels": count_statuses(maps),
         "Use": "research only",
     }
+
+
+def _plain(values):
+    """Arrays as lists, for JSON."""
+    return {name: np.asarray(value).tolist() for name, value in values.items()}
 
 
 def _write_json(path, content):

@@ -15,12 +15,14 @@ def apply_mask(volumes, mask):
     Parameters
     ----------
     volumes : array-like of shape (..., n_measurements)
+        All measurements of each voxel.
     mask : array-like of shape (...)
         Nonzero inside.
 
     Returns
     -------
     ndarray of shape (n_voxels, n_measurements), float64
+        A row for each voxel inside.
 
     Raises
     ------
@@ -48,6 +50,7 @@ def unmask(values, mask, fill=np.nan):
     Parameters
     ----------
     values : array-like of shape (n_voxels, ...)
+        One or more for each voxel inside, in the order of `apply_mask`.
     mask : array-like
         Nonzero inside.
     fill : float, default=nan
@@ -56,6 +59,7 @@ def unmask(values, mask, fill=np.nan):
     Returns
     -------
     ndarray of shape mask.shape + (...)
+        The values in place.
 
     Raises
     ------
@@ -90,6 +94,7 @@ def mean_signal(image):
     Returns
     -------
     ndarray of shape (n_x, n_y, n_z)
+        In the units of the image.
 
     Examples
     --------
@@ -117,6 +122,7 @@ def compute_mask(image):
     Returns
     -------
     ndarray of bool of shape (n_x, n_y, n_z)
+        True inside.
 
     Raises
     ------
@@ -162,15 +168,19 @@ def sample_voxels(image, mask=None, n_voxels=50_000, *, random_state=None):
 
     Parameters
     ----------
-    image, mask
+    image : path-like, nibabel image, or list of them
+        As of `predict_image`.
+    mask : path-like, nibabel image or array-like, default=None
         As of `predict_image`.
     n_voxels : int, default=50000
         At most.
     random_state : int, RandomState instance or None, default=None
+        Seed of the draw.
 
     Returns
     -------
     ndarray of shape (n_voxels, n_measurements), float64
+        In the order of the slices.
 
     Examples
     --------

@@ -30,6 +30,7 @@ def load_nifti(path):
     Returns
     -------
     nibabel image
+        With its data still on disk.
 
     Raises
     ------
@@ -66,12 +67,14 @@ def read_volume(image, slab=slice(None)):
     Parameters
     ----------
     image : nibabel image
+        Of three or more dimensions.
     slab : slice, default=slice(None)
         Part of the third axis to read.
 
     Returns
     -------
-    ndarray of the shape of the image, but for the slab
+    ndarray
+        Of the shape of the image, but for the slab.
 
     Raises
     ------
@@ -101,7 +104,9 @@ def write_nifti(path, data, affine):
     path : path-like
         Ends in ``.nii.gz`` or ``.nii``.
     data : ndarray
+        Voxels, stored in this type.
     affine : ndarray of shape (4, 4)
+        From voxels to millimetres.
 
     Raises
     ------
@@ -127,13 +132,16 @@ def axial_slice(volume, affine, index=None):
     Parameters
     ----------
     volume : ndarray of shape (n_x, n_y, n_z, ...)
+        Voxels as stored.
     affine : ndarray of shape (4, 4)
+        From voxels to millimetres.
     index : int, default=None
         None: the middle slice.
 
     Returns
     -------
     ndarray of shape (n_rows, n_columns, ...)
+        The slice, for `matplotlib.pyplot.imshow`.
 
     Examples
     --------

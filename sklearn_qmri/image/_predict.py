@@ -110,7 +110,7 @@ def predict_image(
     else:
         results = (future.result() for future in spread(client, estimate, arguments))
     maps = {}
-    with tqdm(total=scan.n_voxels, unit=" voxels", disable=not verbose) as bar:
+    with tqdm(total=scan.n_voxels, desc="maps", unit=" voxels", disable=not verbose) as bar:
         for slab, rows in zip(slabs, results, strict=True):
             here = scan.inside[:, :, slab]
             for name, values in rows.items():

@@ -104,9 +104,9 @@ def roi_statistics(maps, labels):
     1.5
     """
     labels = np.asarray(labels)
-    regions = [label for label in np.unique(labels) if label != 0]
+    regions = [label for label in np.unique(labels) if label > 0]
     if not regions:
-        raise ValueError("labels has no region: all of it is 0.")
+        raise ValueError("labels has no region: none of it is above 0.")
     rows = []
     for parameter, values in maps.items():
         values = np.asarray(values, dtype=np.float64)

@@ -15,9 +15,14 @@ class _Rule:
 
     def __call__(self, cv_results):
         """Index of the chosen candidate among those of ``cv_results_``."""
-        if f"mean_test_neg_variance_{self.parameter}" not in cv_results and self.parameter:
-            raise ValueError(f"cv_results has no scores of a parameter {self.parameter!r}.")
         suffix = "" if self.parameter is None else f"_{self.parameter}"
+        if f"mean_test_neg_variance{suffix}" not in cv_results:
+            of = "" if self.parameter is None else f" of a parameter {self.parameter!r}"
+            raise ValueError(
+                f"cv_results has no scores of bias and variance{of}. They come from "
+                "scoring=bias_variance_scorer; where all scores failed, error_score='raise' of the "
+                "search says why."
+            )
         squared_bias = -np.asarray(cv_results[f"mean_test_neg_squared_bias{suffix}"])
         variance = -np.asarray(cv_results[f"mean_test_neg_variance{suffix}"])
         loss = self._loss(squared_bias, variance, "candidate")

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -165,7 +165,7 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         if y is not None:
             y, self._single_output = check_parameters(y, X, self.signal_model)
             targets = [y]
-        self.signal_model_ = self.signal_model
+        self.signal_model_ = clone(self.signal_model, safe=False)
         self.noise_ = check_noise(self.noise, self.signal_model)
         usable = usable_rows(X, self.noise_, *targets)
         sigma = self.sigma if sigma is None else sigma

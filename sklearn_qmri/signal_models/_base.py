@@ -277,7 +277,7 @@ class SignalModel(ABC):
         middle = torch.tensor([[np.mean(p.prior)] for p in self.parameters], dtype=torch.float64)
         return self.signal(middle).shape[0]
 
-    def acquisition(self, name, theta, *, minimum=0.0):
+    def acquisition(self, name, theta):
         """The acquisition attribute `name` as a column that broadcasts against rows of `theta`.
 
         Parameters
@@ -286,8 +286,6 @@ class SignalModel(ABC):
             Of an attribute with one value per measurement.
         theta : tensor
             Gives the column its type and device.
-        minimum : float, default=0.0
-            Least value that is allowed.
 
         Returns
         -------
@@ -297,7 +295,7 @@ class SignalModel(ABC):
         Raises
         ------
         ValueError
-            If it is not a non-empty 1-D sequence of finite real numbers of at least `minimum`, or
+            If it is not a non-empty 1-D sequence of finite real numbers of at least 0, or
             looks like having another unit.
         """
         given = getattr(self, name)
@@ -310,10 +308,10 @@ class SignalModel(ABC):
             raise ValueError(f"{owner} expects a sequence of numbers, got {given!r}.") from error
         if values.ndim != 1 or values.size == 0:
             raise ValueError(f"{owner} expects a non-empty 1-D sequence, got {given!r}.")
-        bad = ~(np.isfinite(values) & (values >= minimum))
+        bad = ~(np.isfinite(values) & (values >= 0))
         if bad.any():
             raise ValueError(
-                f"{owner} expects finite values of at least {minimum:g}, "
+                f"{owner} expects finite values of at least 0, "
                 f"got {values[bad].tolist()} at positions {np.flatnonzero(bad).tolist()}."
             )
         if unit := likely_unit(name, values):

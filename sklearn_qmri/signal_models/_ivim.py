@@ -25,7 +25,7 @@ _PARAMETERS = {
     ),
 }
 
-# f, D and total D_star.
+# f, D and total D_star, from the file named in the docstring of IVIM.
 _TISSUES = {
     "brain": (0.076, 0.83, 10.9),
     "kidney": (0.19, 1.89, 40.5),
@@ -78,7 +78,8 @@ class IVIM(_Conventions):
     Tissue parameters: S0 (units of the signal), f (perfusion fraction, 0-1), D and D_star in
     um^2/ms (1e-3 mm^2/s). Ranges are those of Epstein et al. (additive; f up to 1 instead of 0.5),
     or bounds of the OSIPI code collection and the prior of Kaandorp et al. (total). Brain, kidney,
-    liver and muscle are `named_tissues`, at S0 = 1, with that collection's body-part defaults.
+    liver and muscle are `named_tissues`, at S0 = 1, the mean tissues that the collection is tested
+    on (tests/IVIMmodels/unit_tests/generic.json).
 
     References
     ----------
