@@ -13,6 +13,7 @@ from sklearn_qmri.inspection import (
     AlphaPathDisplay,
     BiasVarianceDisplay,
     LabelShiftDisplay,
+    ParameterMapDisplay,
     TradeOffDisplay,
 )
 from sklearn_qmri.metrics import bias_curve
@@ -118,3 +119,19 @@ def test_trade_off_of_a_comparison(model):
     _, std = display.methods["MLE"]
     rows = [r for r in found.table if r["tissue"] == "all" and r["method"] == "MLE"]
     np.testing.assert_array_equal(std, [row["std"] for row in rows])
+
+
+def test_parameter_maps(model):
+    maps = np.random.RandomState(0).uniform(size=(2, 6, 9, 4))
+    maps[:, :2] = np.nan
+    display = ParameterMapDisplay(
+        dict(zip(("MLE", "network"), maps, strict=True)), model.parameters
+    )
+    figure = display.plot(title="a slice").figure_
+    assert figure.number in mpl.pyplot.get_fignums(), "as all figures that notebooks show"
+    assert display.axes_.shape == (2, 4)
+    assert display.axes_[1, 0].get_ylabel() == "network"
+    assert display.axes_[0, 3].get_title() == "D_star (um^2/ms)"
+    limits = [ax.images[0].get_clim() for ax in display.axes_[:, 2]]
+    assert limits[0] == limits[1], "one scale for all methods"
+    np.testing.assert_allclose(limits[0], np.nanpercentile(maps[..., 2], [1, 99]))

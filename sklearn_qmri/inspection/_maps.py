@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ._figure import import_matplotlib, label
+
 _COLOR_MAPS = ("gray", "magma", "viridis", "cividis")  # perceptually uniform, in turn
 _PERCENTILES = (1, 99)
 
@@ -55,25 +57,17 @@ class ParameterMapDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            from matplotlib import colormaps
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError(
-                "Figures need matplotlib: pip install 'sklearn-qmri[plot]'."
-            ) from error
-
+        plt = import_matplotlib()
         n_rows, n_columns = len(self.maps), len(self.parameters)
         height, width = next(iter(self.maps.values())).shape[:2]
-        aspect = height / width
-        self.figure_ = Figure(
-            figsize=(3.3 * n_columns, 3.3 * n_rows * aspect + 1.0), layout="constrained"
+        size = (3.3 * n_columns, 3.3 * n_rows * height / width + 1.0)
+        self.figure_, self.axes_ = plt.subplots(
+            n_rows, n_columns, figsize=size, layout="constrained", squeeze=False
         )
-        self.axes_ = self.figure_.subplots(n_rows, n_columns, squeeze=False)
         for j, parameter in enumerate(self.parameters):
             values = np.concatenate([m[..., j].ravel() for m in self.maps.values()])
             low, high = np.nanpercentile(values, _PERCENTILES)
-            colors = colormaps[_COLOR_MAPS[j % len(_COLOR_MAPS)]].with_extremes(bad="white")
+            colors = plt.get_cmap(_COLOR_MAPS[j % len(_COLOR_MAPS)]).with_extremes(bad="white")
             for ax, (method, volume) in zip(self.axes_[:, j], self.maps.items(), strict=True):
                 shown = ax.imshow(
                     volume[..., j], vmin=low, vmax=high, cmap=colors, interpolation="none"
@@ -82,8 +76,7 @@ class ParameterMapDisplay:
                 ax.spines[:].set_visible(False)
                 if j == 0:
                     ax.set_ylabel(method, fontsize=11)
-            unit = f" ({parameter.unit})" if parameter.unit else ""
-            self.axes_[0, j].set_title(f"{parameter.name}{unit}", fontsize=11)
+            self.axes_[0, j].set_title(label(parameter), fontsize=11)
             self.figure_.colorbar(
                 shown, ax=self.axes_[:, j], location="bottom", fraction=0.05, pad=0.02
             )
