@@ -27,7 +27,7 @@ lint: $(VENV)/.test
 
 # Examples run again when they change; `rm -r docs/auto_examples` makes all run.
 docs: $(VENV)/.docs
-	rm -rf docs/generated
+	rm -rf docs/generated docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -d docs/_build/doctrees docs docs/_build/html
 	$(BIN)/python docs/check_site.py docs/_build/html
 

@@ -125,8 +125,9 @@ def main():
     if arguments.browser:
         broken += broken_in_browser(root)
     print(*broken, sep="\n", end="\n" if broken else "")
-    print(f"{len(page_paths(root))} pages, {len(broken)} problems")
-    sys.exit(bool(broken))
+    n_pages = len(page_paths(root))
+    print(f"{n_pages} pages, {len(broken)} problems")
+    sys.exit(bool(broken) or n_pages == 0)
 
 
 if __name__ == "__main__":
