@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_docstrings import public_names
 from test_model_library import MODELS
 
 from sklearn_qmri import MLEEstimator, signal_models
@@ -72,3 +73,12 @@ def test_own_signal_model_works_as_documented():
     X, y = make_signals(model, 200, snr=1e4, random_state=0)
     found = MLEEstimator(model, sigma=1e-4).fit(X).predict(X)
     assert np.median(np.abs(found[:, 1] / y[:, 1] - 1)) < 1e-3
+
+
+def test_reference_lists_every_public_name_once():
+    listed = []
+    for section in (ROOT / "docs" / "api.rst").read_text().split(".. currentmodule:: ")[1:]:
+        module, _, text = section.partition("\n")
+        names = re.findall(r"^   (\w+)$", text, flags=re.MULTILINE)
+        listed += [f"{module}.{name}" for name in names]
+    assert sorted(listed) == sorted(public_names())

@@ -28,9 +28,9 @@ def make_phantom(signal_model, *, shape=(96, 96, 3), n_inserts=8, snr=30, random
     Returns
     -------
     Bunch
-        `data` (ndarray of shape (*shape, n_measurements), 0 outside the mask), `mask` (bool, of
-        `shape`), `truth` (ndarray of shape (*shape, n_parameters), NaN outside the mask), `sigma`
-        (float, in the units of the data).
+        `data` (ndarray of shape ``(*shape, n_measurements)``, 0 outside the mask), `mask` (bool, of
+        `shape`), `truth` (ndarray of shape ``(*shape, n_parameters)``, NaN outside the mask),
+        `sigma` (float, in the units of the data).
 
     Raises
     ------

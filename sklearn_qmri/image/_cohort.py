@@ -44,7 +44,8 @@ def predict_cohort(
 
     Maps lie under `out_dir` as their scans lie under the folder that these have in common. A scan
     that fails is reported and stops no other; a scan that has its maps already is left alone, so
-    that the same call goes on after an interruption. `cohort.tsv` in `out_dir` has a line for each.
+    that the same call goes on after an interruption. ``cohort.tsv`` in `out_dir` has a line for
+    each.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def unmask(values, mask, fill=np.nan):
 
     Returns
     -------
-    ndarray of shape (*mask.shape, ...)
+    ndarray of shape mask.shape + (...)
         The values in place.
 
     Raises
