@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 CPU_INDEX = https://download.pytorch.org/whl/cpu
-
 CONSTRAINTS = constraints.txt
 
 .PHONY: demo test test-oldest lint doctest docs check-site
@@ -24,6 +23,7 @@ doctest: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q tests/test_docstrings.py
 
 # Examples run again when they change; `rm -r docs/auto_examples` makes all run.
 docs: $(VENV)/.docs

@@ -34,7 +34,8 @@ def files(crop):
 def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, capsys, method):
     out = tmp_path / "maps"
     arguments = ["fit", *files, "--estimator", method, "--out", str(out), "--samples", "1000"]
-    code, text, err = run(monkeypatch, capsys, *arguments, "--prior", "D=0.05:3")
+    arguments += ["--prior", "D=0.05:3", "--bounds", "f=0:0.5"]
+    code, text, err = run(monkeypatch, capsys, *arguments)
     assert code == 0, err
     assert "sigma = " in err
     assert "D (um^2/ms)" in text
@@ -50,6 +51,8 @@ def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, ca
     assert (out / f"dwi_desc-{name}_statusmap.nii.gz").exists()
     before = {path: path.read_bytes() for path in out.iterdir()}
     if method == "mle":
+        f = nibabel.load(out / "dwi_desc-mle_fmap.nii.gz").get_fdata()
+        assert np.nanmax(f) == 0.5
         code, _, err = run(monkeypatch, capsys, *arguments)
         assert code == 1
         assert "exists already" in err
@@ -97,6 +100,8 @@ def test_models_are_listed(monkeypatch, capsys):
         (lambda f: ["fit", f[0], "--bval", "0 100"], 1, "has 10 volumes, but 2 measurements"),
         (lambda f: ["train", *f[1:3], "--snr", "high"], 1, "--snr expects a number or low:high"),
         (lambda f: ["predict", f[2], *f], 1, "no model file, or damaged"),
+        (lambda f: ["fit", *f, "--bounds", "f=1"], 1, "bounds['f'] expects two numbers"),
+        (lambda f: ["fit", *f, "--bounds", "K=0:1"], 1, "bounds names ['K']"),
     ],
 )
 def test_errors_are_one_line(files, tmp_path, monkeypatch, capsys, change, code, message):
