@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import os
+import secrets
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def replacing(path):
         Of the same folder and ending.
     """
     path = Path(path)
-    scratch = path.with_name(f".{os.getpid()}-{path.name}")
+    scratch = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
         yield scratch
         os.replace(scratch, path)

@@ -1,7 +1,9 @@
 """Model files: fitted estimators that load without running any code."""
 
+import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 from ._files import replacing
@@ -11,7 +13,7 @@ __all__ = ["load_estimator", "save_estimator"]
 
 _INSTALL = "Model files need skops: pip install 'sklearn-qmri[model-files]'."
 _FORMAT = 1  # to be raised when fitted estimators change so that older files no longer work
-_KEYS = {"sklearn_qmri", "format", "estimator"}
+_MEMBER = "sklearn_qmri.json"  # of the archive: who wrote it, and in which format
 # All that estimators of this package are made of, besides what skops trusts by itself.
 _PRIVATE = (
     "sklearn_qmri._inputs.Domain",
@@ -30,6 +32,9 @@ _PRIVATE = (
     "sklearn_qmri.segmented.SegmentedIVIMEstimator",
     "sklearn_qmri.self_supervised.SelfSupervisedNetRegressor",
 )
+
+# What damaged archives make the libraries raise.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, AttributeError, KeyError, TypeError, ValueError)
 
 
 def _skops():
@@ -86,9 +91,10 @@ def save_estimator(estimator, path, *, overwrite=False):
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; give overwrite=True to replace it.")
-    content = {"sklearn_qmri": __version__, "format": _FORMAT, "estimator": estimator}
     with replacing(path) as scratch:
-        skops.dump(content, scratch)
+        skops.dump(estimator, scratch)
+        with zipfile.ZipFile(scratch, "a") as archive:
+            archive.writestr(_MEMBER, json.dumps({"version": __version__, "format": _FORMAT}))
 
 
 def load_estimator(path, *, trusted=()):
@@ -138,9 +144,10 @@ def load_estimator(path, *, trusted=()):
     skops = _skops()
     path = Path(path)
     data = path.read_bytes()
+    _check_format(path, data)
     try:
         foreign = set(skops.get_untrusted_types(data=data)) - _trusted_types() - set(trusted)
-    except (zipfile.BadZipFile, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path} is no model file, or damaged: {error!r}") from error
     if foreign:
         raise ValueError(
@@ -148,15 +155,23 @@ def load_estimator(path, *, trusted=()):
             "you know where the file is from, name them in trusted=[...]."
         )
     try:
-        content = skops.loads(data, trusted=sorted(_trusted_types() | set(trusted)))
-    except (zipfile.BadZipFile, AttributeError, KeyError, TypeError, ValueError) as error:
+        return skops.loads(data, trusted=sorted(_trusted_types() | set(trusted)))
+    except _DAMAGE as error:
         raise ValueError(f"{path} is damaged, or of a version unlike this: {error!r}") from error
-    if not isinstance(content, dict) or set(content) != _KEYS:
+
+
+def _check_format(path, data):
+    """ValueError unless save_estimator wrote the file, in the format that this version reads."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            about = json.loads(archive.read(_MEMBER)) if _MEMBER in archive.namelist() else None
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is no model file, or damaged: {error!r}") from error
+    if not isinstance(about, dict) or set(about) != {"version", "format"}:
         raise ValueError(f"{path} was not written by save_estimator of sklearn_qmri.")
-    if content["format"] != _FORMAT:
+    if about["format"] != _FORMAT:
         raise ValueError(
-            f"{path} was written by sklearn_qmri {content['sklearn_qmri']}, in format "
-            f"{content['format']}; this is {__version__}, which reads format {_FORMAT}: train "
-            "anew, or install that version."
+            f"{path} was written by sklearn_qmri {about['version']}, in format {about['format']}; "
+            f"this is {__version__}, which reads format {_FORMAT}: train anew, or install that "
+            "version."
         )
-    return content["estimator"]

@@ -57,6 +57,17 @@ def collection(folder, suffix, entity, fields, signals=None):
         ("T1w", "run", [{"RepetitionTime": 0.5}, {"RepetitionTime": 3}],
          {"repetition_times": [500, 3000]}),
         ("MESE", "echo", [{"EchoTime": 0.01}, {}], {}),
+        (
+            "IRT1",
+            "inv",
+            [{"InversionTime": t, "RepetitionTimeExcitation": 0.007, "RepetitionTime": 15}
+             for t in (0.05, 2.0)],
+            {
+                "inversion_times": [50, 2000],
+                "repetition_times": [15000, 15000],
+                "repetition_time": 15000,
+            },
+        ),
     ],
 )  # fmt: skip
 def test_file_collections(tmp_path, suffix, entity, fields, expected):
@@ -71,7 +82,7 @@ def test_one_image_with_bval_and_sidecar(tmp_path):
     write_nifti(path, np.ones((2, 2, 1, 5)), np.eye(4))
     (tmp_path / "sub-01_dwi.bval").write_text("0 0 795 800 805\n")
     (tmp_path / "sub-01_dwi.json").write_text(json.dumps({"EchoTime": 0.06, "FlipAngle": [9] * 5}))
-    found = read_acquisition(path)
+    found = read_acquisition([path])
     assert found["b_values"].tolist() == [0, 0, 795, 800, 805], "repeats and jitter stay apart"
     assert found["echo_times"].tolist() == [60] * 5
     assert found["flip_angles"].tolist() == [9] * 5
@@ -84,6 +95,7 @@ def test_one_image_with_bval_and_sidecar(tmp_path):
         ("dwi.bval", "", "no number in it"),
         ("dwi.json", '{"EchoTime": [0.1, 0.2]}', "has 2 values, but the scan 5 volumes"),
         ("dwi.json", '{"EchoTime": "short"}', "EchoTime of dwi.nii.gz expects numbers"),
+        ("dwi.json", '{"EchoTime": null}', "EchoTime of dwi.nii.gz expects finite numbers"),
         ("dwi.json", "{", "not a JSON sidecar"),
         ("dwi.json", "[1]", "not a JSON sidecar"),
     ],
@@ -128,7 +140,12 @@ def test_averaging_repeats(rng):
     b = [800, 0, 795, 0, 400, 805]
     data = rng.uniform(1, 9, (3, 2, 2, 6)).astype(np.float32)
     data[0, 0, 0, 4] = np.nan
-    means, shells, counts = average_repeats(nibabel.Nifti1Image(data, np.eye(4)), b, tolerance=6)
+    image = nibabel.Nifti1Image(data, np.diag([2.0, 2, 3, 1]))
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(image.affine, code=1)
+    means, shells, counts = average_repeats(image, b, tolerance=6)
+    assert means.header["sform_code"] == 1
+    assert means.header.get_xyzt_units()[0] == "mm"
     assert shells.tolist() == [0, 400, 800]
     assert counts.tolist() == [2, 1, 3]
     expected = np.stack(

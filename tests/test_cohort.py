@@ -49,7 +49,7 @@ def test_maps_lie_as_the_scans_do(mle, cohort, tmp_path):
     assert path in report[1].maps
     assert np.isfinite(nibabel.load(path).get_fdata()).sum() == 60
     story = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
-    assert story["Sources"] == [str(cohort[0][1])]
+    assert story["Sources"] == [str(cohort[0][1]), str(cohort[1][1])]
     described = json.loads((tmp_path / "maps" / "dataset_description.json").read_text())
     assert described["DatasetType"] == "derivative"
 
@@ -87,8 +87,10 @@ def test_what_cannot_be_right_is_told_at_once(mle, cohort, tmp_path):
     with pytest.raises(ValueError, match="masks expects one for each of 3 scans"):
         predict_cohort(mle, images, masks[:2], tmp_path / "maps")
     with pytest.raises(ValueError, match="masks expects one for each of 3 scans"):
-        predict_cohort(mle, images, str(masks[0]), tmp_path / "maps")
-    with pytest.raises(ValueError, match="at least one scan"):
+        predict_cohort(mle, images, masks[0], tmp_path / "maps")
+    with pytest.raises(ValueError, match="images expects a sequence"):
+        predict_cohort(mle, str(images[0]), None, tmp_path / "maps")
+    with pytest.raises(ValueError, match="images expects a sequence of at least one scan"):
         predict_cohort(mle, [], None, tmp_path / "maps")
     twin = images[0].with_name("sub-01_sbref.nii.gz")
     with pytest.raises(ValueError, match="would have the same names"):
@@ -97,3 +99,48 @@ def test_what_cannot_be_right_is_told_at_once(mle, cohort, tmp_path):
     with pytest.raises(OSError, match="file"):
         predict_cohort(mle, images, masks, tmp_path / "file" / "maps")
     assert not (tmp_path / "maps").exists()
+
+
+def test_half_finished_maps_are_made_again(mle, cohort, tmp_path):
+    images, masks = (given[:1] for given in cohort)
+    predict_cohort(mle, images, masks, tmp_path / "maps")
+    before = files(tmp_path / "maps")
+    sidecar = next((tmp_path / "maps").rglob("*_S0map.json"))
+    sidecar.unlink()  # the last thing that is written
+    (report,) = predict_cohort(mle, images, masks, tmp_path / "maps")
+    assert report.outcome == "done"
+    assert files(tmp_path / "maps") == before
+    (report,) = predict_cohort(mle, images, masks, tmp_path / "maps", return_std=True)
+    assert (report.outcome, len(report.maps)) == ("done", 6)
+    (report,) = predict_cohort(mle, images, masks, tmp_path / "maps")
+    assert (report.outcome, sum(report.voxels.values())) == ("skipped", 80)
+    predict_cohort(mle, images, masks, tmp_path / "maps", overwrite=True)
+    assert files(tmp_path / "maps").keys() == before.keys(), "no map of an earlier run is left"
+
+
+def test_maps_of_another_estimator_are_not_taken_for_finished(mle, cohort, tmp_path):
+    predict_cohort(mle, *cohort, tmp_path / "maps")
+    other = MLEEstimator(mle.signal_model, sigma=0.5).fit(np.ones((1, 4)))
+    with pytest.warns(UserWarning, match="3 of 3 scans failed.*another Estimator, Sigma"):
+        report = predict_cohort(other, *cohort, tmp_path / "maps")
+    assert {row.outcome for row in report} == {"failed"}
+
+
+def test_noise_maps_are_told_in_the_sidecar(mle, cohort, tmp_path):
+    images, masks = cohort
+    level = tmp_path / "noise.nii.gz"
+    write_nifti(level, np.full(SHAPE, 0.05), np.eye(4))
+    predict_cohort(mle, images[:1], masks[:1], tmp_path / "maps", sigma=[level])
+    story = json.loads(next((tmp_path / "maps").rglob("*_Dmap.json")).read_text())
+    assert story["Sigma"] == str(level)
+    assert story["Sources"] == [str(images[0]), str(masks[0]), str(level)]
+
+
+def test_paths_are_taken_from_where_the_caller_is(mle, cohort, tmp_path, monkeypatch):
+    """Also where they lead upwards: maps stay in their folder."""
+    folder = tmp_path / "raw" / "sub-01" / "dwi"
+    monkeypatch.chdir(folder)
+    scans = ["sub-01_dwi.nii.gz", "../../sub-02/dwi/sub-02_dwi.nii.gz"]
+    report = predict_cohort(mle, scans, None, "../../../maps")
+    assert [row.outcome for row in report] == ["done", "done"]
+    assert report[1].maps[0].parent == tmp_path / "maps" / "sub-02" / "dwi"

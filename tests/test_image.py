@@ -74,3 +74,10 @@ def test_axial_slice_is_radiological():
     assert axial_slice(volume, np.eye(4))[0, 2] == 1
     flipped = volume[::-1]
     assert axial_slice(flipped, np.diag([-1.0, 1, 1, 1]))[0, 2] == 1
+
+
+def test_masks_and_counts_are_written(tmp_path):
+    for data in (np.ones((2, 3, 4), bool), np.full((2, 3, 4), 7)):
+        write_nifti(tmp_path / "map.nii.gz", data, np.eye(4))
+        np.testing.assert_array_equal(load_nifti(tmp_path / "map.nii.gz").get_fdata(), data)
+        assert axial_slice(data, np.eye(4)).shape == (3, 2)

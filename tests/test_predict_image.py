@@ -8,9 +8,19 @@ import warnings
 import nibabel
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
 
-from sklearn_qmri import HybridLabelNetRegressor, HybridLabelNetRegressorCV, MLEEstimator, Status
+from sklearn_qmri import (
+    HybridLabelNetRegressor,
+    HybridLabelNetRegressorCV,
+    HybridLabelRegressor,
+    MLEEstimator,
+    Status,
+)
 from sklearn_qmri.image import (
+    _scan,
     apply_mask,
     compute_mask,
     predict_image,
@@ -281,3 +291,75 @@ def test_maps_of_a_story(scan, tmp_path):
         write_maps(maps, tmp_path, mle, **given)
     with pytest.raises(ValueError, match="letters and digits, got 'm-le'"):
         write_maps(maps, tmp_path, mle, prefix="sub-01", description="m-le")
+
+
+def test_empty_slices_at_the_ends_cost_nothing(scan):
+    """Nor does a slice with more voxels than are wanted at once."""
+    image, mask, mle = scan
+    data = np.zeros((*image.shape[:2], 6, image.shape[3]), np.int16)
+    data[:, :, 2:4] = read_volume(image)
+    inside = np.zeros(data.shape[:3])
+    inside[:, :, 2:4] = read_volume(mask)
+    padded = nibabel.Nifti1Image(data, image.affine)
+    found = predict_image(mle, padded, inside, chunk_size=500)["D"].get_fdata()
+    expected = predict_image(mle, image, mask, chunk_size=500)["D"].get_fdata()
+    np.testing.assert_array_equal(found[:, :, 2:4], expected)
+    assert np.isnan(found[:, :, [0, 1, 4, 5]]).all()
+
+
+def test_large_slabs_are_read_in_parts(scan, monkeypatch):
+    image, mask, mle = scan
+    whole = predict_image(mle, image, mask)
+    monkeypatch.setattr(_scan, "_BYTES", 1)  # slice by slice
+    for name, values in predict_image(mle, image, mask).items():
+        np.testing.assert_array_equal(values.get_fdata(), whole[name].get_fdata())
+
+
+def test_nan_in_a_mask_is_outside(scan):
+    image, mask, mle = scan
+    holes = np.where(read_volume(mask) != 0, 1.0, np.nan)
+    found = predict_image(mle, image, holes)
+    np.testing.assert_array_equal(np.isfinite(found["D"].get_fdata()), read_volume(mask) != 0)
+    assert len(apply_mask(read_volume(image), holes)) == np.count_nonzero(read_volume(mask))
+
+
+def test_voxels_without_a_noise_level_are_told(scan):
+    image, mask, mle = scan
+    inside = np.argwhere(read_volume(mask) != 0)
+    level = np.full(image.shape[:3], mle.sigma_)
+    for place, value in zip(inside[:3], (0.0, np.nan, -1.0), strict=True):
+        level[tuple(place)] = value
+    with pytest.warns(UserWarning, match="3 are no possible measurements"):
+        maps = predict_image(mle, image, mask, sigma=level)
+    status = read_volume(maps["status"])
+    assert [status[tuple(v)] for v in inside[:3]] == [Status.BAD_INPUT] * 3
+    assert np.count_nonzero(status == Status.BAD_INPUT) == 3
+
+
+def test_unfitted_estimators_are_refused(scan):
+    image, mask, mle = scan
+    with pytest.raises(NotFittedError):
+        predict_image(clone(mle), image, mask)
+
+
+def test_images_that_are_not_nifti_are_refused(scan, tmp_path):
+    image, mask, mle = scan
+    nibabel.save(nibabel.MGHImage(read_volume(image).astype(np.float32), np.eye(4)),
+                 tmp_path / "scan.mgz")  # fmt: skip
+    with pytest.raises(ValueError, match="expects NIfTI, got MGHImage of .*scan.mgz"):
+        predict_image(mle, tmp_path / "scan.mgz", mask)
+    nibabel.save(image, tmp_path / "scan.nii")
+    content = bytearray((tmp_path / "scan.nii").read_bytes())
+    content[70:72] = b"\xff\x7f"  # a data type that there is not
+    (tmp_path / "scan.nii").write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        predict_image(mle, tmp_path / "scan.nii", mask)
+
+
+def test_hybrid_of_any_regressor_has_maps(scan):
+    image, mask, mle = scan
+    X = apply_mask(read_volume(image), read_volume(mask))[:200]
+    forest = HybridLabelRegressor(
+        LinearRegression(), label_estimator=MLEEstimator(mle.signal_model, sigma=14.0), alpha=1
+    ).fit(X, mle.predict(X))
+    assert set(predict_image(forest, image, mask)) == {"S0", "f", "D", "D_star"}

@@ -33,12 +33,13 @@ def _show_warning(message, *_):
 
 
 def main():
-    """Run the command line; exit code 0 done, 1 failed with a one-line reason, 2 usage."""
+    """Run the command line; exit code 0 done, 1 failed with a one-line reason, 2 usage.
+
+    Typer makes 130 of an interruption.
+    """
     warnings.showwarning = _show_warning
     try:
         app()
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         notes.print(f"sklearn-qmri: {error}", markup=False)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit("sklearn-qmri: interrupted")

@@ -3,6 +3,7 @@
 import shutil
 from contextlib import contextmanager
 
+from filelock import FileLock, Timeout
 from joblib import Memory
 from rich.console import Console
 
@@ -32,12 +33,28 @@ def unfinished(folder, resume):
     ------
     joblib.Memory
     """
-    if not resume:
-        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    parts = folder / "parts"
+    with _only_one(folder):
+        if not resume:
+            shutil.rmtree(parts, ignore_errors=True)
+        try:
+            yield Memory(parts, verbose=0)
+        except KeyboardInterrupt:
+            notes.print("What is finished is kept: the same command with --resume goes on.")
+            raise
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _only_one(folder):
+    """Hold the lock of a folder, so that no second command writes the same maps."""
+    lock = FileLock(folder / "lock")
     try:
-        yield Memory(folder, verbose=0)
-    except KeyboardInterrupt:
-        notes.print("What is finished is kept: the same command with --resume goes on from there.")
-        raise
-    shutil.rmtree(folder)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RuntimeError(f"Another command is making these maps: {folder} is locked.") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -2,6 +2,7 @@
 
 import json
 from enum import StrEnum
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -18,7 +19,8 @@ from ..image import (
     sample_voxels,
     write_maps,
 )
-from ..image._derivatives import core, map_stems
+from ..image._derivatives import present_maps
+from ..image._estimators import core, signal_model_of
 from ..image._scan import open_scan
 from ..label_net import HybridLabelNetRegressor
 from ..mle import MLEEstimator
@@ -26,7 +28,7 @@ from ..persistence import load_estimator
 from ..posterior import PosteriorMeanEstimator
 from ..segmented import SegmentedIVIMEstimator
 from ..self_supervised import SelfSupervisedNetRegressor
-from ._console import console, notes, refuse_to_overwrite, unfinished
+from ._console import console, notes, unfinished
 from ._options import (
     Alpha,
     Bounds,
@@ -173,13 +175,15 @@ def predict(
     Example: sklearn-qmri predict ivim.skops dwi.nii.gz --bval dwi.bval --mask mask.nii.gz
     """
     made = load_estimator(model_file)
-    signal_model = core(made).signal_model_
+    signal_model = signal_model_of(made)
     image = scan if len(scan) > 1 else scan[0]
     refuse_other_protocol(signal_model, known_acquisition(image, b_values), model_file)
     method = _METHODS.get(type(core(made)), type(core(made)).__name__.lower())
     task = _begin(scan, image, mask, out, method, signal_model, resume, overwrite)
     with unfinished(task.folder, resume) as memory:
-        if sigma is None:
+        if not _takes_sigma(made):
+            sigma = None
+        elif sigma is None:
             X = sample_voxels(image, task.inside, random_state=seed)
             mle = MLEEstimator(signal_model, noise=core(made).noise, device=device)
             sigma = memory.cache(_learn_sigma)(mle, X, __version__)
@@ -200,23 +204,23 @@ def _average(image, known):
 
 def _begin(scan, image, mask, out, method, signal_model, resume, overwrite):
     """Task of a command, once nothing speaks against it."""
-    open_scan(image, n_measurements=signal_model.n_measurements)
+    open_scan(image, n_expected=signal_model.n_measurements)
     inside = open_scan(image, scan_mask(image, mask)).inside
     task = _Task(scan, image, inside, out, method.replace("-", ""))
-    stems = map_stems(signal_model.parameter_names, out, task.prefix, task.description)
-    paths = [Path(f"{stem}.nii.gz") for stem in stems.values()]
-    refuse_to_overwrite(paths, overwrite or (resume and task.folder.exists()))
+    present = present_maps(out, task.prefix, task.description)
+    if present and not (overwrite or (resume and task.folder.exists())):
+        raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
     return task
 
 
 def _fit(method, mle, X, alpha, ranges, samples, seed, version):
     """Fitted estimator for a scan that X are some voxels of, and the noise level to give it."""
-    sigma = _learn_sigma(mle, X, version)
     model = mle.signal_model
-    if method is Method.mle:
-        return mle, None
     if method is Method.segmented:
         return SegmentedIVIMEstimator(model, bounds=mle.bounds).fit(X), None
+    sigma = _learn_sigma(mle, X, version)
+    if method is Method.mle:
+        return mle, None
     given = {"noise": mle.noise, "sigma": sigma, "random_state": seed, "verbose": 1}
     if method is Method.self_supervised:
         net = SelfSupervisedNetRegressor(model, normalize="rms", device=mle.device, **given)
@@ -238,6 +242,11 @@ def _learn_sigma(mle, X, version):
     return sigma
 
 
+def _takes_sigma(estimator):
+    method = getattr(estimator, "estimate", estimator.predict)
+    return "sigma" in signature(method).parameters
+
+
 def _amplitudes(signal_model, parameters):
     """Range of each amplitude but for outliers."""
     return {
@@ -257,10 +266,10 @@ def _finish(task, made, sigma, n_jobs, chunk_size, memory, as_json):
         maps, task.out, made, prefix=task.prefix, description=task.description, sigma=sigma,
         sources=task.scan, overwrite=True,
     )  # fmt: skip
-    model = core(made).signal_model_
+    model = signal_model_of(made)
     rows = {name: read_volume(image)[task.inside] for name, image in maps.items()}
     parameters = np.stack([rows[name] for name in model.parameter_names], axis=1)
-    summary = summarise(model, parameters, rows["status"])
+    summary = summarise(model, parameters, rows.get("status"))
     if as_json:
         print(json.dumps({"maps": [str(path) for path in paths], **summary}, indent=1))
         return

@@ -9,8 +9,12 @@ from .. import signal_models
 from .._priors import prior_ranges
 from .._validation import check_bounds
 from ..image import compute_mask, mean_signal, read_acquisition, read_b_values
+from ..image._acquisition import MEASURED
 from ..signal_models import LinearGaussian, SignalModel
 from ._console import notes
+
+_SAME = 0.01  # relative difference of acquisitions that count as the same
+_SAME_B = 1.0  # s/mm^2, of b-values near 0
 
 
 def known_models():
@@ -66,11 +70,16 @@ def known_acquisition(image, b_values):
 
 def refuse_other_protocol(signal_model, known, model_file):
     """ValueError where a scan was not measured as a model file was trained for."""
-    trained = {k: v for k, v in signal_model.get_params().items() if np.ndim(v) > 0}
+    trained = {
+        name: value
+        for name, value in signal_model.get_params().items()
+        if name in MEASURED and value is not None
+    }
     compared = [name for name in trained if name in known]
     for name in compared:
         ours, theirs = (np.asarray(v[name], dtype=np.float64) for v in (trained, known))
-        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1.0):
+        slack = _SAME_B if name == "b_values" else 0.0
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=_SAME, atol=slack):
             raise ValueError(
                 f"{model_file} was trained for {name} {ours.tolist()}, the scan has "
                 f"{theirs.tolist()}: train for these."

@@ -13,16 +13,22 @@ def summarise(signal_model, parameters, status):
     ----------
     signal_model : SignalModel
     parameters : ndarray of shape (n_voxels, n_parameters)
-    status : ndarray of shape (n_voxels,)
+    status : ndarray of shape (n_voxels,) or None
+        None: NaN is what tells failures.
 
     Returns
     -------
     dict
     """
-    quartiles = np.nanpercentile(parameters, [25, 50, 75], axis=0).T
+    failed = np.isnan(parameters).any(axis=1)
+    if status is None:
+        status = np.where(failed, Status.BAD_INPUT, Status.OK)
+    quartiles = [[None] * 3] * parameters.shape[1]
+    if not failed.all():
+        quartiles = np.percentile(parameters[~failed], [25, 50, 75], axis=0).T.tolist()
     rows = [
         {"name": p.name, "unit": p.unit, "median": median, "quartiles": [low, high]}
-        for p, (low, median, high) in zip(signal_model.parameters, quartiles.tolist(), strict=True)
+        for p, (low, median, high) in zip(signal_model.parameters, quartiles, strict=True)
     ]
     voxels = {code.name: int(np.count_nonzero(status == code)) for code in Status}
     return {"parameters": rows, "voxels": voxels}
@@ -54,7 +60,8 @@ def _column(summary):
     column = {}
     for p in summary["parameters"]:
         heading = f"{p['name']} ({p['unit']})" if p["unit"] else p["name"]
-        column[heading] = "{:.3g} ({:.3g}-{:.3g})".format(p["median"], *p["quartiles"])
+        values = (p["median"], *p["quartiles"])
+        column[heading] = "" if None in values else "{:.3g} ({:.3g}-{:.3g})".format(*values)
     voxels = summary["voxels"]
     counts = {
         "voxels": sum(voxels.values()),

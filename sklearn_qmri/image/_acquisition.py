@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ._nifti import read_volume
-from ._scan import open_images
+from ._nifti import like, read_volume
+from ._scan import n_measurements, open_images
 
+# All that `read_acquisition` may know, by the arguments of signal models.
+MEASURED = (
+    "b_values", "echo_times", "inversion_times", "flip_angles", "repetition_times",
+    "repetition_time",
+)  # fmt: skip
 # BIDS fields that are one value per measurement: the argument of signal models, and its unit in
 # that of the field (BIDS has seconds, signal models milliseconds).
 _MEASURED = {
@@ -16,9 +21,9 @@ _MEASURED = {
     "FlipAngle": ("flip_angles", 1.0),
 }
 # Names of the repetition time in BIDS, the more specific first. After an inversion the time between
-# preparations counts, otherwise that between excitations.
-_REPETITION = ("RepetitionTimeExcitation", "RepetitionTimePreparation", "RepetitionTime")
-_REPETITION_PREPARED = ("RepetitionTimePreparation", "RepetitionTimeExcitation", "RepetitionTime")
+# preparations counts, never that between the excitations of a readout train.
+_REPETITION = ("RepetitionTimeExcitation", "RepetitionTime")
+_REPETITION_PREPARED = ("RepetitionTimePreparation", "RepetitionTime")
 
 
 def read_b_values(path):
@@ -65,7 +70,7 @@ def read_acquisition(image):
 
     Those are FSL's ``.bval`` and the JSON sidecar of BIDS, of the same name as the image. Of the
     sidecar: ``EchoTime``, ``InversionTime``, ``FlipAngle`` and the repetition time
-    (``RepetitionTimeExcitation``; after an inversion rather ``RepetitionTimePreparation``; or
+    (``RepetitionTimeExcitation``, after an inversion ``RepetitionTimePreparation``, or else
     ``RepetitionTime``), in seconds there and in milliseconds here. A sidecar counts for its own
     image only; those of folders above are not looked for.
 
@@ -102,12 +107,10 @@ def read_acquisition(image):
     ...     read_acquisition([f"{stem}.nii.gz" for stem in stems])
     {'echo_times': array([10., 50.])}
     """
-    several = isinstance(image, (list, tuple))
     images = open_images(image)
-    paths = [Path(path) for path in (image if several else [image])]
-    n = len(images) if several else images[0].shape[3]
-    known = {}
-    if not several and (bval := _beside(paths[0], ".bval")).is_file():
+    paths = [Path(path) for path in (image if isinstance(image, (list, tuple)) else [image])]
+    n, known = n_measurements(images), {}
+    if len(paths) == 1 and (bval := _beside(paths[0], ".bval")).is_file():
         known["b_values"] = read_b_values(bval)
         if len(known["b_values"]) != n:
             raise ValueError(
@@ -116,13 +119,11 @@ def read_acquisition(image):
     sidecars = [_read_sidecar(_beside(path, ".json")) for path in paths]
     for field, (argument, unit) in _MEASURED.items():
         if all(field in sidecar for sidecar in sidecars):
-            values = [sidecar[field] for sidecar in sidecars]
-            known[argument] = unit * _per_measurement(values, n, f"{field} of {paths[0].name}")
+            known[argument] = unit * _per_measurement(sidecars, field, n, paths[0].name)
     names = _REPETITION_PREPARED if "inversion_times" in known else _REPETITION
     for field in names:
         if all(field in sidecar for sidecar in sidecars):
-            values = [sidecar[field] for sidecar in sidecars]
-            times = 1e3 * _per_measurement(values, n, f"{field} of {paths[0].name}")
+            times = 1e3 * _per_measurement(sidecars, field, n, paths[0].name)
             known["repetition_times"] = times
             if (times == times[0]).all():
                 known["repetition_time"] = float(times[0])
@@ -142,7 +143,7 @@ def average_repeats(image, b_values, *, tolerance=0.0):
     Parameters
     ----------
     image : path-like or nibabel image
-        Of four dimensions; read slice by slice.
+        Of four dimensions; read slice by slice, while the means are held in memory.
     b_values : array-like of shape (n_measurements,)
         s/mm^2.
     tolerance : float, default=0.0
@@ -185,7 +186,7 @@ def average_repeats(image, b_values, *, tolerance=0.0):
         signals = read_volume(image, slice(z, z + 1))
         for k in range(len(counts)):
             means[:, :, z : z + 1, k] = signals[..., group == k].mean(axis=-1)
-    return type(image)(means, image.affine), np.bincount(group, b) / counts, counts
+    return like(image, means), np.bincount(group, b) / counts, counts
 
 
 def _beside(path, ending):
@@ -206,12 +207,15 @@ def _read_sidecar(path):
     return fields
 
 
-def _per_measurement(values, n, source):
+def _per_measurement(sidecars, field, n, name):
     """One number per measurement, of one value for each image or for all."""
+    given = [sidecar[field] for sidecar in sidecars]
     try:
-        values = np.concatenate([np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in values])
+        values = np.concatenate([np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in given])
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{source} expects numbers, got {values!r}.") from error
+        raise ValueError(f"{field} of {name} expects numbers, got {given!r}.") from error
+    if not np.isfinite(values).all():
+        raise ValueError(f"{field} of {name} expects finite numbers, got {given!r}.")
     if len(values) not in (1, n):
-        raise ValueError(f"{source} has {len(values)} values, but the scan {n} volumes.")
+        raise ValueError(f"{field} of {name} has {len(values)} values, but the scan {n} volumes.")
     return np.broadcast_to(values, n).copy()

@@ -3,7 +3,9 @@
 import csv
 import os
 import warnings
+from contextlib import contextmanager
 from functools import partial
+from numbers import Real
 from pathlib import Path
 
 from joblib import Parallel, delayed
@@ -13,14 +15,17 @@ from tqdm import tqdm
 from .._files import replacing
 from .._validation import Status
 from ._derivatives import (
-    core,
     count_statuses,
     derivative_prefix,
+    describe_run,
+    finished_maps,
     map_stems,
     write_dataset_description,
     write_maps,
 )
-from ._predict import predict_image, spread
+from ._estimators import core, signal_model_of
+from ._predict import estimate_scan, on_workers, spread
+from ._scan import open_scan
 
 _REPORT = "cohort.tsv"
 
@@ -43,9 +48,9 @@ def predict_cohort(
     """Parameter maps of many scans, written to a folder of BIDS derivatives.
 
     Maps lie under `out_dir` as their scans lie under the folder that these have in common. A scan
-    that fails is reported and stops no other; a scan that has its maps already is left alone, so
-    that the same call goes on after an interruption. ``cohort.tsv`` in `out_dir` has a line for
-    each.
+    that fails is reported and stops no other; a scan whose maps are there, made the same way, is
+    left alone, so that the same call goes on after an interruption. ``cohort.tsv`` in `out_dir` has
+    a line for each.
 
     Parameters
     ----------
@@ -114,74 +119,81 @@ def predict_cohort(
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     write_dataset_description(out_dir)
     work = partial(
-        _predict_scan,
-        return_std=return_std,
-        description=description,
-        chunk_size=chunk_size,
+        _predict_scan, description=description, return_std=return_std, chunk_size=chunk_size,
         overwrite=overwrite,
-        on_dask=client is not None,
-    )
-    arguments = [(estimator, scan) for scan in scans]
+    )  # fmt: skip
     if client is None:
-        jobs = (delayed(work)(*given) for given in arguments)
+        jobs = (delayed(work)(estimator, scan) for scan in scans)
         rows = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
     else:
-        futures = spread(client, work, arguments)
+        room = sum(client.nthreads().values())
+        work = partial(work, room=max(2, 2 * room // len(scans)))
+        futures = spread(client, work, estimator, ((scan,) for scan in scans), room)
         rows = (_outcome(f, scan) for f, scan in zip(futures, scans, strict=True))
-    report = list(tqdm(rows, total=len(scans), unit=" scans", disable=not verbose))
-    _write_report(report, Path(out_dir) / _REPORT)
-    failed = [row for row in report if row.outcome == "failed"]
-    if failed:
-        warnings.warn(
-            f"{len(failed)} of {len(report)} scans failed, the first for: {failed[0].reason} "
-            f"All are in {Path(out_dir) / _REPORT}.",
-            stacklevel=2,
-        )
+    report = []
+    try:
+        for row in tqdm(rows, total=len(scans), unit=" scans", disable=not verbose):
+            report.append(row)
+    finally:
+        _write_report(report, Path(out_dir) / _REPORT)
+    _warn_of_failures(report, Path(out_dir) / _REPORT)
     return report
 
 
 def _plan(images, masks, sigma, out_dir, description):
     """What each scan is made of and where its maps go; all that can be wrong at once is told."""
-    images = list(images)
-    if not images:
-        raise ValueError("images expects at least one scan, got none.")
+    if isinstance(images, (str, os.PathLike)) or not len(images):
+        raise ValueError(f"images expects a sequence of at least one scan, got {images!r}.")
     given = {"masks": masks, "sigma": sigma}
     for name, values in given.items():
-        if not hasattr(values, "__len__"):
+        if values is None or isinstance(values, Real):
             given[name] = [values] * len(images)
         elif isinstance(values, (str, os.PathLike)) or len(values) != len(images):
             raise ValueError(f"{name} expects one for each of {len(images)} scans, got {values!r}.")
-    firsts = [Path(i[0] if isinstance(i, (list, tuple)) else i).absolute() for i in images]
+    images = [_absolute(image) for image in images]
+    firsts = [Path(image[0] if isinstance(image, list) else image) for image in images]
     common = os.path.commonpath([path.parent for path in firsts])
     scans, owners = [], {}
     for image, first, mask, level in zip(images, firsts, *given.values(), strict=True):
-        folder, prefix = out_dir / first.parent.relative_to(common), derivative_prefix(image)
+        folder = _absolute(out_dir) / first.parent.relative_to(common)
+        prefix = derivative_prefix(image)
         (stem,) = map_stems([""], folder, prefix, description).values()
         if stem in owners:
             raise ValueError(f"The maps of {owners[stem]} and {image} would have the same names.")
         owners[stem] = image
-        scans.append(Bunch(image=image, mask=mask, sigma=level, out_dir=folder, prefix=prefix))
+        scans.append(
+            Bunch(
+                image=image, mask=_absolute(mask), sigma=_absolute(level), out_dir=folder,
+                prefix=prefix,
+            )
+        )  # fmt: skip
     return scans
 
 
-def _predict_scan(estimator, scan, *, return_std, description, chunk_size, overwrite, on_dask):
-    """Maps of one scan, written; its line of the report."""
-    names = core(estimator).signal_model_.parameter_names
-    stems = map_stems(names, scan.out_dir, scan.prefix, description)
-    if not overwrite and all(Path(f"{stem}.json").exists() for stem in stems.values()):
-        return Bunch(image=scan.image, outcome="skipped", maps=[], voxels={}, reason="")
-    estimate = partial(
-        predict_image, estimator, scan.image, scan.mask,
-        sigma=scan.sigma, return_std=return_std, chunk_size=chunk_size,
-    )  # fmt: skip
+def _absolute(given):
+    """Paths that mean the same in every process; what is no path as it is."""
+    if isinstance(given, (list, tuple)):
+        return [_absolute(each) for each in given]
+    return Path(os.path.abspath(given)) if isinstance(given, (str, os.PathLike)) else given
+
+
+def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overwrite, room=None):
+    """Maps of one scan, written; its line of the report. With `room`, this is a Dask worker."""
+    whose = {"prefix": scan.prefix, "description": description}
+    sources = _sources(scan)
     try:
-        with warnings.catch_warnings():
+        if not overwrite and (row := _finished(estimator, scan, return_std, sources, whose)):
+            return row
+        with warnings.catch_warnings(), _runner(room) as run:
             warnings.simplefilter("ignore", UserWarning)  # the report counts voxels
-            maps = _on_all_workers(estimate) if on_dask else estimate()
+            opened = open_scan(
+                scan.image, scan.mask, scan.sigma, getattr(estimator, "n_features_in_", None)
+            )
+            maps = estimate_scan(
+                estimator, opened, run, return_std=return_std, chunk_size=chunk_size
+            )
         paths = write_maps(
-            maps, scan.out_dir, estimator, prefix=scan.prefix, description=description,
-            sigma=scan.sigma if isinstance(scan.sigma, (int, float)) else None,
-            sources=scan.image if isinstance(scan.image, (list, tuple)) else [scan.image],
+            maps, scan.out_dir, estimator, **whose, sigma=scan.sigma, sources=sources,
             overwrite=True,
         )  # fmt: skip
     except Exception as error:  # whatever is wrong with one scan, the others go on
@@ -190,12 +202,38 @@ def _predict_scan(estimator, scan, *, return_std, description, chunk_size, overw
     return Bunch(image=scan.image, outcome="done", maps=paths, voxels=voxels, reason="")
 
 
-def _on_all_workers(estimate):
-    """Let the worker that this runs on hand its slabs to all workers."""
+def _finished(estimator, scan, return_std, sources, whose):
+    """Line of the report of a scan whose maps are there, made the same way; None of another."""
+    names = signal_model_of(estimator).parameter_names
+    names += tuple(f"{name}_std" for name in names if return_std)
+    paths, story = finished_maps(names, scan.out_dir, **whose)
+    if not paths:
+        return None
+    expected = describe_run(estimator, scan.sigma, sources)
+    if differ := sorted(key for key in expected if story.get(key) != expected[key]):
+        raise FileExistsError(
+            f"{paths[0]} was made with another {', '.join(differ)}; overwrite=True replaces it."
+        )
+    voxels = story["Voxels"]
+    return Bunch(image=scan.image, outcome="skipped", maps=paths, voxels=voxels, reason="")
+
+
+def _sources(scan):
+    """Files that the maps of a scan are made from."""
+    images = scan.image if isinstance(scan.image, list) else [scan.image]
+    return [*images, *(f for f in (scan.mask, scan.sigma) if isinstance(f, os.PathLike))]
+
+
+@contextmanager
+def _runner(room):
+    """How slabs are estimated: here, or handed to all workers by the one that this runs on."""
+    if room is None:
+        yield lambda function, first, arguments: (function(first, *given) for given in arguments)
+        return
     from distributed import worker_client
 
     with worker_client() as client:
-        return estimate(client=client)
+        yield partial(on_workers, client, room=room)
 
 
 def _outcome(future, scan):
@@ -211,12 +249,23 @@ def _failure(scan, error):
     return Bunch(image=scan.image, outcome="failed", maps=[], voxels={}, reason=reason)
 
 
+def _warn_of_failures(report, path):
+    failed = [row for row in report if row.outcome == "failed"]
+    if failed:
+        warnings.warn(
+            f"{len(failed)} of {len(report)} scans failed, the first for: {failed[0].reason} "
+            f"All are in {path}.",
+            stacklevel=3,
+        )
+
+
 def _write_report(report, path):
     statuses = [code.name for code in Status]
     with replacing(path) as scratch, scratch.open("w", newline="") as file:
-        writer = csv.writer(file, delimiter="\t")
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(["image", "outcome", *(s.lower() for s in statuses), "reason"])
         for row in report:
+            images = row.image if isinstance(row.image, list) else [row.image]
             counts = (row.voxels.get(status, "") for status in statuses)
             reason = " ".join(row.reason.split())
-            writer.writerow([row.image, row.outcome, *counts, reason])
+            writer.writerow([" ".join(map(str, images)), row.outcome, *counts, reason])

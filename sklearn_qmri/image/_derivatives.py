@@ -1,18 +1,20 @@
 """Maps as files, with sidecars that say how they came about."""
 
+import glob
 import json
-from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
 from .._files import replacing
 from .._validation import Status
-from .._version import __version__
+from .._version import __version__, library_versions
+from ._estimators import describe, signal_model_of
 from ._nifti import read_volume
 
 _BIDS_VERSION = "1.10.0"
-_LIBRARIES = ("numpy", "scikit-learn", "torch")  # what results may depend on
+_GENERATED_BY = [{"Name": "sklearn_qmri", "Version": __version__}]
 
 
 def write_maps(
@@ -37,12 +39,14 @@ def write_maps(
         E.g. ``"sub-01"``, as `derivative_prefix` makes it.
     description : str
         Letters and digits, e.g. ``"mle"``.
-    sigma : float, default=None
-        Noise level that `predict_image` was given; None: the estimator's own.
+    sigma : float or path-like, default=None
+        Noise level, or file of a map of it, that `predict_image` was given; None: the estimator's
+        own.
     sources : sequence of path-like, default=()
         Files that the maps were made from.
     overwrite : bool, default=False
-        Replace maps that are there.
+        Replace maps of this prefix and description that are there, and remove those among them
+        that are not made again.
 
     Returns
     -------
@@ -74,17 +78,20 @@ def write_maps(
     >>> paths[1].name
     'sub-01_desc-mle_Dmap.nii.gz'
     """
-    stems = map_stems(maps, out_dir, prefix, description)
-    refuse_to_overwrite(stems, overwrite)
-    Path(out_dir).mkdir(parents=True, exist_ok=True)
-    common = _describe(estimator, maps, sigma, sources)
-    units = {p.name: p.unit for p in core(estimator).signal_model_.parameters}
-    for name, image in maps.items():
-        with replacing(f"{stems[name]}.nii.gz") as scratch:
-            image.to_filename(scratch)
-        sidecar = {"Parameter": name, "Units": units.get(name.removesuffix("_std"), "")} | common
-        _write_json(f"{stems[name]}.json", sidecar)
-    return [Path(f"{stem}.nii.gz") for stem in stems.values()]
+    out_dir, stems = Path(out_dir), map_stems(maps, out_dir, prefix, description)
+    present = present_maps(out_dir, prefix, description)
+    if present and not overwrite:
+        raise FileExistsError(f"{present[0]} exists already.")
+    texts = _sidecars(maps, estimator, sigma, sources)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for path in present:  # without its sidecar a map is unfinished
+        _sidecar(path).unlink(missing_ok=True)
+    paths = [_write_map(image, f"{stems[name]}.nii.gz") for name, image in maps.items()]
+    for path in set(present) - set(paths):
+        path.unlink()
+    for name in reversed(stems):
+        _write_text(f"{stems[name]}.json", texts[name])
+    return paths
 
 
 def derivative_prefix(image):
@@ -125,12 +132,30 @@ def map_stems(names, out_dir, prefix, description):
     return {name: Path(f"{start}_{name.replace('_', '')}map") for name in names}
 
 
-def refuse_to_overwrite(stems, overwrite):
-    """FileExistsError for the first map that is there already, unless that is allowed."""
-    paths = [Path(f"{stem}.nii.gz") for stem in stems.values()]
-    present = [path for path in paths if path.exists()]
-    if present and not overwrite:
-        raise FileExistsError(f"{present[0]} exists already.")
+def present_maps(out_dir, prefix, description):
+    """Maps that are there, of any parameter."""
+    (stem,) = map_stems(["*"], "", glob.escape(prefix), description).values()
+    return sorted(Path(out_dir).glob(f"{stem}.nii.gz"))
+
+
+def finished_maps(names, out_dir, prefix, description):
+    """Maps that were written with all that belongs to them, and a sidecar; none if one is not.
+
+    `names` are those of the parameters, whose sidecars are the last to be written.
+    """
+    stems = map_stems(names, out_dir, prefix, description)
+    sidecars = [Path(f"{stem}.json") for stem in stems.values()]
+    if not all(path.exists() for path in sidecars):
+        return [], None
+    return present_maps(out_dir, prefix, description), json.loads(sidecars[0].read_text())
+
+
+def describe_run(estimator, sigma, sources):
+    """What a sidecar says of how maps were made: whatever makes them what they are."""
+    story = describe(estimator) | {"Sources": [str(source) for source in sources]}
+    if sigma is not None:
+        story["Sigma"] = float(sigma) if isinstance(sigma, Real) else str(sigma)
+    return json.loads(json.dumps(story, default=repr))
 
 
 def write_dataset_description(out_dir):
@@ -141,9 +166,9 @@ def write_dataset_description(out_dir):
             "Name": "Quantitative maps",
             "BIDSVersion": _BIDS_VERSION,
             "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "sklearn_qmri", "Version": __version__}],
+            "GeneratedBy": _GENERATED_BY,
         }
-        _write_json(path, description)
+        _write_text(path, json.dumps(description, indent=1))
 
 
 def count_statuses(maps):
@@ -154,43 +179,35 @@ def count_statuses(maps):
     return {code.name: int(np.count_nonzero(status == code)) for code in Status}
 
 
-def core(estimator):
-    """The estimator with a signal model, that is or is inside of the one given."""
-    while not hasattr(estimator, "signal_model_"):
-        inner = getattr(estimator, "estimator_", getattr(estimator, "best_estimator_", None))
-        if inner is None and not hasattr(estimator, "steps"):
-            raise ValueError(f"{estimator!r} has no signal model.")
-        estimator = estimator[-1] if inner is None else inner
-    return estimator
-
-
-def _describe(estimator, maps, sigma, sources):
-    """What is common to all sidecars."""
-    inner = core(estimator)
-    model = inner.signal_model_
-    alpha = getattr(inner, "alpha", None)
-    seed = getattr(inner, "random_state", None)
-    return {
-        "GeneratedBy": [{"Name": "sklearn_qmri", "Version": __version__}],
-        "Libraries": {name: version(name) for name in _LIBRARIES},
-        "Sources": [str(source) for source in sources],
-        "Method": type(inner).__name__,
-        "Estimator": " ".join(repr(estimator).split()),
-        "SignalModel": {"Name": type(model).__name__} | _plain(model.get_params()),
-        "Noise": repr(getattr(inner, "noise_", None)),
-        "Sigma": getattr(inner, "sigma_", None) if sigma is None else float(sigma),
-        "Alpha": None if alpha is None else np.asarray(alpha, dtype=float).tolist(),
-        "Seed": seed if isinstance(seed, (int, np.integer)) else None,
+def _sidecars(maps, estimator, sigma, sources):
+    """Text of each map's sidecar."""
+    units = {p.name: p.unit for p in signal_model_of(estimator).parameters}
+    common = {
+        "GeneratedBy": _GENERATED_BY,
+        "Libraries": library_versions(),
+        **describe_run(estimator, sigma, sources),
         "Voxels": count_statuses(maps),
         "Use": "research only",
     }
+    return {
+        name: json.dumps(
+            {"Parameter": name, "Units": units.get(name.removesuffix("_std"), "")} | common,
+            indent=1,
+        )
+        for name in maps
+    }
 
 
-def _plain(values):
-    """Arrays as lists, for JSON."""
-    return {name: np.asarray(value).tolist() for name, value in values.items()}
+def _sidecar(path):
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
 
 
-def _write_json(path, content):
+def _write_map(image, path):
     with replacing(path) as scratch:
-        scratch.write_text(json.dumps(content, indent=1) + "\n")
+        image.to_filename(scratch)
+    return Path(path)
+
+
+def _write_text(path, text):
+    with replacing(path) as scratch:
+        scratch.write_text(text + "\n")

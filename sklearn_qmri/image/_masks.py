@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn.utils import check_random_state
 
-from ._scan import open_scan
+from ._scan import is_inside, open_scan
 
 _INSTALL = "Automatic masks need scikit-image: pip install 'sklearn-qmri[image]'."
 
@@ -36,7 +36,7 @@ def apply_mask(volumes, mask):
     >>> apply_mask(np.ones((4, 3, 2, 10)), np.ones((4, 3, 2))).shape
     (24, 10)
     """
-    volumes, mask = np.asarray(volumes), np.asarray(mask) != 0
+    volumes, mask = np.asarray(volumes), is_inside(mask)
     if mask.shape != volumes.shape[:-1]:
         raise ValueError(f"mask has shape {mask.shape}, but the volumes {volumes.shape[:-1]}.")
     if not mask.any():
@@ -73,7 +73,7 @@ def unmask(values, mask, fill=np.nan):
     array([[0.5, nan],
            [nan, 0.7]])
     """
-    values, mask = np.asarray(values), np.asarray(mask) != 0
+    values, mask = np.asarray(values), is_inside(mask)
     if len(values) != np.count_nonzero(mask):
         raise ValueError(f"{len(values)} values for {np.count_nonzero(mask)} voxels in the mask.")
     if np.isnan(fill) and not np.issubdtype(values.dtype, np.floating):

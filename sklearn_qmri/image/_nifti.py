@@ -57,8 +57,30 @@ def load_nifti(path):
     nibabel = _nibabel()
     try:
         return nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, EOFError, zlib.error) as error:
+    except (
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+        EOFError,
+        zlib.error,
+    ) as error:
         raise ValueError(f"{path} is not a NIfTI image, or damaged: {error}") from error
+
+
+def is_nifti(image):
+    """Whether an image is NIfTI, of either version, in one file or two."""
+    return isinstance(image, _nibabel().Nifti1Pair)
+
+
+def like(image, values):
+    """Image of values with the geometry of another."""
+    nibabel = _nibabel()
+    kind = nibabel.Nifti2Image if isinstance(image, nibabel.Nifti2Image) else nibabel.Nifti1Image
+    header = image.header.copy()
+    header.set_data_dtype(values.dtype)
+    made = kind(values, image.affine, header)
+    made.header.set_slope_inter(1, 0)
+    made.header["cal_min"] = made.header["cal_max"] = 0  # the window of other values
+    return made
 
 
 def read_volume(image, slab=slice(None)):
@@ -104,7 +126,7 @@ def write_nifti(path, data, affine):
     path : path-like
         Ends in ``.nii.gz`` or ``.nii``.
     data : ndarray
-        Voxels, stored in this type.
+        Voxels, stored in this type; bool as bytes, integers of 64 bits as ones of 32.
     affine : ndarray of shape (4, 4)
         From voxels to millimetres.
 
@@ -122,6 +144,9 @@ def write_nifti(path, data, affine):
     ...     write_nifti(pathlib.Path(folder) / "map.nii.gz", np.zeros((4, 3, 2)), np.eye(4))
     """
     nibabel = _nibabel()
+    stored = {"b": np.uint8, "i": np.int32, "u": np.uint32}  # what NIfTI lacks, or few can read
+    if data.dtype == bool or (data.dtype.kind in "iu" and data.dtype.itemsize == 8):
+        data = data.astype(stored[data.dtype.kind])
     with replacing(path) as scratch:
         nibabel.save(nibabel.Nifti1Image(data, affine), scratch)
 
@@ -151,7 +176,6 @@ def axial_slice(volume, affine, index=None):
     (3, 4)
     """
     nibabel = _nibabel()
-    canonical = nibabel.as_closest_canonical(nibabel.Nifti1Image(volume, affine))
-    volume = np.asanyarray(canonical.dataobj)
+    volume = nibabel.apply_orientation(volume, nibabel.io_orientation(affine))
     index = volume.shape[2] // 2 if index is None else index
     return np.swapaxes(volume[::-1, ::-1, index], 0, 1)

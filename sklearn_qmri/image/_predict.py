@@ -2,17 +2,19 @@
 
 import warnings
 from collections import deque
+from functools import partial
 from inspect import signature
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_memory
+from sklearn.utils.validation import check_is_fitted, check_memory
 from tqdm import tqdm
 
 from .._validation import Status
-from .._version import __version__
-from ._derivatives import core
+from .._version import __version__, library_versions
+from ._estimators import signal_model_of
+from ._nifti import like
 from ._scan import open_scan
 
 _BAD = {
@@ -53,7 +55,8 @@ def predict_image(
     mask : path-like, nibabel image or array-like, default=None
         Nonzero inside, of the image's first three dimensions. None: all voxels.
     sigma : float, path-like, nibabel image or array-like, default=None
-        Noise level, as the estimator's `predict` takes it, or a map of it.
+        Noise level, as the estimator's `predict` takes it, or a map of it. Voxels where a map
+        is not positive and finite get the status ``BAD_INPUT``.
     return_std : bool, default=False
         Also give maps of standard deviations, of an estimator whose `predict` has them.
     fill : float, default=nan
@@ -66,8 +69,10 @@ def predict_image(
         Estimate on its workers instead. What a worker had in hand when it died is done by another.
     memory : str or joblib.Memory, default=None
         Where finished slabs are kept. The same call on the same scan, after an interruption
-        say, takes them from there; whatever differs is estimated anew. With `client`, a folder
-        that all workers see.
+        say, takes them from there; slabs of another scan, estimator, option or version of a
+        library are estimated anew. A signal model of your own counts by its name and arguments:
+        empty the folder when you change its formula. With `client`, a folder that all workers
+        see.
     verbose : int, default=0
         Positive: a progress bar.
 
@@ -83,7 +88,8 @@ def predict_image(
     OSError
         If there is no such file.
     ValueError
-        If a file is damaged, or shapes, geometries or numbers of measurements disagree.
+        If a file is damaged or not NIfTI, shapes, geometries or numbers of measurements disagree,
+        or the estimator is not fitted.
 
     Examples
     --------
@@ -101,17 +107,29 @@ def predict_image(
     ['D', 'D_star', 'S0', 'f', 'residual_rms', 'status']
     """
     scan = open_scan(image, mask, sigma, getattr(estimator, "n_features_in_", None))
+    run = partial(_on_processes, n_jobs) if client is None else partial(on_workers, client)
+    return estimate_scan(
+        estimator, scan, run, return_std=return_std, fill=fill, chunk_size=chunk_size,
+        memory=memory, verbose=verbose,
+    )  # fmt: skip
+
+
+def estimate_scan(
+    estimator, scan, run, *, return_std=False, fill=np.nan, chunk_size, memory=None, verbose=0
+):
+    """Maps of a scan, as `predict_image` returns them.
+
+    `run` takes a function, its first argument, and the further arguments of each call, and yields
+    the results in order.
+    """
+    check_is_fitted(estimator)
     slabs = scan.slabs(chunk_size)
     estimate = check_memory(memory).cache(estimate_rows)
-    arguments = ((estimator, *scan.read(slab), return_std, __version__) for slab in slabs)
-    if client is None:
-        jobs = (delayed(estimate)(*given) for given in arguments)
-        results = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
-    else:
-        results = (future.result() for future in spread(client, estimate, arguments))
+    versions = (__version__, library_versions())
+    arguments = ((*scan.read(slab), return_std, versions) for slab in slabs)
     maps = {}
     with tqdm(total=scan.n_voxels, desc="maps", unit=" voxels", disable=not verbose) as bar:
-        for slab, rows in zip(slabs, results, strict=True):
+        for slab, rows in zip(slabs, run(estimate, estimator, arguments), strict=True):
             here = scan.inside[:, :, slab]
             for name, values in rows.items():
                 if name not in maps:
@@ -121,28 +139,55 @@ def predict_image(
             bar.update(np.count_nonzero(here))
     if "status" in maps:
         _warn_of_status(maps["status"][scan.inside])
-    return {name: _like(scan.images[0], values) for name, values in maps.items()}
+    return {name: like(scan.images[0], values) for name, values in maps.items()}
 
 
-def spread(client, function, arguments):
-    """Futures of Dask workers in order, with no more in flight than keeps the workers busy."""
-    waiting, room = deque(), 2 * max(1, sum(client.nthreads().values()))
+def _on_processes(n_jobs, function, first, arguments):
+    """Results of processes, in order."""
+    jobs = (delayed(function)(first, *given) for given in arguments)
+    return Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
+
+
+def on_workers(client, function, first, arguments, room=None):
+    """Results of Dask workers, in order."""
+    return (future.result() for future in spread(client, function, first, arguments, room))
+
+
+def spread(client, function, first, arguments, room=None):
+    """Futures of Dask workers in order, with no more in flight than keeps the workers busy.
+
+    What all calls share is sent once, as a task of its own, which a lost worker's place takes over
+    like any other.
+    """
+    shared, waiting = client.submit(_same, first, pure=False), deque()
+    room = 2 * sum(client.nthreads().values()) if room is None else room
     for given in arguments:
-        waiting.append(client.submit(function, *given, pure=False))
-        if len(waiting) >= room:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sending large graph")  # a slab is large
+            waiting.append(client.submit(function, shared, *given, pure=False))
+        if len(waiting) >= max(1, room):
             yield waiting.popleft()
     while waiting:
         yield waiting.popleft()
 
 
-def estimate_rows(estimator, X, sigma, return_std, version):
+def _same(value):
+    return value
+
+
+def estimate_rows(estimator, X, sigma, return_std, versions):
     """Maps' values of some voxels by name; what is to be warned of is left to their status.
 
-    Results may be cached; the version only is part of the key.
+    Results may be cached; the versions only are part of the key.
     """
-    X = X.astype(np.float64)
-    names = core(estimator).signal_model_.parameter_names
-    given = {} if sigma is None else {"sigma": np.asarray(sigma, dtype=np.float64)}
+    X, given = X.astype(np.float64), {}
+    names = signal_model_of(estimator).parameter_names
+    if sigma is not None:
+        sigma = np.array(sigma, dtype=np.float64)
+        if sigma.ndim:  # a voxel without a noise level is none that can be estimated
+            unknown = ~(np.isfinite(sigma) & (sigma > 0))
+            X[unknown], sigma[unknown] = np.nan, 1.0
+        given["sigma"] = sigma
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)
@@ -175,13 +220,3 @@ def _warn_of_status(status):
     parts = [f"{n:,} {text}" for text, n in counts.items() if n]
     if parts:
         warnings.warn(f"Of {len(status):,} voxels {', '.join(parts)}.", stacklevel=3)
-
-
-def _like(image, values):
-    """Image with the geometry of another."""
-    header = image.header.copy()
-    header.set_data_dtype(values.dtype)
-    made = type(image)(values, image.affine, header)
-    made.header.set_slope_inter(1, 0)
-    made.header["cal_min"] = made.header["cal_max"] = 0  # the scan's window does not fit a map
-    return made

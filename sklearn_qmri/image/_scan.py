@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._nifti import load_nifti, read_volume
+from ._nifti import is_nifti, load_nifti, read_volume
 
-_READ = 65536  # voxels at once, about, where nothing is computed of them
+_BYTES = 2**27  # of an image, as float64, that is read at once
 
 
 class Scan(NamedTuple):
@@ -34,32 +34,41 @@ class Scan(NamedTuple):
         return np.count_nonzero(self.inside)
 
     def slabs(self, chunk_size):
-        """Runs of slices along the third axis with about `chunk_size` voxels inside each."""
-        slabs, start, total = [], 0, 0
-        for z, count in enumerate(np.count_nonzero(self.inside, axis=(0, 1))):
-            if total and total + count > chunk_size:
+        """Runs of slices along the third axis with about `chunk_size` voxels inside each.
+
+        Slices without any at both ends belong to none.
+        """
+        counts = np.count_nonzero(self.inside, axis=(0, 1))
+        first, last = np.flatnonzero(counts)[[0, -1]].tolist()
+        slabs, start, total = [], first, 0
+        for z in range(first, last + 1):
+            if counts[z] and total and total + counts[z] > chunk_size:
                 slabs.append(slice(start, z))
                 start, total = z, 0
-            total += count
-        return [*slabs, slice(start, self.inside.shape[2])]
+            total += counts[z]
+        return [*slabs, slice(start, last + 1)]
 
     def read(self, slab):
         """Signals of the voxels inside a slab, in the type of the file, and their noise levels."""
         here = self.inside[:, :, slab]
-        if len(self.images) == 1:
-            signals = read_volume(self.images[0], slab)[here]
-        else:
-            signals = np.stack([read_volume(image, slab)[here] for image in self.images], axis=-1)
+        place = np.empty(here.shape, dtype=np.intp)
+        place[here] = np.arange(np.count_nonzero(here))
+        signals = None
+        for part in self._parts(slab):
+            there = self.inside[:, :, part]
+            if there.any():
+                values = self._load(part)[there]
+                if signals is None:
+                    signals = np.empty((np.count_nonzero(here), values.shape[1]), values.dtype)
+                within = slice(part.start - slab.start, part.stop - slab.start)
+                signals[place[:, :, within][there]] = values
         return signals, self.sigma[:, :, slab][here] if np.ndim(self.sigma) else self.sigma
 
     def mean(self):
         """Mean magnitude of each voxel, inside or not."""
-        mean, scan = np.empty(self.inside.shape), self._replace(inside=np.ones_like(self.inside))
-        for slab in scan.slabs(_READ):
-            signals, _ = scan.read(slab)
-            mean[:, :, slab] = (
-                np.abs(signals.astype(np.float64)).mean(axis=1).reshape(mean[:, :, slab].shape)
-            )
+        mean = np.empty(self.inside.shape)
+        for part in self._parts(slice(0, self.inside.shape[2])):
+            mean[:, :, part] = np.abs(self._load(part).astype(np.float64)).mean(axis=-1)
         return mean
 
     def sample(self, n_voxels, rng):
@@ -69,12 +78,24 @@ class Scan(NamedTuple):
             places = rng.choice(places, n_voxels, replace=False)
         drawn = np.zeros_like(self.inside)
         drawn.flat[places] = True
-        scan = self._replace(inside=drawn, sigma=None)
-        slabs = self._replace(inside=np.ones_like(drawn)).slabs(_READ)
-        return np.concatenate([scan.read(slab)[0] for slab in slabs]).astype(np.float64)
+        signals, _ = self._replace(inside=drawn, sigma=None).read(slice(0, drawn.shape[2]))
+        return signals.astype(np.float64)
+
+    def _parts(self, slab):
+        """Runs of slices of a slab that are small enough to be read at once."""
+        n_x, n_y, _ = self.inside.shape
+        n_slices = max(1, _BYTES // (8 * n_x * n_y * n_measurements(self.images)))
+        for z in range(slab.start, slab.stop, n_slices):
+            yield slice(z, min(z + n_slices, slab.stop))
+
+    def _load(self, part):
+        """All measurements of some slices."""
+        if len(self.images) == 1:
+            return read_volume(self.images[0], part)
+        return np.stack([read_volume(image, part) for image in self.images], axis=-1)
 
 
-def open_scan(image, mask=None, sigma=None, n_measurements=None):
+def open_scan(image, mask=None, sigma=None, n_expected=None):
     """Open what belongs to a scan and check that it fits together.
 
     Parameters
@@ -83,8 +104,8 @@ def open_scan(image, mask=None, sigma=None, n_measurements=None):
     mask : path-like, nibabel image or array-like, default=None
         None: all voxels.
     sigma : float, path-like, nibabel image or array-like, default=None
-    n_measurements : int, default=None
-        What the image must have.
+    n_expected : int, default=None
+        How many measurements the image must have.
 
     Returns
     -------
@@ -98,16 +119,15 @@ def open_scan(image, mask=None, sigma=None, n_measurements=None):
         If a file is damaged, or shapes, geometries or numbers of measurements disagree.
     """
     images = open_images(image)
-    first = images[0]
-    n_volumes = first.shape[3] if len(images) == 1 else len(images)
-    if n_measurements not in (None, n_volumes):
+    first, n_volumes = images[0], n_measurements(images)
+    if n_expected not in (None, n_volumes):
         raise ValueError(
-            f"The image has {n_volumes} volumes, but {n_measurements} measurements per voxel are "
+            f"The image has {n_volumes} volumes, but {n_expected} measurements per voxel are "
             "expected."
         )
     inside = np.full(first.shape[:3], True)
     if mask is not None:
-        inside = _fitting(mask, first, "mask") != 0
+        inside = is_inside(_fitting(mask, first, "mask"))
     if not inside.any():
         raise ValueError(f"mask of shape {inside.shape} has no voxel in it.")
     if not (sigma is None or isinstance(sigma, Real)):
@@ -123,6 +143,8 @@ def open_images(image):
     images = [load_nifti(each) for each in given]
     n_dimensions = 4 if len(images) == 1 else 3
     for each in images:
+        if not is_nifti(each):
+            raise ValueError(f"The image expects NIfTI, got {type(each).__name__}{_name(each)}.")
         if len(each.shape) != n_dimensions:
             raise ValueError(
                 f"The image expects {n_dimensions} dimensions, got shape {each.shape}"
@@ -135,6 +157,16 @@ def open_images(image):
             )
         _check_geometry(each, images[0], f"image{_name(each)}")
     return images
+
+
+def n_measurements(images):
+    """Number of measurements of a scan's images."""
+    return images[0].shape[3] if len(images) == 1 else len(images)
+
+
+def is_inside(mask):
+    """Where a mask is neither 0 nor NaN, which maps have outside."""
+    return np.nan_to_num(np.asarray(mask), nan=0.0) != 0
 
 
 def _fitting(values, image, name):
