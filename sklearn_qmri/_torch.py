@@ -1,8 +1,17 @@
-"""How this package runs torch on a CPU."""
+"""How this package runs torch: on one thread of a CPU, or on a device that is there."""
 
 from contextlib import contextmanager
 
 import torch
+
+
+def check_device(device):
+    """ValueError for a device that this PyTorch cannot use."""
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={device!r} cannot be used: {reason}") from error
 
 
 @contextmanager

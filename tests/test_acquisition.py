@@ -56,7 +56,7 @@ def collection(folder, suffix, entity, fields, signals=None):
         ),
         ("T1w", "run", [{"RepetitionTime": 0.5}, {"RepetitionTime": 3}],
          {"repetition_times": [500, 3000]}),
-        ("MESE", "echo", [{"EchoTime": 0.01}, {}], {}),
+        ("MESE", "echo", [{}, {}], {}),
         (
             "IRT1",
             "inv",
@@ -75,6 +75,12 @@ def test_file_collections(tmp_path, suffix, entity, fields, expected):
     assert set(found) == set(expected)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values)
+
+
+def test_a_field_that_one_sidecar_lacks(tmp_path):
+    paths = collection(tmp_path, "MESE", "echo", [{"EchoTime": 0.01}, {}])
+    with pytest.raises(ValueError, match="sidecar of .*echo-2_MESE.nii.gz has no EchoTime"):
+        read_acquisition(paths)
 
 
 def test_one_image_with_bval_and_sidecar(tmp_path):

@@ -41,7 +41,9 @@ def files(crop):
 def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, capsys, method):
     out = tmp_path / "maps"
     arguments = ["fit", *files, "--estimator", method, "--out", str(out), "--samples", "1000"]
-    arguments += ["--prior", "D=0.05:3", "--bounds", "f=0:0.5"]
+    arguments += ["--bounds", "f=0:0.5"]
+    if method in ("hybrid", "posterior-mean"):
+        arguments += ["--prior", "D=0.05:3"]
     code, text, err = run(monkeypatch, capsys, *arguments)
     assert code == 0, err
     assert ("sigma = " in err) is (method != "segmented"), "which has no use for it"
@@ -53,6 +55,8 @@ def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, ca
     np.testing.assert_array_equal(image.affine, nibabel.load(files[0]).affine)
     story = json.loads((out / f"dwi_desc-{name}_Dmap.json").read_text())
     assert story["Units"] == "um^2/ms"
+    levels = json.loads((out / f"dwi_desc-{name}_statusmap.json").read_text())["Levels"]
+    assert levels["1"] == "AT_BOUND"
     assert story["SignalModel"]["Name"] == "IVIM"
     assert sum(story["Voxels"].values()) == inside.sum()
     assert (out / f"dwi_desc-{name}_statusmap.nii.gz").exists()
@@ -107,6 +111,14 @@ def test_models_are_listed(monkeypatch, capsys):
         (lambda f: ["fit", f[0], "--bval", "0 100"], 1, "has 10 volumes, but 2 measurements"),
         (lambda f: ["train", *f[1:3], "--snr", "high"], 1, "--snr expects a number or low:high"),
         (lambda f: ["predict", f[2], *f], 1, "no model file, or damaged"),
+        (lambda f: ["fit", *f, "--alpha", "0"], 1, "--alpha is for --estimator hybrid"),
+        (lambda f: ["fit", *f, "--prior", "f=0:1"], 1, "--prior is for --estimator hybrid or post"),
+        (lambda f: ["fit", *f, "--average"], 1, "no b-value is there twice"),
+        (lambda f: ["fit", *f, "--sigma", "0"], 1, "'sigma' parameter of MLEEstimator must be"),
+        (lambda f: ["fit", *f, "--device", "moon"], 1, "device='moon' cannot be used"),
+        (lambda f: ["fit", *f, "--std", "--estimator", "segmented"], 1, "no standard deviations"),
+        (lambda f: ["train", *f[1:3], "--snr", "9:3"], 1, "--snr expects low:high, got '9:3'"),
+        (lambda f: ["train", *f[1:3], "--samples", "9"], 2, "Invalid value for '--samples'"),
         (lambda f: ["fit", *f, "--bounds", "f=1"], 1, "bounds['f'] expects two numbers"),
         (lambda f: ["fit", *f, "--bounds", "K=0:1"], 1, "bounds names ['K']"),
     ],
@@ -117,7 +129,7 @@ def test_errors_are_one_line(files, tmp_path, monkeypatch, capsys, change, code,
     assert found == code
     assert message in err
     assert "Traceback" not in err
-    assert not (tmp_path / "maps").exists()
+    assert not list(tmp_path.glob("maps/*.nii.gz"))
 
 
 def blocks(out, command):
@@ -246,9 +258,11 @@ def test_averaging_is_asked_for_and_told(crop, tmp_path, monkeypatch, capsys):
     b = (crop / "dwi.bval").read_text()
     (tmp_path / "dwi.bval").write_text(f"{b.strip()} {b}")
     arguments = ["fit", str(tmp_path / "dwi.nii.gz"), "--mask", str(crop / "mask.nii.gz")]
+    arguments += ["--std"]
     code, _, err = run(monkeypatch, capsys, *arguments, "--average", "--out", str(tmp_path / "a"))
     assert code == 0, err
     assert "Averaged 20 volumes into 10, 2 to 2 in each: noise counts as Gaussian" in err
+    assert (tmp_path / "a" / "dwi_desc-mle_Dstdmap.nii.gz").exists()
     story = json.loads((tmp_path / "a" / "dwi_desc-mle_Dmap.json").read_text())
     assert story["Noise"] == "Gaussian()"
     code, _, err = run(monkeypatch, capsys, *arguments, "--out", str(tmp_path / "b"))

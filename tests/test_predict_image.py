@@ -336,8 +336,10 @@ def test_voxels_without_a_noise_level_are_told(scan):
     assert np.count_nonzero(status == Status.BAD_INPUT) == 3
 
 
-def test_unfitted_estimators_are_refused(scan):
+def test_unfitted_estimators_and_arrays_are_refused(scan):
     image, mask, mle = scan
+    with pytest.raises(TypeError, match="path or a nibabel image, got ndarray"):
+        predict_image(mle, read_volume(image), mask)
     with pytest.raises(NotFittedError):
         predict_image(clone(mle), image, mask)
 

@@ -6,7 +6,7 @@ from skorch import NeuralNet
 from torch import nn
 from tqdm import tqdm
 
-from .._torch import single_thread
+from .._torch import check_device, single_thread
 from ._modules import StackedMLP
 
 _WARM_UP = 0.15  # share of the steps before the peak of the one-cycle schedule
@@ -215,6 +215,7 @@ def train(
     best_loss : array of shape (n_members,)
     history : skorch History
     """
+    check_device(device)
     seeds = rng.randint(np.iinfo(np.int32).max, size=n_init + 1)
     n_subnets = n_outputs if parallel_subnets else 1
     n_shared = n_labels if shared else 1

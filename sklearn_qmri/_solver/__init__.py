@@ -12,7 +12,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from .._torch import single_thread
+from .._torch import check_device, single_thread
 from ._newton import minimize
 from ._objective import Objective, Problem, pieces, take
 from ._starts import fit_linear, look_up, make_dictionary
@@ -101,6 +101,7 @@ def solve(
     Solution
     """
     book = make_dictionary(model, *_search_range(bounds, fixed), n_starts, noise.even)
+    check_device(device)
     book = book.to(torch.float32, device)
     slices = pieces(len(X), _BLOCK)
     tasks = (

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from typing import Annotated
 
 try:
     import rich  # noqa: F401
@@ -9,6 +10,7 @@ try:
 except ImportError as error:
     raise SystemExit(f"{error}. The command line needs: pip install 'sklearn-qmri[cli]'") from error
 
+from .._version import __version__
 from ._compare import compare
 from ._console import notes
 from ._demo import demo
@@ -19,8 +21,18 @@ from ._train import train
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _show_version(asked: bool):
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def _group():
+def _group(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+):
     """Scikit-learn-compatible estimators for quantitative MRI. For research use only."""
 
 
@@ -40,6 +52,6 @@ def main():
     warnings.showwarning = _show_warning
     try:
         app()
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        notes.print(f"sklearn-qmri: {error}", markup=False)
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        notes.print(f"sklearn-qmri: {' '.join(str(error).split())}", markup=False)
         sys.exit(1)

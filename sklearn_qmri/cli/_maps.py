@@ -30,7 +30,6 @@ from ..segmented import SegmentedIVIMEstimator
 from ..self_supervised import SelfSupervisedNetRegressor
 from ._console import console, notes, unfinished
 from ._options import (
-    Alpha,
     Bounds,
     BValues,
     ChunkSize,
@@ -48,6 +47,7 @@ from ._options import (
     Seed,
     Settings,
     Sigma,
+    Std,
 )
 from ._protocol import (
     known_acquisition,
@@ -113,11 +113,14 @@ def fit(
         typer.Option("--average", help="Average repeats; noise is then Gaussian."),
     ] = False,
     estimator: Annotated[Method, typer.Option(help="How to estimate.")] = Method.mle,
-    alpha: Alpha = 0.5,
+    alpha: Annotated[
+        float | None, typer.Option(min=0, max=1, help="As of train (hybrid; default: 0.5).")
+    ] = None,
     prior: Prior = None,
     bounds: Bounds = None,
     samples: Samples = 50_000,
     sigma: Sigma = None,
+    std: Std = False,
     out: Maps = Path("maps"),
     n_jobs: Jobs = 1,
     device: Device = "cpu",
@@ -134,6 +137,7 @@ def fit(
 
     Example: sklearn-qmri fit dwi.nii.gz --bval dwi.bval --mask mask.nii.gz --out maps
     """
+    _refuse_unused(estimator, alpha=alpha, prior=prior)
     image, noise = scan if len(scan) > 1 else scan[0], "auto"
     known = known_acquisition(image, b_values)
     if average:
@@ -146,10 +150,10 @@ def fit(
     with unfinished(task.folder, resume) as memory:
         X = sample_voxels(image, task.inside, random_state=seed)
         work = memory.cache(_fit).call_and_shelve(
-            estimator, mle, X, alpha, ranges, samples, seed, __version__
+            estimator, mle, X, 0.5 if alpha is None else alpha, ranges, samples, seed, __version__
         )  # fmt: skip
         made, level = work.get()  # as read from the file, so that going on finds it unchanged
-        _finish(task, made, level, n_jobs, chunk_size, memory, as_json)
+        _finish(task, made, level, std, n_jobs, chunk_size, memory, as_json)
 
 
 def predict(
@@ -158,6 +162,7 @@ def predict(
     b_values: BValues = None,
     mask: Mask = None,
     sigma: Sigma = None,
+    std: Std = False,
     out: Maps = Path("maps"),
     n_jobs: Jobs = 1,
     device: Device = "cpu",
@@ -187,7 +192,17 @@ def predict(
             X = sample_voxels(image, task.inside, random_state=seed)
             mle = MLEEstimator(signal_model, noise=core(made).noise, device=device)
             sigma = memory.cache(_learn_sigma)(mle, X, __version__)
-        _finish(task, made, sigma, n_jobs, chunk_size, memory, as_json)
+        _finish(task, made, sigma, std, n_jobs, chunk_size, memory, as_json)
+
+
+_TAKES = {"alpha": (Method.hybrid,), "prior": (Method.hybrid, Method.posterior_mean)}
+
+
+def _refuse_unused(method, **options):
+    """ValueError for an option that a method has no use for."""
+    for name, value in options.items():
+        if value not in (None, []) and method not in _TAKES[name]:
+            raise ValueError(f"--{name} is for --estimator {' or '.join(_TAKES[name])}.")
 
 
 def _average(image, known):
@@ -195,6 +210,8 @@ def _average(image, known):
         raise ValueError("--average expects one scan of 4 dimensions and its b-values.")
     n_volumes = len(known["b_values"])
     image, shells, counts = average_repeats(image, known["b_values"])
+    if max(counts) == 1:
+        raise ValueError("--average expects repeats, but no b-value is there twice.")
     notes.print(
         f"Averaged {n_volumes} volumes into {len(shells)}, {min(counts)} to {max(counts)} in each: "
         "noise counts as Gaussian; what it has added to small signals stays."
@@ -256,11 +273,11 @@ def _amplitudes(signal_model, parameters):
     }
 
 
-def _finish(task, made, sigma, n_jobs, chunk_size, memory, as_json):
+def _finish(task, made, sigma, std, n_jobs, chunk_size, memory, as_json):
     """Estimate, write and tell."""
     maps = predict_image(
-        made, task.image, task.inside, sigma=sigma, chunk_size=chunk_size, n_jobs=n_jobs,
-        memory=memory, verbose=1,
+        made, task.image, task.inside, sigma=sigma, return_std=std, chunk_size=chunk_size,
+        n_jobs=n_jobs, memory=memory, verbose=1,
     )  # fmt: skip
     paths = write_maps(
         maps, task.out, made, prefix=task.prefix, description=task.description, sigma=sigma,

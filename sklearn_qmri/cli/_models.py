@@ -20,7 +20,8 @@ def models(as_json: Json = False):
         print(json.dumps(rows, indent=1))
         return
     table = Table(title="Signal models (bounds of each parameter)")
-    for heading in ("model", "acquisition", "parameters"):
+    table.add_column("model", no_wrap=True)
+    for heading in ("acquisition", "parameters"):
         table.add_column(heading)
     for row in rows:
         parameters = ", ".join(

@@ -29,8 +29,11 @@ Prior = Annotated[
 Bounds = Annotated[
     list[str] | None, typer.Option(help="Bounds of an estimate by likelihood, e.g. f=0:0.5.")
 ]
-Samples = Annotated[int, typer.Option(min=1, help="Simulated tissues to train on.")]
-Sigma = Annotated[float | None, typer.Option(min=0, help="Noise level; else learnt from the scan.")]
+Samples = Annotated[int, typer.Option(min=100, help="Simulated tissues to train on.")]
+Sigma = Annotated[float | None, typer.Option(help="Noise level; else learnt from the scan.")]
+Std = Annotated[
+    bool, typer.Option("--std", help="Also maps of standard deviations, where there are any.")
+]
 Maps = Annotated[Path, typer.Option(help="Folder for maps and sidecars.")]
 Jobs = Annotated[int, typer.Option("--n-jobs", help="Number of processes.")]
 Device = Annotated[str, typer.Option(help="Where torch computes, e.g. cuda.")]

@@ -53,7 +53,10 @@ def make_model(name, b_values, settings, known=None):
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        raise ValueError(f"{name}{signature}: {error}.") from error
+        raise ValueError(
+            f"{name}{signature}: {error}. Give --bval, --with argument=..., or files beside the "
+            "scan that tell."
+        ) from error
     return models[name](**arguments)
 
 
@@ -116,7 +119,10 @@ def parse_bounds(texts, model):
 def parse_range(text, option):
     """Two numbers of a text like ``low:high``, or one number twice."""
     low, _, high = text.partition(":")
-    return tuple(_floats([low, high or low], option, "a number or low:high"))
+    pair = tuple(_floats([low, high or low], option, "a number or low:high"))
+    if pair[0] > pair[1]:
+        raise ValueError(f"{option} expects low:high, got {text!r}.")
+    return pair
 
 
 def parse_tissues(texts, model):

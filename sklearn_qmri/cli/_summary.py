@@ -65,9 +65,9 @@ def _column(summary):
     voxels = summary["voxels"]
     counts = {
         "voxels": sum(voxels.values()),
-        "failed": voxels["BAD_INPUT"] + voxels["NOT_CONVERGED"] + voxels["TOO_FEW_ATOMS"],
+        "failed": voxels["BAD_INPUT"] + voxels["NOT_CONVERGED"],
         "at bound": voxels["AT_BOUND"],
-        "out of domain": voxels["OUT_OF_DOMAIN"],
+        "out of domain": voxels["OUT_OF_DOMAIN"] + voxels["TOO_FEW_ATOMS"],
     }
     column |= {heading: f"{count:,}" for heading, count in counts.items()}
     more = (key for key in summary if key not in ("parameters", "voxels"))

@@ -1,5 +1,6 @@
 """Command: a network for a protocol; and the networks that `fit` trains for a scan."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,8 @@ def train(
     labels = MLEEstimator(signal_model, bounds=parse_bounds(bounds, signal_model), device=device)
     levels = parse_range(snr, "--snr")
     refuse_to_overwrite([out], overwrite)
+    if not os.access(out.parent, os.W_OK):
+        raise PermissionError(f"{out.parent} cannot be written to.")
     net = train_hybrid(
         labels, levels, alpha=alpha, prior=ranges, samples=samples, seed=seed
     )  # fmt: skip

@@ -92,7 +92,8 @@ def read_acquisition(image):
     OSError
         If there is no such image.
     ValueError
-        If a file is damaged, or has more or fewer values than the image has measurements.
+        If a file is damaged, has more or fewer values than the image has measurements, or lacks a
+        field that those of other measurements have.
 
     Examples
     --------
@@ -118,11 +119,11 @@ def read_acquisition(image):
             )
     sidecars = [_read_sidecar(_beside(path, ".json")) for path in paths]
     for field, (argument, unit) in _MEASURED.items():
-        if all(field in sidecar for sidecar in sidecars):
+        if _have(field, sidecars, paths):
             known[argument] = unit * _per_measurement(sidecars, field, n, paths[0].name)
     names = _REPETITION_PREPARED if "inversion_times" in known else _REPETITION
     for field in names:
-        if all(field in sidecar for sidecar in sidecars):
+        if _have(field, sidecars, paths):
             times = 1e3 * _per_measurement(sidecars, field, n, paths[0].name)
             known["repetition_times"] = times
             if (times == times[0]).all():
@@ -205,6 +206,15 @@ def _read_sidecar(path):
     if not isinstance(fields, dict):
         raise ValueError(f"{path} is not a JSON sidecar: it holds no object.")
     return fields
+
+
+def _have(field, sidecars, paths):
+    """Whether sidecars have a field; ValueError if only some do."""
+    having = [field in sidecar for sidecar in sidecars]
+    if any(having) and not all(having):
+        without = paths[having.index(False)]
+        raise ValueError(f"The sidecar of {without} has no {field}, as others of the scan have.")
+    return all(having)
 
 
 def _per_measurement(sidecars, field, n, name):

@@ -63,7 +63,9 @@ def predict_cohort(
     out_dir : path-like
         Made if it is not there.
     sigma : float or sequence, default=None
-        Noise level: one for all, or a number or the path of a map for each scan.
+        Noise level: one for all, or a number or the path of a map for each scan. None: the
+        estimator's own, which fits if all scans have the noise and the scale of the one that it was
+        fitted to.
     return_std : bool, default=False
         Also maps of standard deviations.
     description : str, default=None

@@ -182,6 +182,9 @@ def count_statuses(maps):
 def _sidecars(maps, estimator, sigma, sources):
     """Text of each map's sidecar."""
     units = {p.name: p.unit for p in signal_model_of(estimator).parameters}
+    units["residual_rms"] = "signal"
+    levels = {"-1": "outside the mask"} | {str(code.value): code.name for code in Status}
+    of_one = {"status": {"Levels": levels}}
     common = {
         "GeneratedBy": _GENERATED_BY,
         "Libraries": library_versions(),
@@ -191,7 +194,9 @@ def _sidecars(maps, estimator, sigma, sources):
     }
     return {
         name: json.dumps(
-            {"Parameter": name, "Units": units.get(name.removesuffix("_std"), "")} | common,
+            {"Parameter": name, "Units": units.get(name.removesuffix("_std"), "")}
+            | of_one.get(name, {})
+            | common,
             indent=1,
         )
         for name in maps

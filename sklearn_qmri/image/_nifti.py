@@ -38,6 +38,8 @@ def load_nifti(path):
         If there is no such file.
     ValueError
         If it is not an image that nibabel can read.
+    TypeError
+        If it is neither a path nor an image.
     ImportError
         If nibabel is not installed.
 
@@ -52,9 +54,11 @@ def load_nifti(path):
     ...     load_nifti(path).shape
     (4, 3, 2)
     """
-    if not isinstance(path, (str, os.PathLike)):
-        return path
     nibabel = _nibabel()
+    if isinstance(path, nibabel.spatialimages.SpatialImage):
+        return path
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"An image expects a path or a nibabel image, got {type(path).__name__}.")
     try:
         return nibabel.load(path)
     except (

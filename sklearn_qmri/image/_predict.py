@@ -123,6 +123,8 @@ def estimate_scan(
     the results in order.
     """
     check_is_fitted(estimator)
+    if return_std and "return_std" not in signature(estimator.predict).parameters:
+        raise ValueError(f"{type(estimator).__name__} gives no standard deviations.")
     slabs = scan.slabs(chunk_size)
     estimate = check_memory(memory).cache(estimate_rows)
     versions = (__version__, library_versions())

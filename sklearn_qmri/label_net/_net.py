@@ -23,7 +23,7 @@ from .._validation import (
 from ..mle import MLEEstimator
 from ..signal_models import LinearGaussian, SignalModel, resolve_model
 from ._labels import check_alpha, compute_labels, route_sigma
-from ._output import error_scale, shape_output
+from ._output import error_scale, limit_amplitudes, shape_output
 
 
 class HybridLabelNetRegressor(NetRegressor):
@@ -339,7 +339,9 @@ class HybridLabelNetRegressor(NetRegressor):
         """Train members on the blend of labels and y at each alpha."""
         rng = check_random_state(self.random_state)
         unit = self._inputs.parameter_scale(X)
-        targets = np.stack([a * labels + (1 - a) * y for a in alphas]) / unit
+        truth = y / unit
+        labels = limit_amplitudes(labels / unit, truth, self.signal_model_)
+        targets = np.stack([a * labels + (1 - a) * truth for a in alphas])
         valid = hold_out_tissues(y, self.validation_fraction, rng)
         scale = error_scale(self.param_scale, self.signal_model_, y, unit, self.normalize)
         self._heads = [

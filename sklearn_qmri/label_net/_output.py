@@ -3,6 +3,27 @@
 import numpy as np
 
 _MARGIN = 0.02  # of the range of the targets
+_MOST = 3.0  # times the largest true amplitude
+
+
+def limit_amplitudes(labels, truth, signal_model):
+    """Labels with amplitudes cut at 3 times the largest true one, in the units of the targets.
+
+    Where a signal is all noise, a rapid decay with any amplitude may explain it best, a hundred
+    thousand times the true one. A few such labels in a million would rule a squared error.
+
+    Parameters
+    ----------
+    labels, truth : ndarrays of shape (n_rows, n_parameters)
+    signal_model : SignalModel
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_parameters)
+    """
+    most = _MOST * np.abs(truth).max(axis=0)
+    limit = np.where([p.amplitude for p in signal_model.parameters], most, np.inf)
+    return np.clip(labels, -limit, limit)
 
 
 def shape_output(output, signal_model, alpha, target, scale):

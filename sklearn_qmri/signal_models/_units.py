@@ -16,7 +16,7 @@ class _Range(NamedTuple):
 _SECONDS = "seconds; give ms (1000 times as much)"
 _PLAUSIBLE = {
     "b_values": _Range(10, 1e6, "ms/um^2; give s/mm^2 (1000 times as much)", "s/m^2; give s/mm^2"),
-    "echo_times": _Range(0.5, math.inf, _SECONDS),
+    "echo_times": _Range(0.5, 1e4, _SECONDS, "microseconds; give ms"),
     "inversion_times": _Range(20, math.inf, _SECONDS),
     "delay_times": _Range(20, math.inf, _SECONDS),
     "repetition_times": _Range(20, math.inf, _SECONDS),
