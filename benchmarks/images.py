@@ -9,12 +9,16 @@ of three.
 """
 
 import argparse
+import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 import nibabel
 import numpy as np
 from distributed import Client, LocalCluster
@@ -22,10 +26,12 @@ from distributed import Client, LocalCluster
 from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.image import predict_image
+from sklearn_qmri.persistence import load_estimator, save_estimator
 from sklearn_qmri.signal_models import IVIM
 
 B_VALUES = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
 SNR = 30
+WORKERS = {"MALLOC_MMAP_THRESHOLD_": 2**30}  # see docs/scaling.md
 
 
 def write_scan(path, shape, model):
@@ -57,20 +63,28 @@ def speed(folder):
         estimator.fit(X, y)
         for n_jobs in (1, 2):
             report(f"{name}, n_jobs={n_jobs}", shape, estimator, path, n_jobs=n_jobs)
-        with cluster(folder) as client:
-            report(f"{name}, LocalCluster of 2", shape, estimator, path, client=client)
+        for setting, environment in (("", WORKERS), (", memory as Dask sets it", {})):
+            with cluster(folder, environment) as client:
+                row = f"{name}, LocalCluster of 2{setting}"
+                report(row, shape, estimator, path, client=client)
 
 
 @contextmanager
-def cluster(folder):
+def cluster(folder, environment):
     """Client of two worker processes."""
+    settings = {
+        f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environment.items()
+    }
     with (
+        dask.config.set(settings),
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=folder
         ) as made,
         Client(made) as client,
     ):
         yield client
+    for name in environment:  # Dask sets it here too, for the processes that it starts
+        os.environ.pop(name, None)
 
 
 def report(name, shape, estimator, path, **settings):
@@ -86,19 +100,29 @@ def report(name, shape, estimator, path, **settings):
 
 
 def memory(folder):
-    model = IVIM(B_VALUES * 3)
-    path = Path(folder) / "scan.nii"
-    write_scan(path, (256, 256, 100), model)
+    """Growth in a process of its own, which has neither written the scan nor trained."""
+    model, folder = IVIM(B_VALUES * 3), Path(folder)
+    write_scan(folder / "scan.nii", (256, 256, 100), model)
     X, y = make_signals(model, 5000, snr=SNR, random_state=1)
     net = HybridLabelNetRegressor(model, sigma=1 / SNR, max_epochs=2, random_state=0).fit(X, y)
-    net.estimate(X)
+    save_estimator(net, folder / "net.skops")
+    np.save(folder / "X.npy", X)
+    size = (folder / "scan.nii").stat().st_size / 1e6
+    code = f"import images; images.grow({str(folder)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    print(f"scan of {size:.0f} MB: {done.stdout.strip()}")
+
+
+def grow(folder):
+    net = load_estimator(Path(folder) / "net.skops")
+    net.estimate(np.load(Path(folder) / "X.npy"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    maps = predict_image(net, path, verbose=1)
+    maps = predict_image(net, Path(folder) / "scan.nii")
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(
-        f"scan {path.stat().st_size / 1e6:.0f} MB, {len(maps)} maps: "
-        f"peak memory grew by {grown:.0f} MB"
-    )
+    print(f"peak memory grew by {grown:.0f} MB with {len(maps)} maps")
 
 
 def main():

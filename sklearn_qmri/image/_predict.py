@@ -221,4 +221,4 @@ def _warn_of_status(status):
     counts = {text: np.count_nonzero(status == code) for code, text in _BAD.items()}
     parts = [f"{n:,} {text}" for text, n in counts.items() if n]
     if parts:
-        warnings.warn(f"Of {len(status):,} voxels {', '.join(parts)}.", stacklevel=3)
+        warnings.warn(f"Of {len(status):,} voxels {', '.join(parts)}.", stacklevel=4)
