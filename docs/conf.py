@@ -41,6 +41,7 @@ myst_heading_anchors = 3
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "within_subsection_order": "gallery_order.position",
     "backreferences_dir": "auto_examples/backreferences",
     "doc_module": ("sklearn_qmri",),
     "reference_url": {"sklearn_qmri": None},

@@ -11,6 +11,7 @@ from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ._box import check_bounds, check_fixed, check_seeds
 from ._fisher import fisher_information, standard_deviations
 from ._identifiability import warn_of_unidentified
 from ._sigma import learn_sigma, sigma_from_pairs
@@ -19,11 +20,8 @@ from ._validation import (
     NOISE,
     SIGMA,
     Status,
-    check_bounds,
-    check_fixed,
     check_noise,
     check_parameters,
-    check_seeds,
     check_sigma,
     check_signals,
     common_sigma,

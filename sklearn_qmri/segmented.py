@@ -9,10 +9,10 @@ from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from ._box import check_bounds
 from ._solver import solve
 from ._validation import (
     Status,
-    check_bounds,
     check_parameters,
     check_signals,
     scatter_rows,

@@ -6,12 +6,12 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from ._box import check_bounds
 from ._identifiability import warn_of_unidentified
 from ._inputs import Domain, NetworkInputs
 from ._net_regressor import NetRegressor, hold_out_tissues
 from ._network import SignalLikelihood
 from ._validation import (
-    check_bounds,
     check_noise,
     check_parameters,
     check_sigma,

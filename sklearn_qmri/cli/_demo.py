@@ -87,12 +87,9 @@ def demo(
 
     for method, maps in zip(methods, (mle, hybrid), strict=True):
         for name, values in zip(model.parameter_names, maps.parameters.T, strict=True):
-            write_nifti(
-                paths[method, name], unmask(values.astype(np.float32), scan.mask), scan.affine
-            )
-    slices = {m.method: _display_slice(m.parameters, scan) for m in (mle, hybrid)}
-    display = ParameterMapDisplay(slices, model.parameters).plot(title=scan.title)
-    display.figure_.savefig(figure, dpi=120)
+            volume = unmask(values.astype(np.float32), scan.mask)
+            write_nifti(paths[method, name], volume, scan.affine)
+    _draw(scan, model, (mle, hybrid), figure)
     summaries = {
         m.method: {"seconds": m.seconds, **summarise(model, m.parameters, m.status)}
         for m in (mle, hybrid)
@@ -102,6 +99,12 @@ def demo(
     else:
         console.print(summary_table(summaries))
     notes.print(f"Maps and figure are in {out}/")
+
+
+def _draw(scan, model, results, path):
+    slices = {m.method: _display_slice(m.parameters, scan) for m in results}
+    display = ParameterMapDisplay(slices, model.parameters).plot(title=scan.title)
+    display.figure_.savefig(path, dpi=120)
 
 
 def _load_scan(seed):

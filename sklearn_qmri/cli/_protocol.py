@@ -6,8 +6,8 @@ import os
 import numpy as np
 
 from .. import signal_models
+from .._box import check_bounds
 from .._priors import prior_ranges
-from .._validation import check_bounds
 from ..image import compute_mask, mean_signal, read_acquisition, read_b_values
 from ..image._acquisition import MEASURED
 from ..signal_models import LinearGaussian, SignalModel

@@ -132,6 +132,12 @@ class HybridLabelNetRegressor(NetRegressor):
     HybridLabelNetRegressorCV : Chooses alpha by bias and variance.
     HybridLabelRegressor : The same labels for any regressor.
 
+    Notes
+    -----
+    Maximum-likelihood labels of an amplitude are cut at 3 times the largest true one of the
+    training, relative to the row's root mean square with ``normalize="rms"``: where a signal is all
+    noise, a rapid decay with an amplitude of any size may explain it best.
+
     References
     ----------
     Epstein et al., arXiv 2205.05587; MELBA 2024:002.
