@@ -158,8 +158,8 @@ def on_workers(client, function, first, arguments, room=None):
 def spread(client, function, first, arguments, room=None):
     """Futures of Dask workers in order, with no more in flight than keeps the workers busy.
 
-    What all calls share is sent once, as a task of its own, which a lost worker's place takes over
-    like any other.
+    What all calls share is sent once, as the result of a task of its own: when the worker that
+    holds it dies, another does that task again.
     """
     shared, waiting = client.submit(_same, first, pure=False), deque()
     room = 2 * sum(client.nthreads().values()) if room is None else room
