@@ -49,7 +49,7 @@ class T1Rho(SignalModel):
 # All the rest works
 # ------------------
 #
-# Simulate with noise, which is Rician as of all magnitudes; fit; train.
+# Simulate with noise, which is Rician, as for all magnitudes; fit; train.
 
 model = T1Rho([0, 10, 20, 40, 80])
 X, y = make_signals(model, 20_000, snr=30, random_state=0)

@@ -13,7 +13,8 @@ SNR 15, the published bounds. There are 1500 tissues instead of 100,000, for Sci
 milliseconds for each.
 
 What to look for: a share of the D_star labels never left the seed; labels are closer to the truth
-for it than the optimum is; and a network that is trained on them behaves like a hybrid.
+for it than the optimum is; and a network that is trained on them imitates the optimiser, whatever
+the seed was.
 """
 
 # %%
@@ -112,9 +113,9 @@ for name, predicted in predictions.items():
 
 # %%
 # On converged labels the network is as noisy as the MLE that it imitates. On labels that stopped
-# early it is less noisy, from either seed. That is no merit of maximum-likelihood labels: a label
-# that stayed at the truth is a true label, one that stayed in the middle a pull to the middle. Such
-# a network is a hybrid whose alpha was chosen by the tolerance of an optimiser.
+# early it is less noisy, and nearly the same from either seed: it is not the truth in some labels
+# that does it. Nor does a hybrid with as much truth, whose bias of f is that of converged labels.
+# What such a network imitates is an optimiser and its tolerance, not the maximum of a likelihood.
 #
 # Limits
 # ------

@@ -193,9 +193,9 @@ class SIRSphericalMean(SignalModel):
     Notes
     -----
     S0 in the units of the signal, Dpar in um^2/ms, kperp (Dperp over Dpar) without unit, T1 in
-    ms. `signal` is signed in either case: the Rician likelihood is even in it. Means over many
-    directions have less noise than that: lower sigma to match. Needs two nonzero shells, or kperp
-    is not identifiable; nor is it where Dpar is near 0.
+    ms. `signal` is signed in either case: the Rician likelihood is even in it. Of means over
+    directions it is an approximation: their noise is less, their floor that of one measurement.
+    Needs two nonzero shells, or kperp is not identifiable; nor is it where Dpar is near 0.
 
     References
     ----------
