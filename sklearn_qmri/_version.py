@@ -7,9 +7,9 @@ try:
 except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "unknown"
 
-LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch")  # what results may depend on
+_LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch")  # what results may depend on
 
 
 def library_versions():
     """Versions of what results may depend on, besides this package's, by name."""
-    return {name: version(name) for name in LIBRARIES}
+    return {name: version(name) for name in _LIBRARIES}

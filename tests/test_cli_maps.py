@@ -75,6 +75,7 @@ def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, ca
 def test_train_then_predict(files, crop, tmp_path, monkeypatch, capsys):
     model, out = tmp_path / "model.skops", tmp_path / "maps"
     training = ["train", "--b-values", str(crop / "dwi.bval"), "--samples", "1000", "--snr", "8:60"]
+    training += ["--n-jobs", "2"]
     code, _, err = run(monkeypatch, capsys, *training, "--out", str(model), "--alpha", "0.25")
     assert code == 0, err
     assert load_estimator(model).alpha == 0.25

@@ -9,7 +9,7 @@ from sklearn_qmri.compare._recommend import recommend
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.metrics import cramer_rao_bound, least_variance, least_weighted
 from sklearn_qmri.metrics._rules import quadratic
-from sklearn_qmri.signal_models import IVIM, SPGR, LinearGaussian, Parameter
+from sklearn_qmri.signal_models import ADC, IVIM, SPGR, LinearGaussian, Parameter
 
 B_VALUES = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
 
@@ -173,3 +173,12 @@ def test_rules_refuse_what_is_not_positive(rule):
 def test_comparison_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         compare_methods(IVIM(B_VALUES), **({"snr": 30, "n_samples": 10} | arguments))
+
+
+def test_processes_change_no_figure_and_devices_must_be_there():
+    settings = {"snr": 30, "n_samples": 200, "n_repeats": 2, "random_state": 0}
+    model = ADC([0, 500, 1000])
+    one, two = (compare_methods(model, **settings, n_jobs=n) for n in (1, 2))
+    assert one.table == two.table
+    with pytest.raises(ValueError, match="device='moon' cannot be used"):
+        compare_methods(model, **settings, device="moon")

@@ -52,6 +52,6 @@ def main():
     warnings.showwarning = _show_warning
     try:
         app()
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         notes.print(f"sklearn-qmri: {' '.join(str(error).split())}", markup=False)
         sys.exit(1)

@@ -14,7 +14,19 @@ from ..image import sample_voxels
 from ..inspection import TradeOffDisplay
 from ..metrics import least_variance, least_weighted
 from ._console import console, notes, refuse_to_overwrite
-from ._options import BValues, Json, Mask, Model, Overwrite, Prior, Samples, Seed, Settings
+from ._options import (
+    BValues,
+    Device,
+    Jobs,
+    Json,
+    Mask,
+    Model,
+    Overwrite,
+    Prior,
+    Samples,
+    Seed,
+    Settings,
+)
 from ._protocol import make_model, parse_prior, parse_tissues, scan_mask
 
 _FIGURES = ("bias", "rms_bias", "std", "rmse", "slope")
@@ -41,6 +53,8 @@ def compare(
     ] = None,
     samples: Samples = 50_000,
     repeats: Annotated[int, typer.Option(help="Measurements of each tissue of interest.")] = 50,
+    n_jobs: Jobs = 1,
+    device: Device = "cpu",
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for table and figure.")] = Path(
         "sklearn-qmri-compare"
@@ -77,6 +91,8 @@ def compare(
         rule=rule,
         n_samples=samples,
         n_repeats=repeats,
+        n_jobs=n_jobs,
+        device=device,
         random_state=seed,
         verbose=1,
     )

@@ -73,17 +73,7 @@ def demo(
     notes.print(
         f"Noise level learnt from {len(X):,} voxels: sigma = {sigma:.4g} (units of the scan)"
     )
-    net = HybridLabelNetRegressor(
-        model,
-        alpha=alpha,
-        label_estimator=conventional,
-        normalize="rms",
-        sigma_input=True,
-        device=device,
-        random_state=seed,
-        verbose=1,
-    )
-    hybrid = _fit_hybrid(net, X, sigma, mle, seed)
+    hybrid = _fit_hybrid(conventional, X, sigma, mle, alpha, seed)
 
     for method, maps in zip(methods, (mle, hybrid), strict=True):
         for name, values in zip(model.parameter_names, maps.parameters.T, strict=True):
@@ -142,15 +132,19 @@ def _fit_mle(estimator, X):
     return _Maps("maximum likelihood", seconds, found.parameters, found.status), estimator.sigma_
 
 
-def _fit_hybrid(net, X, sigma, mle, seed):
+def _fit_hybrid(labels, X, sigma, mle, alpha, seed):
     """Train on simulations over the range of SNR that the scan has, and predict the scan."""
     start = time.perf_counter()
+    model = labels.signal_model
     snr = np.nanpercentile(mle.parameters[:, 0] / sigma, [2.5, 97.5]).clip(min=2.0)
     notes.print(f"Training on {_TISSUES:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
     X_train, y_train, sigma_train = make_signals(
-        net.signal_model, _TISSUES, snr=tuple(snr), prior=_PRIOR, random_state=seed,
-        return_sigma=True,
+        model, _TISSUES, snr=tuple(snr), prior=_PRIOR, random_state=seed, return_sigma=True
+    )
+    net = HybridLabelNetRegressor(
+        model, alpha=alpha, label_estimator=labels, normalize="rms", sigma_input=True,
+        device=labels.device, random_state=seed, verbose=1,
     )  # fmt: skip
     found = net.fit(X_train, y_train, sigma=sigma_train).estimate(X, sigma=sigma)
     seconds = time.perf_counter() - start
-    return _Maps(f"hybrid network, alpha {net.alpha:g}", seconds, found.parameters, found.status)
+    return _Maps(f"hybrid network, alpha {alpha:g}", seconds, found.parameters, found.status)

@@ -16,6 +16,7 @@ from ._options import (
     Bounds,
     BValues,
     Device,
+    Jobs,
     Model,
     Overwrite,
     Prior,
@@ -36,6 +37,7 @@ def train(
     bounds: Bounds = None,
     samples: Samples = 50_000,
     out: Annotated[Path, typer.Option(help="Model file.")] = Path("model.skops"),
+    n_jobs: Jobs = 1,
     device: Device = "cpu",
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -48,14 +50,13 @@ def train(
     """
     signal_model = make_model(model, b_values, settings or [])
     ranges = parse_prior(prior, signal_model)
-    labels = MLEEstimator(signal_model, bounds=parse_bounds(bounds, signal_model), device=device)
+    limits = parse_bounds(bounds, signal_model)
+    labels = MLEEstimator(signal_model, bounds=limits, n_jobs=n_jobs, device=device)
     levels = parse_range(snr, "--snr")
     refuse_to_overwrite([out], overwrite)
     if not os.access(out.parent, os.W_OK):
         raise PermissionError(f"{out.parent} cannot be written to.")
-    net = train_hybrid(
-        labels, levels, alpha=alpha, prior=ranges, samples=samples, seed=seed
-    )  # fmt: skip
+    net = train_hybrid(labels, levels, alpha=alpha, prior=ranges, samples=samples, seed=seed)
     save_estimator(net, out, overwrite=True)
     notes.print(f"Model file: {out}")
 

@@ -46,6 +46,8 @@ def compare_methods(
     rule=None,
     n_samples=50_000,
     n_repeats=50,
+    n_jobs=None,
+    device="cpu",
     random_state=None,
     verbose=0,
 ):
@@ -78,6 +80,10 @@ def compare_methods(
         Tissues to train on.
     n_repeats : int, default=50
         Simulated measurements of each tissue of interest.
+    n_jobs : int, default=None
+        Number of processes of maximum likelihood; changes no bit.
+    device : str, default="cpu"
+        Where torch fits and trains.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -129,7 +135,8 @@ def compare_methods(
     predicted = {}
     settings = {"noise": noise, "sigma": sigma}
     known = _known(signal_model, prior)
-    methods = _methods(signal_model, settings, prior, known, int(rng.randint(2**31 - 1)))
+    mle = MLEEstimator(signal_model, **settings, fixed=known, n_jobs=n_jobs, device=device)
+    methods = _methods(mle, settings, prior, known, int(rng.randint(2**31 - 1)))
     for name, estimator in tqdm(methods.items(), "comparing", unit=" methods", disable=not verbose):
         try:
             predicted[name] = estimator.fit(X, y).predict(X_test)
@@ -165,12 +172,11 @@ def _known(signal_model, prior):
     return {name: float(low) for name, (low, high) in ranges if low == high}
 
 
-def _methods(signal_model, settings, prior, known, seed):
-    """Unfitted estimators by name."""
-    mle = MLEEstimator(signal_model, **settings, fixed=known)
-    net = HybridLabelNetRegressor(
-        signal_model, **settings, alpha=1, label_estimator=mle, random_state=seed
-    )
+def _methods(mle, settings, prior, known, seed):
+    """Unfitted estimators by name, for the signal model and on the device of maximum likelihood."""
+    signal_model = mle.signal_model
+    trained = {**settings, "device": mle.device, "random_state": seed}
+    net = HybridLabelNetRegressor(signal_model, **trained, alpha=1, label_estimator=mle)
     methods = {"MLE": mle}
     if isinstance(signal_model, IVIM):
         methods["segmented"] = SegmentedIVIMEstimator(signal_model)
@@ -180,9 +186,8 @@ def _methods(signal_model, settings, prior, known, seed):
         ),
         "self-supervised": SelfSupervisedNetRegressor(
             signal_model,
-            **settings,
+            **trained,
             bounds={name: (value - _TINY, value + _TINY) for name, value in known.items()},
-            random_state=seed,
         ),
         "alpha 0": clone(net).set_params(alpha=0, resample_noise=True),
         "alpha 1": net,
