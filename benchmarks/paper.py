@@ -36,11 +36,11 @@ from sklearn_qmri import (
     PosteriorMeanEstimator,
     SelfSupervisedNetRegressor,
 )
-from sklearn_qmri._inputs import NetworkInputs
-from sklearn_qmri._net_regressor import hold_out_tissues
+from sklearn_qmri._network import NetworkInputs
+from sklearn_qmri.estimators._net import hold_out_tissues
 from sklearn_qmri._network import Head, HeadPerLabel, ScaledSquaredError, evaluate, train
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.label_net._output import shape_output
+from sklearn_qmri.estimators._output import shape_output
 from sklearn_qmri.metrics import cramer_rao_bound
 from sklearn_qmri.published import epstein2022
 from sklearn_qmri.signal_models import IVIM

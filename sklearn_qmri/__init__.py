@@ -1,16 +1,16 @@
 """Scikit-learn-compatible estimators for quantitative MRI."""
 
-from ._validation import Status
 from ._version import __version__
-from .label_net import (
+from .estimators import (
     HybridLabelNetRegressor,
     HybridLabelNetRegressorCV,
     HybridLabelRegressor,
+    MLEEstimator,
+    PosteriorMeanEstimator,
+    SegmentedIVIMEstimator,
+    SelfSupervisedNetRegressor,
 )
-from .mle import MLEEstimator
-from .posterior import PosteriorMeanEstimator
-from .segmented import SegmentedIVIMEstimator
-from .self_supervised import SelfSupervisedNetRegressor
+from .status import Status
 
 __all__ = [
     "HybridLabelNetRegressor",

@@ -1,8 +1,14 @@
-"""How this package runs torch: on one thread of a CPU, or on a device that is there."""
+"""How this package runs torch: threads, devices, and lanes (the last axis) of tensors."""
 
+import os
 from contextlib import contextmanager
 
 import torch
+
+# The pool of threads that a process has made does not survive a fork: a child that waited for it
+# would hang. With one thread it needs none. (Windows has no fork.)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def check_device(device):
@@ -31,3 +37,15 @@ def single_thread():
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def take(lanes, index):
+    """Some lanes of a tensor, by an int tensor or a slice; on a CPU gather is what is fast."""
+    if isinstance(index, slice):
+        return lanes[..., index]
+    return lanes.gather(-1, index.expand(*lanes.shape[:-1], -1))
+
+
+def put(lanes, index, values):
+    """Overwrite the lanes `index` of a tensor."""
+    lanes.scatter_(-1, index.expand_as(values), values)

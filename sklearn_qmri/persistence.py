@@ -14,23 +14,13 @@ __all__ = ["load_estimator", "save_estimator"]
 _INSTALL = "Model files need skops: pip install 'sklearn-qmri[model-files]'."
 _FORMAT = 1  # to be raised when fitted estimators change so that older files no longer work
 _MEMBER = "sklearn_qmri.json"  # of the archive: who wrote it, and in which format
-# All that estimators of this package are made of, besides what skops trusts by itself.
+# Types that fitted estimators of this package are made of, besides what skops trusts by itself and
+# what the public lists name.
 _PRIVATE = (
-    "sklearn_qmri._inputs.Domain",
-    "sklearn_qmri._inputs.NetworkInputs",
-    "sklearn_qmri.label_net._cv.HybridLabelNetRegressorCV",
-    "sklearn_qmri.label_net._net.HybridLabelNetRegressor",
-    "sklearn_qmri.label_net._regressor.HybridLabelRegressor",
-    "sklearn_qmri.metrics._rules.least_variance",
-    "sklearn_qmri.metrics._rules.least_weighted",
-    "sklearn_qmri.mle.MLEEstimator",
-    "sklearn_qmri.noise.Gaussian",
-    "sklearn_qmri.noise.Rician",
-    "sklearn_qmri.posterior._estimator.PosteriorMeanEstimator",
-    "sklearn_qmri.posterior._likelihood.Interpolation",
-    "sklearn_qmri.posterior._refine.Refinement",
-    "sklearn_qmri.segmented.SegmentedIVIMEstimator",
-    "sklearn_qmri.self_supervised.SelfSupervisedNetRegressor",
+    "sklearn_qmri._network._domain.Domain",
+    "sklearn_qmri._network._inputs.NetworkInputs",
+    "sklearn_qmri.dictionary._interpolation.Interpolation",
+    "sklearn_qmri.estimators._refine.Refinement",
 )
 
 # What damaged archives make the libraries raise.
@@ -46,14 +36,13 @@ def _skops():
 
 
 def _trusted_types():
-    from . import signal_models
+    from . import estimators, metrics, noise, signal_models
 
-    models = {
-        f"{value.__module__}.{value.__qualname__}"
-        for value in vars(signal_models).values()
-        if isinstance(value, type)
-    }
-    return models | set(_PRIVATE)
+    public = (
+        getattr(p, name) for p in (estimators, metrics, noise, signal_models) for name in p.__all__
+    )
+    classes = (value for value in public if isinstance(value, type))
+    return {f"{value.__module__}.{value.__qualname__}" for value in classes} | set(_PRIVATE)
 
 
 def save_estimator(estimator, path, *, overwrite=False):

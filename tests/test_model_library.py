@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sklearn_qmri import MLEEstimator, Status
-from sklearn_qmri._fisher import fisher_information, standard_deviations
-from sklearn_qmri._identifiability import hardly_identified, unidentified
+from sklearn_qmri.information import fisher_information, standard_deviations
+from sklearn_qmri.information import hardly_identified, unidentified
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Gaussian
 from sklearn_qmri.signal_models import (

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from sklearn_qmri._bessel import log_bessel
+from sklearn_qmri.noise import log_bessel
 from sklearn_qmri.noise import Gaussian, Rician
 
 

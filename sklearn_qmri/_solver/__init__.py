@@ -1,6 +1,6 @@
 """Batched bounded maximum likelihood: arrays in, arrays out.
 
-A block of voxels goes through three stages: starting points (`_starts`), a few iterations in
+A block of voxels goes through three stages: starting points (`dictionary`), a few iterations in
 float32 from each of them, and float64 iterations from the best (`_newton`).
 """
 
@@ -12,10 +12,13 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from .._torch import check_device, single_thread
+from .._torch import check_device, single_thread, take
+from ..dictionary import fit_linear, look_up, make_dictionary
+from ._box import check_fixed, check_seeds
 from ._newton import minimize
-from ._objective import Objective, Problem, pieces, take
-from ._starts import fit_linear, look_up, make_dictionary
+from ._objective import Objective, Problem, pieces
+
+__all__ = ["Solution", "check_fixed", "check_seeds", "solve"]
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
 _BLOCK = 65536

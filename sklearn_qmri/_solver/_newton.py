@@ -6,7 +6,8 @@ by loops over parameters of operations on whole lanes.
 
 import torch
 
-from ._objective import entries, put, take
+from .._torch import put, take
+from ._objective import entries
 
 _TRUSTED = 1.0  # damping up to which a small predicted decrease means that the optimum is near
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import torch
 
+from .._torch import put, take
+
 _FIRST_DAMPING = 1e-3
 _BYTES = 400_000  # of measurements whose derivatives fit into a processor's cache
 
@@ -15,18 +17,6 @@ _BYTES = 400_000  # of measurements whose derivatives fit into a processor's cac
 def pieces(n_voxels, size):
     """Consecutive runs of at most `size` voxels; one empty run of none."""
     return [slice(i, i + size) for i in range(0, max(n_voxels, 1), size)]
-
-
-def take(lanes, index):
-    """Some lanes of a tensor, by an int tensor or a slice; on a CPU gather is what is fast."""
-    if isinstance(index, slice):
-        return lanes[..., index]
-    return lanes.gather(-1, index.expand(*lanes.shape[:-1], -1))
-
-
-def put(lanes, index, values):
-    """Overwrite the lanes `index` of a tensor."""
-    lanes.scatter_(-1, index.expand_as(values), values)
 
 
 class Expansion(NamedTuple):

@@ -9,10 +9,9 @@ import numpy as np
 import typer
 
 from ..datasets import fetch_pelvis_ivim, make_phantom, make_signals
+from ..estimators import HybridLabelNetRegressor, MLEEstimator
 from ..image import apply_mask, axial_slice, read_volume, unmask, write_nifti
 from ..inspection import ParameterMapDisplay
-from ..label_net import HybridLabelNetRegressor
-from ..mle import MLEEstimator
 from ..signal_models import IVIM
 from ._console import console, notes, refuse_to_overwrite
 from ._options import Alpha, Device, Jobs, Json, Overwrite, Seed

@@ -11,6 +11,13 @@ import typer
 from sklearn.base import clone
 
 from .._version import __version__
+from ..estimators import (
+    HybridLabelNetRegressor,
+    MLEEstimator,
+    PosteriorMeanEstimator,
+    SegmentedIVIMEstimator,
+    SelfSupervisedNetRegressor,
+)
 from ..image import (
     average_repeats,
     derivative_prefix,
@@ -22,12 +29,7 @@ from ..image import (
 from ..image._derivatives import present_maps
 from ..image._estimators import core, signal_model_of
 from ..image._scan import open_scan
-from ..label_net import HybridLabelNetRegressor
-from ..mle import MLEEstimator
 from ..persistence import load_estimator
-from ..posterior import PosteriorMeanEstimator
-from ..segmented import SegmentedIVIMEstimator
-from ..self_supervised import SelfSupervisedNetRegressor
 from ._console import console, notes, unfinished
 from ._options import (
     Bounds,

@@ -6,11 +6,10 @@ import os
 import numpy as np
 
 from .. import signal_models
-from .._box import check_bounds
-from .._priors import prior_ranges
 from ..image import compute_mask, mean_signal, read_acquisition, read_b_values
 from ..image._acquisition import MEASURED
 from ..signal_models import LinearGaussian, SignalModel
+from ..tissues import check_bounds, prior_ranges
 from ._console import notes
 
 _SAME = 0.01  # relative difference of acquisitions that count as the same

@@ -3,7 +3,7 @@
 import numpy as np
 from rich.table import Table
 
-from .._validation import Status
+from ..status import Status
 
 
 def summarise(signal_model, parameters, status):

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from ..datasets import make_signals
-from ..label_net import HybridLabelNetRegressor
-from ..mle import MLEEstimator
+from ..estimators import HybridLabelNetRegressor, MLEEstimator
 from ..persistence import save_estimator
 from ._console import notes, refuse_to_overwrite
 from ._options import (

@@ -3,9 +3,10 @@
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
-from .._validation import check_noise, check_parameters
+from ..estimators import PosteriorMeanEstimator
 from ..metrics import cramer_rao_bound
-from ..posterior import PosteriorMeanEstimator
+from ..noise import check_sigma, resolve_noise
+from ..tissues import check_tissues, measure
 
 
 def limits(
@@ -72,12 +73,12 @@ def limits(
     """
     if n_repeats < 2:
         raise ValueError(f"n_repeats expects at least 2, got {n_repeats!r}.")
-    theta, _ = check_parameters(theta, theta, signal_model)
-    noise = check_noise(noise, signal_model)
+    theta = check_tissues(theta, signal_model, "theta")
+    noise = resolve_noise(noise, signal_model)
     bound = cramer_rao_bound(signal_model, theta, noise=noise, sigma=sigma)
     rng = check_random_state(random_state)
-    signals = np.repeat(signal_model.simulate(theta), n_repeats, axis=0)
-    X = noise.sample(signals / sigma, rng) * sigma
+    repeats = np.repeat(theta, n_repeats, axis=0)
+    X = measure(signal_model, noise, repeats, check_sigma(sigma, len(repeats)), rng)
     posterior = PosteriorMeanEstimator(
         signal_model, noise=noise, sigma=sigma, prior=prior, n_atoms=n_atoms, random_state=rng
     )

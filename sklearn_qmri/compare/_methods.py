@@ -7,11 +7,15 @@ from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
 from tqdm import tqdm
 
-from .._fisher import fisher_information, standard_deviations
-from .._priors import prior_ranges
-from .._validation import check_noise
 from ..datasets import make_signals
-from ..label_net import HybridLabelNetRegressor
+from ..estimators import (
+    HybridLabelNetRegressor,
+    MLEEstimator,
+    PosteriorMeanEstimator,
+    SegmentedIVIMEstimator,
+    SelfSupervisedNetRegressor,
+)
+from ..information import fisher_information, standard_deviations
 from ..metrics import (
     failure_rate,
     least_weighted,
@@ -23,11 +27,9 @@ from ..metrics import (
 )
 from ..metrics._decomposition import product_decomposition
 from ..metrics._rules import quadratic
-from ..mle import MLEEstimator
-from ..posterior import PosteriorMeanEstimator
-from ..segmented import SegmentedIVIMEstimator
-from ..self_supervised import SelfSupervisedNetRegressor
+from ..noise import resolve_noise
 from ..signal_models import IVIM
+from ..tissues import prior_ranges
 from ._recommend import recommend
 from ._tissues import tissues_of_interest
 
@@ -118,7 +120,7 @@ def compare_methods(
     """
     if n_repeats < 2:
         raise ValueError(f"n_repeats expects at least 2, got {n_repeats!r}.")
-    noise = check_noise(noise, signal_model)
+    noise = resolve_noise(noise, signal_model)
     rule = least_weighted(weight=2) if rule is None else rule
     rng = check_random_state(random_state)
     groups, notes = tissues_of_interest(signal_model, tissues, prior, rng)

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from .._priors import check_within_bounds, draw_tissues, prior_ranges
-from .._validation import check_parameters
-from ..mle import MLEEstimator
+from ..estimators import MLEEstimator
+from ..tissues import check_tissues, check_within_bounds, draw_tissues, prior_ranges
 
 _LEAST_SNR = 5  # of voxels that count as tissue
 _GRID = 125  # tissues of the grid over the prior, about
@@ -66,7 +65,7 @@ def tissues_of_interest(signal_model, tissues, prior, rng):
         low, high = prior_ranges(signal_model, prior)
     for name, values in tissues.items():
         values = np.atleast_2d(np.asarray(values, dtype=np.float64))
-        groups[name], _ = check_parameters(values, values, signal_model)
+        groups[name] = check_tissues(values, signal_model, f"tissues[{name!r}]")
         check_within_bounds(groups[name], signal_model, f"tissues[{name!r}]")
         if low is not None:
             outside = ((values < low) | (values > high)).any(axis=0)

@@ -1,6 +1,6 @@
 """Simulated signals and real scans."""
 
-from .._priors import tissue_prior
+from ..tissues import tissue_prior
 from ._pelvis import fetch_pelvis_ivim
 from ._phantom import make_phantom
 from ._signals import make_signals

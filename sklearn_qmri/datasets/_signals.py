@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .._priors import draw_tissues
-from .._validation import check_noise, check_sigma
+from ..noise import check_sigma, resolve_noise
+from ..tissues import draw_tissues, measure
 
 
 def make_signals(
@@ -68,7 +68,7 @@ def make_signals(
     ((10, 3), (10, 4))
     """
     rng = check_random_state(random_state)
-    noise = check_noise(noise, signal_model)
+    noise = resolve_noise(noise, signal_model)
     if n_samples < 1 or n_repeats < 1:
         raise ValueError(
             f"n_samples and n_repeats expect 1 or more, got {n_samples!r} and {n_repeats!r}."
@@ -77,8 +77,7 @@ def make_signals(
     level = _draw_sigma(signal_model, n_samples, snr, sigma, rng)
     y = np.repeat(tissues, n_repeats, axis=0)
     level = np.repeat(level, n_repeats)
-    signal = np.repeat(signal_model.simulate(tissues), n_repeats, axis=0)
-    X = noise.sample(signal / level[:, None], rng) * level[:, None]
+    X = measure(signal_model, noise, y, level, rng)
     return (X, y, level) if return_sigma else (X, y)
 
 

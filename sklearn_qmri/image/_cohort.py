@@ -13,7 +13,7 @@ from sklearn.utils import Bunch
 from tqdm import tqdm
 
 from .._files import replacing
-from .._validation import Status
+from ..status import Status
 from ._derivatives import (
     count_statuses,
     derivative_prefix,

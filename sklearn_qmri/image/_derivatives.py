@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from .._files import replacing
-from .._validation import Status
 from .._version import __version__, library_versions
+from ..status import Status
 from ._estimators import describe, signal_model_of
 from ._nifti import read_volume
 

@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_memory
 from tqdm import tqdm
 
-from .._validation import Status
 from .._version import __version__, library_versions
+from ..status import Status
 from ._estimators import signal_model_of
 from ._nifti import like
 from ._scan import open_scan

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._validation import number_tissues
+from ..tissues import number_tissues
 from ._figure import import_matplotlib, label
 
 

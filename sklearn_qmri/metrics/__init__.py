@@ -1,6 +1,7 @@
 """Bias and variance of parameter estimates, measured on noise repeats."""
 
-from ._decomposition import bias_variance_decomposition, cramer_rao_bound
+from ..information import cramer_rao_bound
+from ._decomposition import bias_variance_decomposition
 from ._parameters import (
     bias_curve,
     failure_rate,

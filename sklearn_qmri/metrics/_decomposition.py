@@ -3,8 +3,7 @@
 import numpy as np
 from sklearn.utils import Bunch, check_array, check_consistent_length, column_or_1d
 
-from .._fisher import fisher_information, standard_deviations
-from .._validation import check_noise, check_parameters, check_sigma, number_tissues
+from ..tissues import number_tissues
 
 
 def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
@@ -165,53 +164,3 @@ def _group_moments(values, groups):
             _sums((values - mean[groups]) ** 2, groups) / np.where(n > 1, n - 1, np.nan)[:, None]
         )
     return n, mean, variance
-
-
-def cramer_rao_bound(signal_model, theta, *, noise="auto", sigma):
-    """Least standard deviation that any unbiased estimator can have.
-
-    Networks and other biased estimators are not bound by it.
-
-    Parameters
-    ----------
-    signal_model : SignalModel
-        What a tissue would measure without noise.
-    theta : array-like of shape (n_tissues, n_parameters)
-        Tissues, in the order of the signal model's parameters.
-    noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
-        "auto" is the signal model's own.
-    sigma : float or array-like of shape (n_tissues,)
-        Standard deviation of the Gaussian noise per channel, in the units of the signal.
-
-    Returns
-    -------
-    ndarray of shape (n_tissues, n_parameters)
-        In the units of the parameters; NaN for what one measurement does not identify.
-
-    Raises
-    ------
-    ValueError
-        If theta or sigma do not fit the signal model.
-
-    Notes
-    -----
-    Square roots of the diagonal of the inverse Fisher information, with all parameters unknown;
-    that of Rician noise is as of Karlsen et al.
-
-    References
-    ----------
-    Karlsen et al., Magn Reson Med 1999;41:614.
-
-    Examples
-    --------
-    >>> from sklearn_qmri.metrics import cramer_rao_bound
-    >>> from sklearn_qmri.signal_models import IVIM
-    >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
-    >>> cramer_rao_bound(model, [[1.0, 0.3, 1.0, 40.0]], sigma=1 / 50).round(2)
-    array([[0.02, 0.02, 0.09, 7.67]])
-    """
-    theta, _ = check_parameters(theta, theta, signal_model)
-    sigma = check_sigma(sigma, len(theta))
-    noise = check_noise(noise, signal_model)
-    information = fisher_information(signal_model, noise, theta, sigma)
-    return standard_deviations(information, np.isfinite(theta))

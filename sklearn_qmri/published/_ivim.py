@@ -1,8 +1,6 @@
 """Networks for intravoxel incoherent motion."""
 
-from ..label_net import HybridLabelNetRegressor
-from ..mle import MLEEstimator
-from ..self_supervised import SelfSupervisedNetRegressor
+from ..estimators import HybridLabelNetRegressor, MLEEstimator, SelfSupervisedNetRegressor
 from ..signal_models import IVIM, IVIMKurtosis
 
 _BARBIERI_B = (0, 10, 20, 60, 150, 300, 500, 1000)

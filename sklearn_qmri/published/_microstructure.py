@@ -3,8 +3,7 @@
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 
-from ..label_net import HybridLabelNetRegressor
-from ..self_supervised import SelfSupervisedNetRegressor
+from ..estimators import HybridLabelNetRegressor, SelfSupervisedNetRegressor
 from ..signal_models import SIRSphericalMean, SphericalMeanTwoCompartment
 
 _GYORI_B = (0, 1000, 2200)

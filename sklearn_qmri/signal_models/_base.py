@@ -1,6 +1,5 @@
 """The parts that every signal model shares: parameters, acquisition, identity by value."""
 
-import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Real
@@ -8,6 +7,7 @@ from numbers import Real
 import numpy as np
 import torch
 
+from .._value import Value
 from ._units import likely_unit
 
 _STEP = 2.0**-26  # square root of the precision of float64
@@ -86,7 +86,7 @@ def amplitude(name):
     return Parameter(name, "signal", (0.0, float("inf")), (0.8, 1.2), amplitude=True)
 
 
-class SignalModel(ABC):
+class SignalModel(Value, ABC):
     """Base class of signal models.
 
     A subclass stores its acquisition in ``__init__`` exactly as given, declares `parameters`
@@ -390,76 +390,3 @@ class SignalModel(ABC):
             A thousandth of the b-values in s/mm^2.
         """
         return self.acquisition("b_values", theta) * 1e-3
-
-    # What scikit-learn asks of an object that is a parameter of an estimator.
-
-    def get_params(self, deep=True):
-        """Constructor arguments by name, as scikit-learn asks for them.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Of no matter: arguments are no estimators.
-
-        Returns
-        -------
-        dict of {str: object}
-            As given.
-        """
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: getattr(self, name) for name in names}
-
-    def set_params(self, **params):
-        """Set constructor arguments by name.
-
-        Parameters
-        ----------
-        **params : object
-            New values.
-
-        Returns
-        -------
-        SignalModel
-            The model itself.
-
-        Raises
-        ------
-        ValueError
-            For a name that is no argument.
-        """
-        valid = self.get_params()
-        for name, value in params.items():
-            if name not in valid:
-                raise ValueError(
-                    f"{type(self).__name__} has no parameter {name!r}; it has {list(valid)}."
-                )
-            setattr(self, name, value)
-        return self
-
-    def _identity(self):
-        """Type and arguments as hashable values; a list and an array of the same are equal."""
-        arguments = []
-        for name, value in sorted(self.get_params().items()):
-            if not isinstance(value, str) and np.ndim(value) > 0:
-                array = np.asarray(value, dtype=np.float64)
-                value = (array.shape, array.tobytes())
-            arguments.append((name, value))
-        return type(self), tuple(arguments)
-
-    def __eq__(self, other):
-        if not isinstance(other, SignalModel):
-            return NotImplemented
-        return self._identity() == other._identity()
-
-    def __hash__(self):
-        return hash(self._identity())
-
-    def __repr__(self):
-        with np.printoptions(threshold=12, precision=4, suppress=True):
-            arguments = ", ".join(
-                f"{name}={np.asarray(value).tolist()}"
-                if isinstance(value, np.ndarray) and value.size <= 12
-                else f"{name}={value!r}"
-                for name, value in self.get_params().items()
-            )
-        return f"{type(self).__name__}({arguments})"

@@ -1,12 +1,12 @@
-"""The noise level, from residuals."""
-
-import warnings
+"""The noise level: given, or learnt from residuals."""
 
 import numpy as np
 import torch
 from scipy.stats import chi2
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
+
+from .._warnings import warn
 
 _ROWS = 5000  # enough for 1 % on most protocols
 _SIGNAL_FACTOR = 5.0  # rows whose largest signal is less, in sigma, are background
@@ -106,10 +106,9 @@ def _alternate(update, X, rounds):
         if abs(factor - 1) < _TOL or sigma == _FLOOR * scale:
             break
     else:
-        warnings.warn(
+        warn(
             f"The noise level was still changing by {abs(factor - 1):.1%} after {n_iter} rounds.",
             ConvergenceWarning,
-            stacklevel=5,
         )
     return float(sigma), n_iter
 
@@ -118,3 +117,38 @@ def _squared_residual(noise, X, signal, sigma):
     """Squared residual in units of its expectation under the noise model."""
     a = torch.as_tensor(signal / sigma)
     return (X / sigma - noise.mean(a).numpy()) ** 2 / noise.variance(a).numpy()
+
+
+def check_sigma(sigma, n_voxels, usable=None):
+    """Validate sigma, a positive number or one per voxel; returns one per voxel.
+
+    Parameters
+    ----------
+    sigma : float or array-like of shape (n_voxels,)
+    n_voxels : int
+    usable : bool ndarray of shape (n_voxels,), default=None
+        Voxels that need a valid one. None: all.
+
+    Returns
+    -------
+    ndarray of shape (n_voxels,)
+
+    Raises
+    ------
+    ValueError
+        If its length is neither, or a value is not positive and finite.
+    """
+    values = np.asarray(sigma, dtype=np.float64)
+    if values.ndim > 1 or (values.ndim == 1 and len(values) != n_voxels):
+        raise ValueError(
+            f"sigma expects a number or one per voxel ({n_voxels}), got shape {values.shape}."
+        )
+    wrong = ~(np.isfinite(values) & (values > 0))
+    if usable is not None and values.ndim:
+        wrong &= usable
+    if wrong.any():
+        raise ValueError(
+            f"sigma expects positive finite numbers, got {values[wrong][:5].tolist()} "
+            f"in {np.count_nonzero(wrong)} of {values.size} places."
+        )
+    return np.broadcast_to(values, n_voxels)

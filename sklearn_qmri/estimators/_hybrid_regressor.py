@@ -10,9 +10,9 @@ from sklearn.utils import Bunch, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import _check_method_params, check_is_fitted, validate_data
 
-from .._validation import check_parameters
-from ..mle import MLEEstimator
+from ._door import all_or_nothing, check_parameters
 from ._labels import check_alpha, compute_labels
+from ._mle import MLEEstimator
 
 
 class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -92,6 +92,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         labels = MethodMapping().add(caller="fit", callee="fit").add(caller="fit", callee="predict")
         return router.add(label_estimator=self._labeller(), method_mapping=labels)
 
+    @all_or_nothing
     def fit(self, X, y, *, mle_labels=None, **params):
         """Blend labels and fit the regressor to them.
 
@@ -118,7 +119,6 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         TypeError
             For metadata that nothing takes.
         """
-        vars(self).pop("regressor_", None)  # not fitted until all of this is done
         X = self._check_signals(X, reset=True)
         blend, single_output = check_parameters(y, X)
         alpha = check_alpha(self.alpha, blend.shape[1])

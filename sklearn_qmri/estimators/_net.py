@@ -1,29 +1,28 @@
 """What network regressors have in common, whatever they are trained on."""
 
-import warnings
 from abc import ABCMeta, abstractmethod
 from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import Bunch
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from ._inputs import expected_signal
-from ._network import ACTIVATIONS, Head, evaluate, train
-from ._validation import (
+from .._network import ACTIVATIONS, Head, evaluate, train
+from .._warnings import warn
+from ..noise import expected_measurement
+from ..signal_models import SignalModel
+from ..status import Status
+from ..tissues import number_tissues
+from ._door import (
     NOISE,
     SIGMA,
-    Status,
-    check_signals,
-    number_tissues,
-    resolve_sigma,
-    scatter_rows,
-    warn_of_bad_rows,
+    TissueRegressorMixin,
+    check_estimate,
+    predicted,
+    refuse,
+    scatter_results,
 )
-from .signal_models import SignalModel
 
 _MANY = 0.1  # share of rows out of domain that is worth a warning
 _AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
@@ -42,11 +41,11 @@ def hold_out_tissues(y, fraction, rng):
     return np.isin(tissue, rng.permutation(n_tissues)[:n_valid])
 
 
-class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
+class NetRegressor(TissueRegressorMixin, BaseEstimator, metaclass=ABCMeta):
     """Shell of a regressor that is a network, or the mean of an ensemble of them.
 
-    A subclass trains in `fit`: it sets `signal_model_`, `noise_`, `sigma_`, `_single_output`,
-    `_inputs` and `_heads`, calls `_train`, and last sets `_domain`, which makes it fitted.
+    A subclass trains in `fit`: it sets `signal_model_`, `noise_`, `sigma_`, `_inputs_`,
+    `_heads_` and `_domain_`, and calls `_train`.
     """
 
     _parameter_constraints: ClassVar = {
@@ -128,15 +127,6 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
         self.random_state = random_state
         self.verbose = verbose
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.target_tags.multi_output = True
-        return tags
-
-    def __sklearn_is_fitted__(self):
-        return getattr(self, "_domain", None) is not None
-
     def _validate_params(self):
         super()._validate_params()
         if not all(isinstance(n, Integral) and n >= 1 for n in self.hidden_layer_sizes):
@@ -174,7 +164,7 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
             verbose=self.verbose,
         )
         losses = losses.reshape(-1, self.n_init)
-        self._n_shared = n_labels // len(losses)  # labels that each network has outputs for
+        self._n_shared_ = n_labels // len(losses)  # labels that each network has outputs for
         best = losses.argmin(axis=1)
         kept = [
             weights[run * self.n_init + init]
@@ -193,21 +183,21 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
     def _members(self, X, sigma):
         """Predictions of each member for usable rows, (n_members, n_voxels, n_parameters)."""
         found = evaluate(
-            self._inputs.transform(X, sigma),
+            self._inputs_.transform(X, sigma),
             self.coefs_,
             self.intercepts_,
             self._head(),
             self.activation,
             len(self.signal_model_.parameters) if self.parallel_subnets else 1,
-            self._n_shared,
+            self._n_shared_,
         )
-        return found * self._inputs.parameter_scale(X)
+        return found * self._inputs_.parameter_scale(X)
 
     def _head(self):
         """The last layer, from what is stored of it."""
-        return Head(*self._heads[0])
+        return Head(*self._heads_[0])
 
-    def estimate(self, X, *, sigma=None):
+    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Predictions with what is known about each of them.
 
         Parameters
@@ -215,15 +205,20 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the one of `fit`.
+            None: the one of `fit`.
+        fixed : None
+            Known parameters are refused; `MLEEstimator` takes them.
+        return_std : bool, default=False
+            Also return `std`, the spread of the members of an ensemble.
 
         Returns
         -------
         Bunch
             Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
             `Status`; out of domain where the residual, the noise level or the prediction is
-            beyond what training saw), `residual_rms` (units of X); with ``ensemble=True`` also
-            `std`, the spread of the members. NaN for rows that are not possible measurements.
+            beyond what training saw), `at_bound` (n_voxels, n_parameters), False throughout,
+            `residual_rms` (units of X), and with `return_std` also `std`. NaN for rows that are
+            not possible measurements.
 
         Raises
         ------
@@ -232,28 +227,33 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
         ValueError
             If X or sigma do not fit what was trained on, or no noise level is known for these rows.
         """
-        X, sigma, usable = self._validate_predict(X, sigma)
-        members = self._members(X, sigma)
-        parameters = members.mean(axis=0)
-        inside = self._domain.contains(X, parameters, sigma)
-        if np.count_nonzero(~inside) > _MANY * len(X):
-            warnings.warn(
-                f"{np.count_nonzero(~inside)} of {len(X)} rows are unlike what the network was "
-                "trained on; their status says so.",
-                stacklevel=2,
+        refuse(self, fixed=fixed)
+        rows = check_estimate(self, X, sigma=sigma)
+        members = self._members(rows.X, rows.sigma)
+        if return_std and len(members) < 2:
+            raise ValueError(
+                "return_std=True needs ensemble=True and n_init of at least 2, "
+                f"got ensemble={self.ensemble} and n_init={self.n_init}."
             )
-        status = np.where(inside, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8)
-        residual = X - expected_signal(self.signal_model_, self.noise_, parameters, sigma)
-        found = Bunch(
-            parameters=scatter_rows(parameters, usable),
-            status=scatter_rows(status, usable, Status.BAD_INPUT),
-            residual_rms=scatter_rows(np.sqrt(np.mean(residual**2, axis=1)), usable),
-        )
-        if len(members) > 1:
-            found.std = scatter_rows(members.std(axis=0, ddof=1), usable)
-        return found
+        parameters = members.mean(axis=0)
+        inside = self._domain_.contains(rows.X, parameters, rows.sigma)
+        if np.count_nonzero(~inside) > _MANY * len(inside):
+            warn(
+                f"{np.count_nonzero(~inside)} of {len(inside)} rows are unlike what the network "
+                "was trained on; their status says so."
+            )
+        expected = expected_measurement(self.signal_model_, self.noise_, parameters, rows.sigma)
+        found = {
+            "parameters": parameters,
+            "status": np.where(inside, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8),
+            "at_bound": np.zeros(parameters.shape, dtype=bool),
+            "residual_rms": np.sqrt(np.mean((rows.X - expected) ** 2, axis=1)),
+        }
+        if return_std:
+            found["std"] = members.std(axis=0, ddof=1)
+        return scatter_results(rows.usable, **found)
 
-    def predict(self, X, *, sigma=None, return_std=False):
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
         """Predict tissue parameters.
 
         Parameters
@@ -261,7 +261,9 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the one of `fit`.
+            None: the one of `fit`.
+        fixed : None
+            Refused, see `estimate`.
         return_std : bool, default=False
             With ``ensemble=True``, also return the spread of its members: how far networks that
             differ in their initial weights disagree. It says nothing of the noise in X, nor of
@@ -281,26 +283,5 @@ class NetRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
         ValueError
             As of `estimate`, or if `return_std` is asked of fewer than two members.
         """
-        X, sigma, usable = self._validate_predict(X, sigma)
-        members = self._members(X, sigma)
-        if return_std and len(members) < 2:
-            raise ValueError(
-                "return_std=True needs ensemble=True and n_init of at least 2, "
-                f"got ensemble={self.ensemble} and n_init={self.n_init}."
-            )
-        results = [members.mean(axis=0)]
-        if return_std:
-            results.append(members.std(axis=0, ddof=1))
-        results = [scatter_rows(values, usable) for values in results]
-        if self._single_output:
-            results = [values[:, 0] for values in results]
-        return tuple(results) if return_std else results[0]
-
-    def _validate_predict(self, X, sigma):
-        """Usable rows and their noise levels, and which rows those are."""
-        check_is_fitted(self)
-        X = check_signals(self, X, reset=False)
-        usable = self.noise_.is_valid(X)
-        sigma = resolve_sigma(self, sigma, usable)
-        warn_of_bad_rows(usable, "their predictions are NaN")
-        return X[usable], sigma[usable], usable
+        found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
+        return predicted(self, found, return_std)

@@ -1,13 +1,12 @@
 """What a protocol cannot tell at all, and what only at noise levels that no scan has."""
 
-import warnings
-
 import numpy as np
 import torch
 from scipy.stats import qmc
 
+from .._warnings import warn
+from ..noise import Gaussian
 from ._fisher import fisher_information, standard_deviations
-from .noise import Gaussian
 
 _TISSUES = 32  # of the prior, at which the derivatives are looked at
 _SINGULAR = 1e-7  # singular value, over the largest one, that counts as none
@@ -77,11 +76,10 @@ def warn_of_unidentified(signal_model, known=()):
         names, how = hardly_identified(signal_model, known), "hardly determines"
     if names:
         n_free = len(_free(signal_model, known))
-        warnings.warn(
+        warn(
             f"{signal_model!r} {how} {', '.join(names)}: it has {signal_model.n_measurements} "
             f"measurements, repeats included, for {n_free} free parameters. Measure more, or fix "
-            "what is known; their estimates are arbitrary.",
-            stacklevel=3,
+            "what is known; their estimates are arbitrary."
         )
 
 

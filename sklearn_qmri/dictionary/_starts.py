@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
-from ._objective import take
+from .._torch import take
 
 _GRID = {1: (64,), 2: (20, 12)}  # atoms per axis; beyond two axes a Halton sequence
 _ATOMS = 512

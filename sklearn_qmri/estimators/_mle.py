@@ -1,40 +1,36 @@
 """Maximum-likelihood estimation, one optimum per voxel."""
 
-import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from ._box import check_bounds, check_fixed, check_seeds
-from ._fisher import fisher_information, standard_deviations
-from ._identifiability import warn_of_unidentified
-from ._sigma import learn_sigma, sigma_from_pairs
-from ._solver import solve
-from ._validation import (
+from .._solver import check_fixed, check_seeds, solve
+from .._warnings import warn
+from ..information import fisher_information, standard_deviations, warn_of_unidentified
+from ..noise import learn_sigma, sigma_from_pairs
+from ..signal_models import SignalModel
+from ..status import Status
+from ..tissues import check_bounds
+from ._door import (
     NOISE,
     SIGMA,
-    Status,
-    check_noise,
-    check_parameters,
-    check_sigma,
-    check_signals,
-    common_sigma,
-    resolve_sigma,
-    scatter_rows,
+    TissueRegressorMixin,
+    all_or_nothing,
+    check_estimate,
+    check_fit,
+    predicted,
+    scatter_results,
+    settle_sigma,
     take_rows,
-    usable_rows,
-    warn_of_bad_rows,
 )
-from .signal_models import LinearGaussian, SignalModel, resolve_model
 
 
-class MLEEstimator(RegressorMixin, BaseEstimator):
+class MLEEstimator(TissueRegressorMixin, BaseEstimator):
     """Maximum-likelihood estimates of tissue parameters, "conventional fitting" done well.
 
     Each row of X is fitted on its own, from several starting points, to a converged optimum
@@ -74,7 +70,9 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
     Attributes
     ----------
     signal_model_ : SignalModel
-    noise_ : noise model
+    noise_ : NoiseModel
+    bounds_ : ndarray of shape (2, n_parameters)
+        Of the estimates, low and high.
     sigma_ : float or None
         Noise level: as given, or as learnt; None if `fit` got one per row.
     n_iter_ : int
@@ -156,11 +154,10 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.target_tags.required = self.signal_model is None
-        tags.target_tags.multi_output = True
         return tags
 
+    @all_or_nothing
     def fit(self, X, y=None, *, sigma=None):
         """Learn what all rows share: noise level, and the linear model if there is no other.
 
@@ -185,48 +182,31 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             usable, or the noise level cannot be learnt: from no more measurements than parameters,
             or no signal above 5 sigma.
         """
-        self._validate_params()
-        self._fitted = False  # until all of this is done
-        model = self.signal_model
-        X = check_signals(self, X, reset=True, signal_model=model)
-        targets, self._single_output = [], False
-        if y is not None or model is None:
-            y, self._single_output = check_parameters(y, X, model)
-            targets = [y] if model is None else []
-        self.noise_ = check_noise(self.noise, model or LinearGaussian)
-        usable = usable_rows(X, self.noise_, *targets)
-        y = None if y is None else y[usable]
-        self.signal_model_ = resolve_model(model, X[usable], y)
-        self._bounds = check_bounds(self.bounds, self.signal_model_)
-        check_fixed(self.fixed, self.signal_model_, len(X))
-        if model is not None:
-            warn_of_unidentified(model, self.fixed or ())
-        sigma = self.sigma if sigma is None else sigma
-        if sigma is None:
-            self.sigma_, self.n_iter_ = self._learn_sigma(X[usable], y)
-        else:
-            check_sigma(sigma, len(X), usable)
-            self.sigma_, self.n_iter_ = common_sigma(sigma), 0
-        self._fitted = True
+        rows = check_fit(self, X, y, sigma, y_needed=self.signal_model is None)
+        self.bounds_ = check_bounds(self.bounds, self.signal_model_)
+        check_fixed(self.fixed, self.signal_model_, self.bounds_, len(rows.usable))
+        if self.signal_model is not None:
+            warn_of_unidentified(self.signal_model_, self.fixed or ())
+        self.n_iter_ = 0
+        settle_sigma(self, rows, sigma, partial(self._learn_sigma, rows))
         return self
 
-    def __sklearn_is_fitted__(self):
-        return getattr(self, "_fitted", False)
-
-    def _learn_sigma(self, X, y):
-        """Noise level of usable rows, and the rounds that it took."""
+    def _learn_sigma(self, rows):
+        """Noise level of usable rows; sets the rounds that it took."""
         if self.signal_model is None:
-            return sigma_from_pairs(self.signal_model_, self.noise_, X, y), 1
+            self.n_iter_ = 1
+            return sigma_from_pairs(self.signal_model_, self.noise_, rows.X, rows.y)
         n_free = len(self.signal_model_.parameters) - len(self.fixed or {})
-        fixed = check_fixed(self.fixed, self.signal_model_, 1)
+        known = check_fixed(self.fixed, self.signal_model_, self.bounds_, 1)
 
         def solve_some(X, sigma):  # seeds are for other rows
-            rows = None if fixed is None else np.broadcast_to(fixed, (len(X), fixed.shape[1]))
-            return self._solve(X, sigma, fixed=rows)
+            fixed = None if known is None else np.broadcast_to(known, (len(X), known.shape[1]))
+            return self._solve(X, sigma, fixed=fixed)
 
-        return learn_sigma(
-            solve_some, self.signal_model_, self.noise_, X, n_free, self.max_iter, self.verbose
+        sigma, self.n_iter_ = learn_sigma(
+            solve_some, self.signal_model_, self.noise_, rows.X, n_free, self.max_iter, self.verbose
         )
+        return sigma
 
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Maximum-likelihood estimates with what is known about each of them.
@@ -261,35 +241,23 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             If X, sigma, fixed or `init` do not fit the rows or the signal model, or no noise level
             is known for these rows.
         """
-        check_is_fitted(self)
-        X = check_signals(self, X, reset=False)
-        usable = self.noise_.is_valid(X)
         known = {**(self.fixed or {}), **(fixed or {})}
-        fixed = check_fixed(known, self.signal_model_, len(X))
-        for values in known.values():  # a map of B1, say, has no value outside of its mask
-            usable &= ~np.isnan(np.asarray(values, dtype=np.float64))
-        sigma = resolve_sigma(self, sigma, usable)
-        warn_of_bad_rows(usable, "their estimates are NaN")
-        seeds = check_seeds(self.init, self._bounds, len(X))
-        X, sigma, fixed, seeds = (take_rows(a, usable) for a in (X, sigma, fixed, seeds))
-        solution = self._solve(X, sigma, fixed=fixed, seeds=seeds, verbose=self.verbose)
-        self._warn_unless_converged(solution)
-        found = self._describe(solution, X.shape[1], fixed)
-        if return_std:
-            information = fisher_information(
-                self.signal_model_, self.noise_, solution.parameters, sigma
-            )
-            free = ~solution.at_bound & (True if fixed is None else np.isnan(fixed))
-            found.std = standard_deviations(information, free)
-        fill = {"status": Status.BAD_INPUT, "at_bound": False, "n_iter": 0}
-        return Bunch(
-            **{
-                name: scatter_rows(rows, usable, fill.get(name, np.nan))
-                for name, rows in found.items()
-            }
+        rows = check_estimate(self, X, sigma=sigma, fixed=known)
+        seeds = check_seeds(self.init, self.bounds_, len(rows.usable))
+        solution = self._solve(
+            rows.X,
+            rows.sigma,
+            fixed=rows.fixed,
+            seeds=take_rows(seeds, rows.usable),
+            verbose=self.verbose,
         )
+        self._warn_unless_converged(solution)
+        found = self._describe(solution, rows)
+        if return_std:
+            found["std"] = self._standard_deviations(solution, rows)
+        return scatter_results(rows.usable, **found)
 
-    def predict(self, X, *, sigma=None, return_std=False):
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
         """Maximum-likelihood estimates.
 
         Parameters
@@ -297,7 +265,9 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the one of `fit`.
+            None: the one of `fit`.
+        fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
+            Known parameters, see `estimate`.
         return_std : bool, default=False
             Also return standard deviations, see `estimate`.
 
@@ -311,13 +281,10 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
         Raises
         ------
         NotFittedError, ValueError
-            As of `estimate`.
+            Same as `estimate`.
         """
-        found = self.estimate(X, sigma=sigma, return_std=return_std)
-        results = [found.parameters, found.std] if return_std else [found.parameters]
-        if self._single_output:
-            results = [values[:, 0] for values in results]
-        return tuple(results) if return_std else results[0]
+        found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
+        return predicted(self, found, return_std)
 
     def _solve(self, X, sigma, fixed=None, seeds=None, verbose=0):
         return solve(
@@ -325,7 +292,7 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             self.noise_,
             X,
             sigma,
-            self._bounds,
+            self.bounds_,
             fixed=fixed,
             seeds=seeds,
             n_starts=self.n_starts,
@@ -336,30 +303,40 @@ class MLEEstimator(RegressorMixin, BaseEstimator):
             verbose=verbose,
         )
 
-    def _describe(self, solution, n_measurements, fixed):
+    def _describe(self, solution, rows):
         """Results of usable rows by name."""
         status = np.full(len(solution.nll), Status.OK, dtype=np.int8)
         status[solution.at_bound.any(axis=1)] = Status.AT_BOUND
         status[~solution.converged] = Status.NOT_CONVERGED
-        n_free = solution.parameters.shape[1]
-        if fixed is not None and len(fixed):
-            n_free -= np.count_nonzero(np.isfinite(fixed[0]))
-        return Bunch(
-            parameters=solution.parameters,
-            nll=solution.nll,
-            aic=2 * solution.nll + 2 * n_free,
-            bic=2 * solution.nll + np.log(n_measurements) * n_free,
-            status=status,
-            at_bound=solution.at_bound,
-            n_iter=solution.n_iter,
-            residual_rms=solution.residual_rms,
+        n_measurements = self.signal_model_.n_measurements
+        n_free = np.count_nonzero(self._is_free(rows), axis=1)
+        return {
+            "parameters": solution.parameters,
+            "nll": solution.nll,
+            "aic": 2 * solution.nll + 2 * n_free,
+            "bic": 2 * solution.nll + np.log(n_measurements) * n_free,
+            "status": status,
+            "at_bound": solution.at_bound,
+            "n_iter": solution.n_iter,
+            "residual_rms": solution.residual_rms,
+        }
+
+    def _is_free(self, rows):
+        """Which parameters of each usable row are estimated."""
+        if rows.fixed is None:
+            return np.ones((len(rows.X), len(self.signal_model_.parameters)), dtype=bool)
+        return np.isnan(rows.fixed)
+
+    def _standard_deviations(self, solution, rows):
+        information = fisher_information(
+            self.signal_model_, self.noise_, solution.parameters, rows.sigma
         )
+        return standard_deviations(information, ~solution.at_bound & self._is_free(rows))
 
     def _warn_unless_converged(self, solution):
         if not solution.converged.all():
-            warnings.warn(
+            warn(
                 f"{np.count_nonzero(~solution.converged)} of {len(solution.nll)} rows did not "
                 f"converge in {self.max_iter} iterations; their status says so.",
                 ConvergenceWarning,
-                stacklevel=3,
             )

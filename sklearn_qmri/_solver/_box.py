@@ -1,43 +1,20 @@
-"""The box that estimates are searched in: bounds, what is fixed, where a search starts."""
-
-import warnings
-from numbers import Real
+"""What is fixed, and where a search starts, for each voxel."""
 
 import numpy as np
 
-
-def check_bounds(bounds, signal_model):
-    """Bounds as an array of shape (2, n_parameters), the signal model's where not given.
-
-    Raises
-    ------
-    ValueError
-        For a name that is no parameter, or bounds that are not a pair low < high.
-    """
-    names = signal_model.parameter_names
-    merged = {p.name: p.bounds for p in signal_model.parameters} | dict(bounds or {})
-    if unknown := sorted(set(merged) - set(names)):
-        raise ValueError(f"bounds names {unknown}, but the parameters are {list(names)}.")
-    array = np.empty((2, len(names)))
-    for j, parameter in enumerate(signal_model.parameters):
-        pair = merged[parameter.name]
-        if np.shape(pair) != (2,) or not all(isinstance(v, Real) for v in pair):
-            raise ValueError(f"bounds[{parameter.name!r}] expects two numbers, got {pair!r}.")
-        if not pair[0] < pair[1]:
-            raise ValueError(f"bounds[{parameter.name!r}] expects (low, high), got {pair!r}.")
-        if parameter.log and not pair[0] > 0:
-            raise ValueError(f"bounds[{parameter.name!r}] expects low > 0, got {pair!r}.")
-        array[:, j] = pair
-    return array
+from .._arrays import as_floats
+from .._warnings import warn
 
 
-def check_fixed(fixed, signal_model, n_voxels):
+def check_fixed(fixed, signal_model, bounds, n_voxels):
     """Values of fixed parameters as an array (n_voxels, n_parameters), NaN for the others.
 
     Parameters
     ----------
     fixed : dict of {str: float or array-like of shape (n_voxels,)}
     signal_model : SignalModel
+    bounds : ndarray of shape (2, n_parameters)
+        That fixed values must be within.
     n_voxels : int
 
     Returns
@@ -58,13 +35,13 @@ def check_fixed(fixed, signal_model, n_voxels):
     values = np.full((n_voxels, len(names)), np.nan)
     for name, value in fixed.items():
         j = names.index(name)
-        value = np.asarray(value, dtype=np.float64)
+        value = as_floats(value)
         if value.shape not in ((), (n_voxels,)):
             raise ValueError(
                 f"fixed[{name!r}] expects a number or one per voxel ({n_voxels}), "
                 f"got shape {value.shape}; values per voxel go to `estimate`, for its rows."
             )
-        low, high = signal_model.parameters[j].bounds
+        low, high = bounds[:, j]
         wrong = ~((value >= low) & (value <= high))
         if value.ndim:  # rows without a value are for the caller to leave out
             wrong &= ~np.isnan(value)
@@ -101,8 +78,5 @@ def check_seeds(init, bounds, n_voxels):
     seeds = np.broadcast_to(seeds, (n_voxels, n_parameters))
     outside = ((seeds < bounds[0]) | (seeds > bounds[1])).any(axis=1)
     if outside.any():
-        warnings.warn(
-            f"{np.count_nonzero(outside)} of {n_voxels} seeds were outside the bounds and clipped.",
-            stacklevel=4,
-        )
+        warn(f"{np.count_nonzero(outside)} of {n_voxels} seeds were outside the bounds: clipped.")
     return np.clip(seeds, *bounds)

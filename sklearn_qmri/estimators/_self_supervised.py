@@ -3,23 +3,14 @@
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from ._box import check_bounds
-from ._identifiability import warn_of_unidentified
-from ._inputs import Domain, NetworkInputs
-from ._net_regressor import NetRegressor, hold_out_tissues
-from ._network import SignalLikelihood
-from ._validation import (
-    check_noise,
-    check_parameters,
-    check_sigma,
-    check_signals,
-    common_sigma,
-    usable_rows,
-)
-from .mle import MLEEstimator
+from .._network import Domain, NetworkInputs, SignalLikelihood
+from ..information import warn_of_unidentified
+from ..tissues import check_bounds
+from ._door import all_or_nothing, check_fit, settle_sigma
+from ._mle import MLEEstimator
+from ._net import NetRegressor, hold_out_tissues
 
 
 class SelfSupervisedNetRegressor(NetRegressor):
@@ -192,6 +183,7 @@ class SelfSupervisedNetRegressor(NetRegressor):
         tags.target_tags.required = False
         return tags
 
+    @all_or_nothing
     def fit(self, X, y=None, *, sigma=None):
         """Train on signals.
 
@@ -216,18 +208,21 @@ class SelfSupervisedNetRegressor(NetRegressor):
         RuntimeError
             If the training diverges.
         """
-        self._domain = None  # not fitted until all of this is done
-        X, tissues, sigma = self._validate_fit(X, y, sigma)
+        rows = check_fit(self, X, y, sigma, y_needed=False)
+        warn_of_unidentified(self.signal_model_)
+        rows = settle_sigma(self, rows, sigma, lambda: self._learn_sigma(rows.X))
+        X, sigma = rows.X, rows.sigma
+        tissues = np.arange(len(X), dtype=float)[:, None] if rows.y is None else rows.y
         rng = check_random_state(self.random_state)
-        self._inputs = NetworkInputs(
+        self._inputs_ = NetworkInputs(
             self.signal_model_, self.normalize, self.sigma_input, self.standardize
         )
-        x = self._inputs.fit(X, sigma).transform(X, sigma)
-        amplitude = self._inputs.amplitude(X)
+        x = self._inputs_.fit(X, sigma).transform(X, sigma)
+        amplitude = self._inputs_.amplitude(X)
         scaled = any(p.amplitude for p in self.signal_model_.parameters)
         bounds = check_bounds(self.bounds, self.signal_model)
         largest = np.mean(np.abs(X).max(axis=1, keepdims=True) / amplitude)
-        self._heads = [_shape_output(self.output, self.signal_model_, bounds, largest)]
+        self._heads_ = [_shape_output(self.output, self.signal_model_, bounds, largest)]
         # The loss is the squared error of what the network sees, if the noise is Gaussian.
         factor = 2 * np.mean((sigma[:, None] / amplitude) ** 2)
         self._train(
@@ -239,28 +234,13 @@ class SelfSupervisedNetRegressor(NetRegressor):
             rng,
         )
         predicted = self._members(X, sigma).mean(axis=0)
-        domain = Domain(self.signal_model_, self.noise_, self._inputs)
-        self._domain = domain.fit(X, predicted, sigma)
+        domain = Domain(self.signal_model_, self.noise_, self._inputs_)
+        self._domain_ = domain.fit(X, predicted, sigma)
         return self
 
-    def _validate_fit(self, X, y, sigma):
-        """Check everything; drop unusable rows; settle noise and noise level."""
-        self._validate_params()
-        X = check_signals(self, X, reset=True, signal_model=self.signal_model)
-        self.signal_model_ = clone(self.signal_model, safe=False)
-        warn_of_unidentified(self.signal_model)
-        self.noise_ = check_noise(self.noise, self.signal_model)
-        self._single_output, tissues = False, np.arange(len(X), dtype=float)[:, None]
-        if y is not None:
-            tissues, self._single_output = check_parameters(y, X, self.signal_model)
-        usable = usable_rows(X, self.noise_, tissues)
-        sigma = self.sigma if sigma is None else sigma
-        if sigma is None:
-            mle = MLEEstimator(self.signal_model, noise=self.noise_, verbose=self.verbose)
-            sigma = mle.fit(X[usable]).sigma_
-        self.sigma_ = common_sigma(sigma)
-        sigma = check_sigma(sigma, len(X), usable)
-        return X[usable], tissues[usable], sigma[usable]
+    def _learn_sigma(self, X):
+        mle = MLEEstimator(self.signal_model, noise=self.noise_, verbose=self.verbose)
+        return mle.fit(X).sigma_
 
 
 def _shape_output(output, signal_model, bounds, largest):

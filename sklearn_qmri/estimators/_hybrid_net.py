@@ -8,21 +8,20 @@ from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
-from .._inputs import Domain, NetworkInputs
-from .._net_regressor import NetRegressor, hold_out_tissues
-from .._network import Head, HeadPerLabel, ScaledSquaredError
-from .._sigma import sigma_from_pairs
-from .._validation import (
-    check_noise,
+from .._network import Domain, Head, HeadPerLabel, NetworkInputs, ScaledSquaredError
+from ..signal_models import SignalModel
+from ..tissues import measure
+from ._door import (
+    all_or_nothing,
+    check_fit,
     check_parameters,
-    check_sigma,
-    check_signals,
-    common_sigma,
+    settle_sigma,
+    take_rows,
     usable_rows,
 )
-from ..mle import MLEEstimator
-from ..signal_models import LinearGaussian, SignalModel, resolve_model
 from ._labels import check_alpha, compute_labels, route_sigma
+from ._mle import MLEEstimator
+from ._net import NetRegressor, hold_out_tissues
 from ._output import error_scale, limit_amplitudes, shape_output
 
 
@@ -240,7 +239,8 @@ class HybridLabelNetRegressor(NetRegressor):
             router.add(label_estimator=self.label_estimator, method_mapping=mapping)
         return router
 
-    def fit(self, X, y, *, sigma=None, mle_labels=None):
+    @all_or_nothing
+    def fit(self, X, y=None, *, sigma=None, mle_labels=None):
         """Train on signals of known tissues.
 
         Parameters
@@ -272,11 +272,11 @@ class HybridLabelNetRegressor(NetRegressor):
 
     def _fit_labels(self, X, y, sigma, mle_labels, both=False):
         """Train on blended labels; on both kinds apart, to blend predictions, if `both`."""
-        self._domain = self.label_estimator_ = None  # not fitted until all of this is done
+        self.label_estimator_ = None
         given_sigma = sigma is not None
         X, y, sigma, mle_labels = self._validate_fit(X, y, sigma, mle_labels)
-        alphas = [np.zeros(y.shape[1]), np.ones(y.shape[1])] if both else [self._alpha]
-        self._mix = np.stack([1 - self._alpha, self._alpha] if both else np.ones_like(alphas))
+        alphas = [np.zeros(y.shape[1]), np.ones(y.shape[1])] if both else [self._alpha_]
+        self._mix_ = np.stack([1 - self._alpha_, self._alpha_] if both else np.ones_like(alphas))
         needed = np.any(alphas, axis=0)
         if mle_labels is None:
             mle_labels = y
@@ -285,48 +285,37 @@ class HybridLabelNetRegressor(NetRegressor):
         labels = np.where(needed, mle_labels, y)
         usable = usable_rows(X, self.noise_, y, labels)
         X, y, sigma, labels = X[usable], y[usable], sigma[usable], labels[usable]
-        self._inputs = NetworkInputs(
+        self._inputs_ = NetworkInputs(
             self.signal_model_, self.normalize, self.sigma_input, self.standardize
         )
-        self._inputs.fit(X, sigma)
+        self._inputs_.fit(X, sigma)
         self._train_blends(X, y, labels, sigma, alphas)
         predicted = self._members(X, sigma).mean(axis=0)
-        domain = Domain(self.signal_model_, self.noise_, self._inputs)
-        self._domain = domain.fit(X, predicted, sigma)
+        domain = Domain(self.signal_model_, self.noise_, self._inputs_)
+        self._domain_ = domain.fit(X, predicted, sigma)
 
     def _per_label(self, X, sigma):
         """Predictions of usable rows, (n_labels, n_members, n_voxels, n_parameters)."""
         members = super()._members(X, sigma)
-        per_label = len(members) // len(self._mix)
-        return members.reshape(len(self._mix), per_label, *members.shape[1:])
+        per_label = len(members) // len(self._mix_)
+        return members.reshape(len(self._mix_), per_label, *members.shape[1:])
 
     def _members(self, X, sigma):
-        return np.einsum("lp,lmvp->mvp", self._mix, self._per_label(X, sigma))
+        return np.einsum("lp,lmvp->mvp", self._mix_, self._per_label(X, sigma))
 
     def _validate_fit(self, X, y, sigma, mle_labels):
         """Check everything; drop unusable rows; settle model, noise, noise level and alpha."""
-        self._validate_params()
         if self.normalize is not None and self.signal_model is None:
             raise ValueError("normalize='rms' needs a signal_model, to know the amplitudes.")
-        X = check_signals(self, X, reset=True, signal_model=self.signal_model)
-        y, self._single_output = check_parameters(y, X, self.signal_model)
-        self._alpha = check_alpha(self.alpha, y.shape[1])
+        rows = check_fit(self, X, y, sigma, y_needed=True)
+        self._alpha_ = check_alpha(self.alpha, rows.y.shape[1])
         if self.resample_noise and self.signal_model is None:
             raise ValueError("resample_noise=True needs a signal_model, to simulate y again.")
         if mle_labels is not None:
-            mle_labels, _ = check_parameters(mle_labels, X, self.signal_model)
-        self.noise_ = check_noise(self.noise, self.signal_model or LinearGaussian)
-        usable = usable_rows(X, self.noise_, y)
-        n_voxels, X, y = len(X), X[usable], y[usable]
-        self.signal_model_ = resolve_model(self.signal_model, X, y)
-        sigma = self.sigma if sigma is None else sigma
-        if sigma is None:
-            self.sigma_ = sigma_from_pairs(self.signal_model_, self.noise_, X, y)
-            sigma = np.full(len(X), self.sigma_)
-        else:
-            self.sigma_ = common_sigma(sigma)
-            sigma = check_sigma(sigma, n_voxels, usable)[usable]
-        return X, y, sigma, None if mle_labels is None else mle_labels[usable]
+            mle_labels, _ = check_parameters(mle_labels, X, self.signal_model, "mle_labels")
+            mle_labels = take_rows(mle_labels, rows.usable)
+        rows = settle_sigma(self, rows, sigma)
+        return rows.X, rows.y, rows.sigma, mle_labels
 
     def _label(self, X, y, sigma):
         """Labels by the label estimator."""
@@ -344,18 +333,18 @@ class HybridLabelNetRegressor(NetRegressor):
     def _train_blends(self, X, y, labels, sigma, alphas):
         """Train members on the blend of labels and y at each alpha."""
         rng = check_random_state(self.random_state)
-        unit = self._inputs.parameter_scale(X)
+        unit = self._inputs_.parameter_scale(X)
         truth = y / unit
         labels = limit_amplitudes(labels / unit, truth, self.signal_model_)
         targets = np.stack([a * labels + (1 - a) * truth for a in alphas])
         valid = hold_out_tissues(y, self.validation_fraction, rng)
         scale = error_scale(self.param_scale, self.signal_model_, y, unit, self.normalize)
-        self._heads = [
+        self._heads_ = [
             shape_output(self.output, self.signal_model_, alpha, target, scale)
             for alpha, target in zip(alphas, targets, strict=True)
         ]
         self._train(
-            self._inputs.transform(X, sigma),
+            self._inputs_.transform(X, sigma),
             targets if len(alphas) > 1 else targets[0],
             valid,
             self._head(),
@@ -369,19 +358,18 @@ class HybridLabelNetRegressor(NetRegressor):
         """What gives every epoch fresh noise for the members that are trained on y."""
         if not self.resample_noise:
             return None
-        y, sigma, level = y[rows], sigma[rows], sigma[rows, None]
-        clean = self.signal_model_.simulate(y) / level
-        x, targets = self._inputs.transform(X[rows], sigma), targets[:, rows]
+        y, sigma = y[rows], sigma[rows]
+        x, targets = self._inputs_.transform(X[rows], sigma), targets[:, rows]
 
         def refresh():
-            fresh = self.noise_.sample(clean, rng) * level
-            inputs = [self._inputs.transform(fresh, sigma)] + [x] * (len(targets) - 1)
-            labels = np.stack([y / self._inputs.parameter_scale(fresh), *targets[1:]])
+            fresh = measure(self.signal_model_, self.noise_, y, sigma, rng)
+            inputs = [self._inputs_.transform(fresh, sigma)] + [x] * (len(targets) - 1)
+            labels = np.stack([y / self._inputs_.parameter_scale(fresh), *targets[1:]])
             labels = np.repeat(labels, self.n_init, axis=0)
             return torch.as_tensor(np.stack(inputs)), torch.as_tensor(labels, dtype=torch.float32)
 
         return refresh
 
     def _head(self):
-        heads = [Head(*head) for head in self._heads]
+        heads = [Head(*head) for head in self._heads_]
         return heads[0] if len(heads) == 1 else HeadPerLabel(heads)

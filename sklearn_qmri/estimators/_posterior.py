@@ -1,38 +1,35 @@
 """Posterior means: what no other estimator has a smaller mean squared error than."""
 
-import warnings
 from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.utils import Bunch, check_random_state
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from .._inputs import expected_signal
-from .._priors import draw_tissues, prior_ranges
-from .._sigma import sigma_from_pairs
 from .._torch import single_thread
-from .._validation import (
+from .._warnings import warn
+from ..dictionary import Interpolation
+from ..noise import expected_measurement
+from ..signal_models import SignalModel
+from ..status import Status
+from ..tissues import draw_tissues, prior_ranges
+from ._door import (
     NOISE,
     SIGMA,
-    Status,
-    check_noise,
-    check_parameters,
-    check_sigma,
-    check_signals,
-    common_sigma,
-    resolve_sigma,
-    scatter_rows,
-    usable_rows,
-    warn_of_bad_rows,
+    TissueRegressorMixin,
+    all_or_nothing,
+    check_estimate,
+    check_fit,
+    predicted,
+    refuse,
+    scatter_results,
+    settle_sigma,
 )
-from ..mle import MLEEstimator
-from ..signal_models import SignalModel
-from ._likelihood import Interpolation
+from ._mle import MLEEstimator
 from ._refine import Refinement, tempered_moments, weighted_moments
 
 _LEAST_SIZE = 10  # effective sample size below which the mean over atoms is a matter of luck
@@ -42,7 +39,7 @@ _BROAD_SIZE = 100  # ... or less, until this is the effective sample size
 _WEIGHTS = 2**22  # of voxels and atoms, held at once
 
 
-class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
+class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
     """Mean of the tissues that could have given a measurement, under a prior.
 
     Each tissue of a large sample from the prior (an atom) is weighted by the likelihood of the
@@ -130,11 +127,10 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.target_tags.required = False
-        tags.target_tags.multi_output = True
         return tags
 
+    @all_or_nothing
     def fit(self, X, y=None, *, sigma=None):
         """Draw and simulate the atoms; learn the noise level where it is not known.
 
@@ -158,46 +154,29 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
             If an argument or parameter is out of range or does not fit the signal model, no row is
             usable, or the noise level cannot be learnt, see `MLEEstimator.fit`.
         """
-        self._atom_features = None  # until all of this is done
-        self._validate_params()
-        X = check_signals(self, X, reset=True, signal_model=self.signal_model)
-        self._single_output, targets = False, []
-        if y is not None:
-            y, self._single_output = check_parameters(y, X, self.signal_model)
-            targets = [y]
-        self.signal_model_ = clone(self.signal_model, safe=False)
-        self.noise_ = check_noise(self.noise, self.signal_model)
-        usable = usable_rows(X, self.noise_, *targets)
-        sigma = self.sigma if sigma is None else sigma
-        if sigma is None:
-            self.sigma_ = self._learn_sigma(X[usable], None if y is None else y[usable])
-        else:
-            self.sigma_ = common_sigma(sigma)
-            sigma = check_sigma(sigma, len(X), usable)
+        rows = check_fit(self, X, y, sigma, y_needed=False)
+        rows = settle_sigma(self, rows, sigma, self._sigma_learner(rows))
         rng = check_random_state(self.random_state)
         self.atoms_ = draw_tissues(self.signal_model_, self.n_atoms, self.prior, rng, quasi=True)
         signals = self.signal_model_.simulate(self.atoms_)
-        level = np.min(sigma[usable]) if self.sigma_ is None else self.sigma_
-        self._interpolation = Interpolation(self.noise_, signals, float(level))
-        self._refinement = None
+        self._interpolation_ = Interpolation(self.noise_, signals, float(rows.sigma.min()))
+        self._atom_features_ = self._interpolation_.of_atoms(signals)
+        self._refinement_ = None
         if self.prior is None or isinstance(self.prior, dict):
             ranges = prior_ranges(self.signal_model_, self.prior)
-            self._refinement = Refinement(
+            self._refinement_ = Refinement(
                 self.signal_model_, self.noise_, ranges, max(1024, self.n_atoms // 16), rng
             )
-        self._atom_features = self._interpolation.of_atoms(signals)
         return self
 
-    def __sklearn_is_fitted__(self):
-        return getattr(self, "_atom_features", None) is not None
-
-    def _learn_sigma(self, X, y):
-        if y is not None:
-            return sigma_from_pairs(self.signal_model_, self.noise_, X, y)
+    def _sigma_learner(self, rows):
+        """What learns the noise level where y does not tell it."""
+        if rows.y is not None:
+            return None
         mle = MLEEstimator(self.signal_model_, noise=self.noise_, verbose=self.verbose)
-        return mle.fit(X).sigma_
+        return lambda: mle.fit(rows.X).sigma_
 
-    def estimate(self, X, *, sigma=None):
+    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Posterior means with what is known about each of them.
 
         Parameters
@@ -205,15 +184,20 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the one of `fit`.
+            None: the one of `fit`.
+        fixed : None
+            Known parameters are refused; a prior with a narrow range says the same.
+        return_std : bool, default=False
+            Also return `std`, the standard deviation of the posterior.
 
         Returns
         -------
         Bunch
-            Arrays with one row per voxel: `parameters` and `std`, the mean and standard deviation
-            of the posterior (n_voxels, n_parameters); `effective_sample_size`, the number of
-            equally weighted atoms that would be as good; `status` (see `Status`), which says
-            where there are fewer than 10; `residual_rms` (units of X). NaN for rows that are not
+            Arrays with one row per voxel: `parameters`, the mean of the posterior (n_voxels,
+            n_parameters); `effective_sample_size`, the number of equally weighted atoms that would
+            be as good; `status` (see `Status`), which says where there are fewer than 10;
+            `at_bound` (n_voxels, n_parameters), False throughout; `residual_rms` (units of X); and
+            with `return_std` also `std`. NaN for rows that are not
             possible measurements.
 
         Raises
@@ -223,31 +207,27 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         ValueError
             If X or sigma do not fit the signal model, or no noise level is known for these rows.
         """
-        check_is_fitted(self)
-        X = check_signals(self, X, reset=False)
-        usable = self.noise_.is_valid(X)
-        sigma = resolve_sigma(self, sigma, usable)
-        warn_of_bad_rows(usable, "their estimates are NaN")
-        X, sigma = X[usable], sigma[usable]
-        mean, std, size = self._moments(X, sigma)
-        residual = X - expected_signal(self.signal_model_, self.noise_, mean, sigma)
+        refuse(self, fixed=fixed)
+        rows = check_estimate(self, X, sigma=sigma)
+        mean, std, size = self._moments(rows.X, rows.sigma)
+        residual = rows.X - expected_measurement(self.signal_model_, self.noise_, mean, rows.sigma)
         few = size < _LEAST_SIZE
         if few.any():
-            warnings.warn(
+            warn(
                 f"{np.count_nonzero(few)} of {len(few)} rows have an effective sample size below "
-                f"{_LEAST_SIZE}, as their status says: more n_atoms would help.",
-                stacklevel=2,
+                f"{_LEAST_SIZE}, as their status says: more n_atoms would help."
             )
         status = np.where(few, Status.TOO_FEW_ATOMS, Status.OK).astype(np.int8)
-        return Bunch(
-            parameters=scatter_rows(mean, usable),
-            std=scatter_rows(std, usable),
-            effective_sample_size=scatter_rows(size, usable),
-            status=scatter_rows(status, usable, Status.BAD_INPUT),
-            residual_rms=scatter_rows(np.sqrt(np.mean(residual**2, axis=1)), usable),
-        )
+        found = {
+            "parameters": mean,
+            "status": status,
+            "at_bound": np.zeros(mean.shape, dtype=bool),
+            "residual_rms": np.sqrt(np.mean(residual**2, axis=1)),
+            "effective_sample_size": size,
+        }
+        return scatter_results(rows.usable, **found, **({"std": std} if return_std else {}))
 
-    def predict(self, X, *, sigma=None, return_std=False):
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
         """Posterior means.
 
         Parameters
@@ -255,7 +235,9 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the one of `fit`.
+            None: the one of `fit`.
+        fixed : None
+            Refused, see `estimate`.
         return_std : bool, default=False
             Also return the standard deviation of the posterior.
 
@@ -269,13 +251,10 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         Raises
         ------
         NotFittedError, ValueError
-            As of `estimate`.
+            Same as `estimate`.
         """
-        found = self.estimate(X, sigma=sigma)
-        results = [found.parameters, found.std] if return_std else [found.parameters]
-        if self._single_output:
-            results = [values[:, 0] for values in results]
-        return tuple(results) if return_std else results[0]
+        found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
+        return predicted(self, found, return_std)
 
     def _moments(self, X, sigma):
         """Posterior mean, standard deviation and effective sample size of usable rows."""
@@ -297,14 +276,14 @@ class PosteriorMeanEstimator(RegressorMixin, BaseEstimator):
         center, scale = self.atoms_.mean(axis=0), self.atoms_.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         unit = torch.from_numpy(((self.atoms_ - center) / scale).astype(np.float32))
-        factors = torch.from_numpy(self._interpolation.of_data(X, sigma))
-        log_weights = factors @ torch.from_numpy(self._atom_features)
+        factors = torch.from_numpy(self._interpolation_.of_data(X, sigma))
+        log_weights = factors @ torch.from_numpy(self._atom_features_)
         log_weights -= log_weights.amax(1, keepdim=True)
         mean, covariance, size = weighted_moments(log_weights.exp(), unit)
         few = np.flatnonzero(size < _REFINED_SIZE)
-        if self._refinement is not None and len(few):
+        if self._refinement_ is not None and len(few):
             broad = tempered_moments(log_weights[few] * _COOLED, unit, _BROAD_SIZE)
-            found = self._refinement(X[few], sigma[few], *broad[:2], center, scale)
+            found = self._refinement_(X[few], sigma[few], *broad[:2], center, scale)
             better = found[2] > size[few]
             for old, new in zip((mean, covariance, size), found, strict=True):
                 old[few[better]] = new[better]

@@ -5,20 +5,27 @@ from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.model_selection import GroupKFold, check_cv
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_parameters, check_signals, number_tissues, usable_rows
 from ..metrics import least_variance, least_weighted
 from ..metrics._decomposition import product_decomposition
 from ..metrics._rules import quadratic
-from ._net import HybridLabelNetRegressor
+from ..tissues import number_tissues
+from ._door import (
+    TissueRegressorMixin,
+    all_or_nothing,
+    check_parameters,
+    check_signals,
+    usable_rows,
+)
+from ._hybrid_net import HybridLabelNetRegressor
 from ._output import error_scale
 
 
-class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimator):
     """Hybrid-label network whose alpha is chosen by bias and variance on held-out tissues.
 
     The best prediction at some alpha is linear in alpha: so each fold trains one network with
@@ -87,13 +94,8 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         self.criterion = criterion
         self.cv = cv
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.target_tags.multi_output = True
-        return tags
-
-    def fit(self, X, y, *, sigma=None, mle_labels=None):
+    @all_or_nothing
+    def fit(self, X, y=None, *, sigma=None, mle_labels=None):
         """Measure the path on held-out tissues, choose alpha, train on all rows.
 
         Parameters
@@ -120,7 +122,6 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         RuntimeError
             If a training diverges.
         """
-        self._fitted = False  # until all of this is done
         self._validate_params()
         net = HybridLabelNetRegressor() if self.estimator is None else clone(self.estimator)
         X = check_signals(self, X, reset=True, signal_model=net.signal_model)
@@ -128,7 +129,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         rows, y = labelled[0], labelled[2]
         names = net.signal_model_.parameter_names
         rule = self._check_rule(names)
-        self._scale = error_scale(
+        self._scale_ = error_scale(
             net.param_scale, net.signal_model_, y, np.ones_like(y), net.normalize
         )
         folds = self._split(len(X), rows, y)
@@ -138,16 +139,12 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         self.estimator_._fit_labels(*labelled[1:], both=True)
         self.estimator_.sigma_ = net.sigma_
         self.estimator_.label_estimator_ = net.label_estimator_
-        self._fitted = True
         return self
-
-    def __sklearn_is_fitted__(self):
-        return getattr(self, "_fitted", False)
 
     def _label(self, net, X, y, sigma, mle_labels):
         """Which rows are usable, and these with noise levels and labels, once for all folds."""
         given = sigma is not None
-        all_y, self._single_output = check_parameters(y, X, net.signal_model)
+        all_y, self._single_output_ = check_parameters(y, X, net.signal_model)
         net.label_estimator_ = None
         usable_X, y, sigma, labels = net._validate_fit(X, y, sigma, mle_labels)
         if labels is None:
@@ -199,7 +196,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         self.bias_path_ = np.sqrt(np.maximum(squared_bias, 0.0))
         self.std_path_ = np.sqrt(squared_std)
         self.rmse_path_ = np.sqrt(np.maximum(squared_bias + squared_std, 0.0))
-        forms = np.stack([bias, variance]).mean(axis=3) / self._scale**2
+        forms = np.stack([bias, variance]).mean(axis=3) / self._scale_**2
         if self.per_parameter:
             self.alpha_ = np.array([rule.best_alpha(*pair) for pair in np.moveaxis(forms, 3, 0)])
         elif rule.parameter is None:
@@ -207,7 +204,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         else:
             self.alpha_ = rule.best_alpha(*forms[..., names.index(rule.parameter)])
 
-    def predict(self, X, *, sigma=None, return_std=False):
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
         """Predict tissue parameters; see `HybridLabelNetRegressor.predict`.
 
         Parameters
@@ -215,7 +212,9 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the one of `fit`.
+            None: the one of `fit`.
+        fixed : None
+            Known parameters are refused.
         return_std : bool, default=False
             With ``ensemble=True``, also return the spread of its members.
 
@@ -233,12 +232,12 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         """
         check_is_fitted(self)
         X = check_signals(self, X, reset=False)
-        found = self.estimator_.predict(X, sigma=sigma, return_std=return_std)
-        if not self._single_output:
+        found = self.estimator_.predict(X, sigma=sigma, fixed=fixed, return_std=return_std)
+        if not self._single_output_:
             return found
         return tuple(part[:, 0] for part in found) if return_std else found[:, 0]
 
-    def estimate(self, X, *, sigma=None):
+    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Predictions with their status; see `HybridLabelNetRegressor.estimate`.
 
         Parameters
@@ -246,7 +245,11 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            Default: the one of `fit`.
+            None: the one of `fit`.
+        fixed : None
+            Known parameters are refused.
+        return_std : bool, default=False
+            With ``ensemble=True``, also return the spread of its members.
 
         Returns
         -------
@@ -259,4 +262,5 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, RegressorMixin, BaseEstimato
             As of `HybridLabelNetRegressor.estimate`.
         """
         check_is_fitted(self)
-        return self.estimator_.estimate(check_signals(self, X, reset=False), sigma=sigma)
+        X = check_signals(self, X, reset=False)
+        return self.estimator_.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)

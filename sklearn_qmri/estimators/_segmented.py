@@ -4,26 +4,26 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.utils import Bunch
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 
-from ._box import check_bounds
-from ._solver import solve
-from ._validation import (
-    Status,
-    check_parameters,
-    check_signals,
-    scatter_rows,
-    take_rows,
-    warn_of_bad_rows,
+from .._solver import solve
+from ..noise import Gaussian
+from ..signal_models import IVIM
+from ..status import Status
+from ..tissues import check_bounds
+from ._door import (
+    TissueRegressorMixin,
+    all_or_nothing,
+    check_estimate,
+    check_fit,
+    predicted,
+    refuse,
+    scatter_results,
 )
-from .noise import Gaussian
-from .signal_models import IVIM
 
 
-class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
+class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
     """Segmented IVIM fit: D from high b-values, then f, then D_star.
 
     From `b_threshold` on perfusion is taken to have decayed: a straight line through the logarithm
@@ -79,12 +79,11 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.target_tags.required = False
-        tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X, y=None):
+    @all_or_nothing
+    def fit(self, X, y=None, *, sigma=None):
         """Check that the data fit the protocol; there is nothing to learn.
 
         Parameters
@@ -93,6 +92,8 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
             Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters), default=None
             Only checked.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Only checked: least squares does not depend on it.
 
         Returns
         -------
@@ -105,27 +106,30 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
             If a parameter is out of range, X or y do not fit the signal model, or its b-values
             leave no line to fit.
         """
-        self._validate_params()
-        X = check_signals(self, X, reset=True, signal_model=self.signal_model)
-        if y is not None:
-            check_parameters(y, X, self.signal_model)
-        b = np.asarray(self.signal_model.b_values, dtype=np.float64)
+        check_fit(self, X, y, sigma, y_needed=False)
+        self.sigma_ = None
+        b = np.asarray(self.signal_model_.b_values, dtype=np.float64)
         if len(np.unique(b[b >= self.b_threshold])) < 2 or b.min() >= self.b_threshold:
             raise ValueError(
                 f"A segmented fit needs a b-value below b_threshold={self.b_threshold:g} and two "
                 f"different ones from there on, got {b.tolist()}."
             )
-        self._bounds = check_bounds(self.bounds, self.signal_model)
-        self.signal_model_ = clone(self.signal_model, safe=False)
+        self.bounds_ = check_bounds(self.bounds, self.signal_model_)
         return self
 
-    def estimate(self, X):
+    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Segmented estimates with what is known about each of them.
 
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Only checked: least squares does not depend on it.
+        fixed : None
+            Known parameters are refused; `MLEEstimator` takes them.
+        return_std : bool, default=False
+            Refused: a segmented fit has no standard deviations of its own.
 
         Returns
         -------
@@ -139,41 +143,46 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
         NotFittedError
             Before `fit`.
         ValueError
-            If X has another number of measurements.
+            If X has another number of measurements, or for `fixed` and `return_std`.
         """
-        check_is_fitted(self)
-        X = check_signals(self, X, reset=False)
-        usable = (np.isfinite(X) & (X > 0)).all(axis=1)
-        warn_of_bad_rows(usable, "their estimates are NaN")
-        X = take_rows(X, usable)
-        fixed = np.clip(self._from_segments(X), *self._bounds)
+        refuse(self, fixed=fixed, return_std=return_std)
+        rows = check_estimate(self, X, sigma=sigma if sigma is not None else 1.0)
+        rows = rows.take((rows.X > 0).all(axis=1))
+        fixed = np.clip(self._from_segments(rows.X), *self.bounds_)
         solution = solve(
             self.signal_model_,
             Gaussian(),
-            X,
-            1e-3 * X.max(axis=1),  # the scale of convergence; least squares does not depend on it
-            self._bounds,
+            rows.X,
+            1e-3 * rows.X.max(axis=1),  # scale of convergence; least squares does not depend on it
+            self.bounds_,
             fixed=fixed,
             verbose=self.verbose,
         )
-        edges = (fixed <= self._bounds[0]) | (fixed >= self._bounds[1])
+        edges = (fixed <= self.bounds_[0]) | (fixed >= self.bounds_[1])
         at_bound = solution.at_bound | edges
         status = np.where(at_bound.any(axis=1), Status.AT_BOUND, Status.OK).astype(np.int8)
         status[~solution.converged] = Status.NOT_CONVERGED
-        return Bunch(
-            parameters=scatter_rows(solution.parameters, usable),
-            status=scatter_rows(status, usable, Status.BAD_INPUT),
-            at_bound=scatter_rows(at_bound, usable, False),
-            residual_rms=scatter_rows(solution.residual_rms, usable),
+        return scatter_results(
+            rows.usable,
+            parameters=solution.parameters,
+            status=status,
+            at_bound=at_bound,
+            residual_rms=solution.residual_rms,
         )
 
-    def predict(self, X):
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
         """Segmented estimates.
 
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Only checked.
+        fixed : None
+            Refused, see `estimate`.
+        return_std : bool, default=False
+            Refused, see `estimate`.
 
         Returns
         -------
@@ -183,9 +192,10 @@ class SegmentedIVIMEstimator(RegressorMixin, BaseEstimator):
         Raises
         ------
         NotFittedError, ValueError
-            As of `estimate`.
+            Same as `estimate`.
         """
-        return self.estimate(X).parameters
+        found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
+        return predicted(self, found, return_std)
 
     def _from_segments(self, X):
         """S0, f and D of each row; NaN for D_star."""

@@ -1,0 +1,22 @@
+"""The estimators, and the door that all of them share."""
+
+from ._hybrid_net import HybridLabelNetRegressor
+from ._hybrid_net_cv import HybridLabelNetRegressorCV
+from ._hybrid_regressor import HybridLabelRegressor
+from ._mle import MLEEstimator
+from ._posterior import PosteriorMeanEstimator
+from ._segmented import SegmentedIVIMEstimator
+from ._self_supervised import SelfSupervisedNetRegressor
+from ._table import ESTIMATORS, entry_of
+
+__all__ = [
+    "ESTIMATORS",
+    "HybridLabelNetRegressor",
+    "HybridLabelNetRegressorCV",
+    "HybridLabelRegressor",
+    "MLEEstimator",
+    "PosteriorMeanEstimator",
+    "SegmentedIVIMEstimator",
+    "SelfSupervisedNetRegressor",
+    "entry_of",
+]

@@ -1,0 +1,58 @@
+"""The one table of estimators, for the command line, comparisons, model files and tests."""
+
+from typing import NamedTuple
+
+from ._hybrid_net import HybridLabelNetRegressor
+from ._hybrid_net_cv import HybridLabelNetRegressorCV
+from ._hybrid_regressor import HybridLabelRegressor
+from ._mle import MLEEstimator
+from ._posterior import PosteriorMeanEstimator
+from ._segmented import SegmentedIVIMEstimator
+from ._self_supervised import SelfSupervisedNetRegressor
+
+
+class Entry(NamedTuple):
+    """An estimator and what it can take.
+
+    Attributes
+    ----------
+    estimator : type
+    name : str or None
+        On the command line and in comparisons; None: not offered there.
+    takes : frozenset of str
+        Among "sigma" (its estimates depend on the noise level), "fixed" (known parameters), "std"
+        (standard deviations), "prior" (tissues to train on or to weigh), "bounds" and "alpha".
+    """
+
+    estimator: type
+    name: str | None
+    takes: frozenset
+
+
+def _entry(estimator, name, *takes):
+    return Entry(estimator, name, frozenset(takes))
+
+
+ESTIMATORS = (
+    _entry(MLEEstimator, "mle", "sigma", "fixed", "std", "bounds"),
+    _entry(SegmentedIVIMEstimator, "segmented", "bounds"),
+    _entry(HybridLabelNetRegressor, "hybrid", "sigma", "std", "prior", "bounds", "alpha"),
+    _entry(SelfSupervisedNetRegressor, "self-supervised", "sigma", "std", "bounds"),
+    _entry(PosteriorMeanEstimator, "posterior-mean", "sigma", "std", "prior"),
+    _entry(HybridLabelNetRegressorCV, None, "sigma", "std"),
+    _entry(HybridLabelRegressor, None),
+)
+
+
+def entry_of(estimator):
+    """Entry of an estimator's class, or None for a class that is not of this package.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    Entry or None
+    """
+    return next((entry for entry in ESTIMATORS if isinstance(estimator, entry.estimator)), None)

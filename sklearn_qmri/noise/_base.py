@@ -1,0 +1,157 @@
+"""The contract of noise models: likelihood, derivatives, moments, sampling.
+
+Everything is elementwise and in units of sigma: `x` is a measurement and `a` the noise-free
+signal, both divided by the standard deviation of the Gaussian noise per channel.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from .._value import Value
+
+_ROWS = 65536  # rows of X checked at once, so that checking needs almost no memory
+
+
+class NoiseModel(Value, ABC):
+    """Base class of noise models.
+
+    A subclass stores its constructor arguments, if it has any, and computes the methods below. Two
+    noise models of one class with the same arguments are equal.
+
+    Attributes
+    ----------
+    even : bool
+        True where the likelihood is even in the signal, as that of a magnitude is.
+    """
+
+    even = False
+
+    @abstractmethod
+    def derivatives(self, x, a):
+        """Negative log-likelihood without `normalizer`, and its two derivatives by `a`.
+
+        Parameters
+        ----------
+        x, a : tensor
+            Measurement and noise-free signal in units of sigma; broadcast against each other.
+
+        Returns
+        -------
+        loss, first, second : tensor
+            Loss in nats, of the shape that x and a have together.
+        """
+
+    @abstractmethod
+    def normalizer(self, x):
+        """What `derivatives` leaves out of the negative log-likelihood.
+
+        Parameters
+        ----------
+        x : tensor
+            Measurement in units of sigma.
+
+        Returns
+        -------
+        tensor
+            In nats, for a density in units of sigma.
+        """
+
+    @abstractmethod
+    def without_bias(self, x):
+        """Measurements as least squares expects them.
+
+        Parameters
+        ----------
+        x : tensor
+            Measurement in units of sigma.
+
+        Returns
+        -------
+        tensor
+            Less most of the bias that noise adds, if it does.
+        """
+
+    @abstractmethod
+    def mean(self, a):
+        """Expected measurement.
+
+        Parameters
+        ----------
+        a : tensor
+            Noise-free signal in units of sigma.
+
+        Returns
+        -------
+        tensor
+            In units of sigma.
+        """
+
+    @abstractmethod
+    def variance(self, a):
+        """Variance of the measurement.
+
+        Parameters
+        ----------
+        a : tensor
+            Noise-free signal in units of sigma.
+
+        Returns
+        -------
+        tensor
+            In units of sigma^2.
+        """
+
+    @abstractmethod
+    def information(self, a):
+        """Fisher information of one measurement on the noise-free signal.
+
+        Parameters
+        ----------
+        a : ndarray
+            Noise-free signal in units of sigma.
+
+        Returns
+        -------
+        ndarray
+            In units of 1 / sigma^2.
+        """
+
+    @abstractmethod
+    def sample(self, a, rng):
+        """Draw one measurement for each noise-free signal.
+
+        Parameters
+        ----------
+        a : ndarray
+            Noise-free signals in units of sigma.
+        rng : numpy.random.RandomState
+            Is advanced.
+
+        Returns
+        -------
+        ndarray
+            Measurements in units of sigma.
+        """
+
+    def is_valid(self, X):
+        """Which rows can be measurements at all.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_voxels, n_measurements)
+            In any units.
+
+        Returns
+        -------
+        bool ndarray of shape (n_voxels,)
+            False for rows with NaN or infinity, or values that this noise cannot give.
+        """
+        valid = np.empty(len(X), dtype=bool)
+        for i in range(0, len(X), _ROWS):
+            valid[i : i + _ROWS] = self._is_valid(X[i : i + _ROWS])
+        return valid
+
+    @abstractmethod
+    def _is_valid(self, X):
+        """`is_valid` for a block of rows."""

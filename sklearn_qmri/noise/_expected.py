@@ -1,0 +1,22 @@
+"""The measurement to be expected of a tissue: its signal, and what noise adds to that."""
+
+import torch
+
+
+def expected_measurement(signal_model, noise, parameters, sigma):
+    """Mean measurement of tissues at their noise levels.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    noise : NoiseModel
+    parameters : ndarray of shape (n_voxels, n_parameters)
+    sigma : ndarray of shape (n_voxels,)
+
+    Returns
+    -------
+    ndarray of shape (n_voxels, n_measurements)
+        In the units of the signal.
+    """
+    level = sigma[:, None]
+    return noise.mean(torch.as_tensor(signal_model.simulate(parameters) / level)).numpy() * level

@@ -1,0 +1,33 @@
+"""Noise models by their short names."""
+
+from ._gaussian import Gaussian
+from ._rician import Rician
+
+NAMED_NOISE = {"gaussian": Gaussian, "rician": Rician}
+
+
+def resolve_noise(noise, signal_model):
+    """Noise model meant by `noise`, which may be one already.
+
+    Parameters
+    ----------
+    noise : {"auto", "gaussian", "rician"} or NoiseModel
+        "auto": Rician where the signal model is one of magnitudes, else Gaussian.
+    signal_model : SignalModel
+
+    Returns
+    -------
+    NoiseModel
+
+    Raises
+    ------
+    ValueError
+        If `noise` is a string of no known meaning.
+    """
+    if not isinstance(noise, str):
+        return noise
+    name = ("rician" if signal_model.magnitude else "gaussian") if noise == "auto" else noise
+    if name not in NAMED_NOISE:
+        expected = ", ".join(repr(known) for known in ("auto", *NAMED_NOISE))
+        raise ValueError(f"noise expects {expected} or a noise model, got {noise!r}.")
+    return NAMED_NOISE[name]()
