@@ -306,7 +306,10 @@ def check_signals(estimator, X, *, reset, signal_model=None):
     """
     if isinstance(X, np.ma.MaskedArray):
         X = as_floats(X)
-    X = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite=False)
+    # Row by row in memory: the order of a sum, and so its rounding, depends on the layout.
+    X = validate_data(
+        estimator, X, reset=reset, dtype=np.float64, order="C", ensure_all_finite=False
+    )
     if signal_model is not None and X.shape[1] != signal_model.n_measurements:
         raise ValueError(
             f"X has {X.shape[1]} measurements per voxel, but {signal_model!r} "
