@@ -22,7 +22,7 @@ from .._warnings import warn
 from ..noise import NoiseModel, check_sigma, resolve_noise, sigma_from_pairs
 from ..signal_models import LinearGaussian, resolve_model
 from ..status import Status
-from ..tissues import outside_bounds
+from ..tissues import check_bounds, outside_bounds
 
 # Constraints of the parameters that estimators have in common.
 NOISE = [StrOptions({"auto", "gaussian", "rician"}), NoiseModel]
@@ -165,8 +165,8 @@ def check_fit(estimator, X, y, sigma, *, y_needed):
     Raises
     ------
     ValueError
-        If an argument or parameter is out of range or does not fit the signal model, or no row is
-        usable.
+        If an argument or parameter is out of range or does not fit the signal model, more than a
+        tenth of y is outside the bounds, or no row is usable.
     """
     estimator._validate_params()
     model = estimator.signal_model
@@ -174,6 +174,8 @@ def check_fit(estimator, X, y, sigma, *, y_needed):
     single_output = False
     if y is not None or y_needed:
         y, single_output = check_parameters(y, X, model)
+        if model is not None:
+            _check_truth(y, model, getattr(estimator, "bounds", None))
     noise = resolve_noise(getattr(estimator, "noise", "auto"), model or LinearGaussian)
     usable = usable_rows(X, noise, *([] if y is None else [y]))
     sigma = first_given(sigma, getattr(estimator, "sigma", None))
@@ -340,8 +342,7 @@ def check_parameters(y, X, signal_model=None, argument="y"):
     Raises
     ------
     ValueError
-        If y is missing, has another length than X, or other columns than the model's parameters,
-        or too many values outside the model's bounds.
+        If y is missing, has another length than X, or other columns than the model's parameters.
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
@@ -366,15 +367,17 @@ def check_parameters(y, X, signal_model=None, argument="y"):
             raise ValueError(
                 f"{argument} has {y.shape[1]} parameters, but {signal_model!r} has {names}."
             )
-        if argument == "y":
-            _check_truth(y, signal_model)
     return y, single_output
 
 
-def _check_truth(y, signal_model):
-    """Refuse y in other units, another order or standardised; warn of a few rows outside bounds."""
+def _check_truth(y, signal_model, bounds=None):
+    """Refuse y in other units, another order or standardised; warn of a few rows outside bounds.
+
+    The user's own `bounds` count where they are wider than the signal model's.
+    """
     finite = np.isfinite(y)
-    outside = outside_bounds(y, signal_model) & finite
+    low, high = check_bounds(bounds, signal_model)
+    outside = outside_bounds(y, signal_model) & ~((y >= low) & (y <= high)) & finite
     for p, wrong, column in zip(signal_model.parameters, outside.T, y.T, strict=True):
         if wrong.mean() > _MOST_OUTSIDE:
             raise ValueError(
