@@ -49,3 +49,8 @@ def take(lanes, index):
 def put(lanes, index, values):
     """Overwrite the lanes `index` of a tensor."""
     lanes.scatter_(-1, index.expand_as(values), values)
+
+
+def pieces(n_voxels, size):
+    """Consecutive runs of at most `size` voxels; one empty run of none."""
+    return [slice(i, i + size) for i in range(0, max(n_voxels, 1), size)]

@@ -12,11 +12,11 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from .._torch import check_device, single_thread, take
+from .._torch import check_device, pieces, single_thread, take
 from ..dictionary import fit_linear, look_up, make_dictionary
 from ._box import check_fixed, check_seeds
 from ._newton import minimize
-from ._objective import Objective, Problem, pieces
+from ._objective import Objective, Problem
 
 __all__ = ["Solution", "check_fixed", "check_seeds", "solve"]
 

@@ -8,15 +8,10 @@ from typing import NamedTuple
 
 import torch
 
-from .._torch import put, take
+from .._torch import pieces, put, take
 
 _FIRST_DAMPING = 1e-3
 _BYTES = 400_000  # of measurements whose derivatives fit into a processor's cache
-
-
-def pieces(n_voxels, size):
-    """Consecutive runs of at most `size` voxels; one empty run of none."""
-    return [slice(i, i + size) for i in range(0, max(n_voxels, 1), size)]
 
 
 class Expansion(NamedTuple):

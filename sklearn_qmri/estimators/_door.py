@@ -140,7 +140,7 @@ def refuse(estimator, **options):
             raise ValueError(f"{type(estimator).__name__} does not take {name}, got {value!r}.")
 
 
-def check_fit(estimator, X, y, sigma, *, y_needed):
+def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
     """Check what `fit` was given; settle signal model and noise model.
 
     Sets ``n_features_in_``, ``feature_names_in_``, ``signal_model_``, ``noise_`` and
@@ -156,6 +156,8 @@ def check_fit(estimator, X, y, sigma, *, y_needed):
         The argument of `fit`, which takes precedence over the parameter of the same name.
     y_needed : bool
         Whether None for y is an error.
+    settings : estimator, default=None
+        Has the parameters, where that is another: the network that a search is over.
 
     Returns
     -------
@@ -168,17 +170,19 @@ def check_fit(estimator, X, y, sigma, *, y_needed):
         If an argument or parameter is out of range or does not fit the signal model, more than a
         tenth of y is outside the bounds, or no row is usable.
     """
-    estimator._validate_params()
-    model = estimator.signal_model
+    settings = estimator if settings is None else settings
+    for checked in {id(each): each for each in (estimator, settings)}.values():
+        checked._validate_params()
+    model = settings.signal_model
     X = check_signals(estimator, X, reset=True, signal_model=model)
     single_output = False
     if y is not None or y_needed:
         y, single_output = check_parameters(y, X, model)
         if model is not None:
-            _check_truth(y, model, getattr(estimator, "bounds", None))
-    noise = resolve_noise(getattr(estimator, "noise", "auto"), model or LinearGaussian)
+            _check_truth(y, model, getattr(settings, "bounds", None))
+    noise = resolve_noise(getattr(settings, "noise", "auto"), model or LinearGaussian)
     usable = usable_rows(X, noise, *([] if y is None else [y]))
-    sigma = first_given(sigma, getattr(estimator, "sigma", None))
+    sigma = first_given(sigma, getattr(settings, "sigma", None))
     if sigma is not None:
         sigma = check_sigma(as_floats(sigma), len(X), usable)
     rows = Rows(*(take_rows(field, usable) for field in (X, y, sigma)), None, usable)
@@ -188,7 +192,7 @@ def check_fit(estimator, X, y, sigma, *, y_needed):
     return rows
 
 
-def settle_sigma(estimator, rows, sigma, learn=None):
+def settle_sigma(estimator, rows, sigma, learn=None, settings=None):
     """Set ``sigma_``: as given (None of one per row), or learnt; and give every row its own.
 
     Parameters
@@ -200,6 +204,8 @@ def settle_sigma(estimator, rows, sigma, learn=None):
         The argument of `fit`.
     learn : callable, default=None
         Returns the noise level where none is given. None: from the signals of y.
+    settings : estimator, default=None
+        Has the parameter `sigma`, where that is another.
 
     Returns
     -------
@@ -213,7 +219,7 @@ def settle_sigma(estimator, rows, sigma, learn=None):
             level = learn()
         estimator.sigma_ = level
         return rows._replace(sigma=np.full(len(rows.X), level))
-    sigma = first_given(sigma, estimator.sigma)
+    sigma = first_given(sigma, (estimator if settings is None else settings).sigma)
     estimator.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
     return rows
 
