@@ -73,7 +73,7 @@ def test_rows_without_a_label(model, signals):
     hybrid = HybridLabelRegressor(LinearRegression())
     with pytest.warns(UserWarning, match="5 of 180"):
         hybrid.fit(X, y, mle_labels=labels)
-    with pytest.raises(ValueError, match="All 180 rows"):
+    with pytest.raises(ValueError, match="None of the 180 rows"):
         hybrid.fit(X, y, mle_labels=np.full_like(y, np.nan))
     with pytest.raises(ValueError, match=r"\(180, 2\), y \(180, 4\)"):
         hybrid.fit(X, y, mle_labels=y[:, :2])

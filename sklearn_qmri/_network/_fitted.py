@@ -123,7 +123,10 @@ class FittedNetwork:
         -------
         ndarray of shape (n_members, n_voxels, n_parameters)
         """
-        return np.einsum("lp,lmvp->mvp", self.mix, self.per_label(X, sigma))
+        outputs = self.per_label(X, sigma)
+        if len(self.mix) == 1:  # with a weight of 1
+            return outputs[0]
+        return np.einsum("lp,lmvp->mvp", self.mix, outputs)
 
     def predict(self, X, sigma):
         """Mean prediction of the members.

@@ -179,7 +179,7 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
     if y is not None or y_needed:
         y, single_output = check_parameters(y, X, model)
         if model is not None:
-            _check_truth(y, model, getattr(settings, "bounds", None))
+            check_truth(y, model, getattr(settings, "bounds", None))
     noise = resolve_noise(getattr(settings, "noise", "auto"), model or LinearGaussian)
     usable = usable_rows(X, noise, *([] if y is None else [y]))
     sigma = first_given(sigma, getattr(settings, "sigma", None))
@@ -376,7 +376,7 @@ def check_parameters(y, X, signal_model=None, argument="y"):
     return y, single_output
 
 
-def _check_truth(y, signal_model, bounds=None):
+def check_truth(y, signal_model, bounds=None):
     """Refuse y in other units, another order or standardised; warn of a few rows outside bounds.
 
     The user's own `bounds` count where they are wider than the signal model's.

@@ -9,10 +9,10 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from .._network import MLP, Training
 from ..signal_models import SignalModel
-from ._door import NOISE, SIGMA, TissueRegressorMixin, all_or_nothing, predicted
+from ._door import NOISE, SIGMA, TissueRegressorMixin, all_or_nothing
 from ._hybrid_training import check_hybrid, resamples, train_on_labels
 from ._labels import check_alpha, label_rows
-from ._net import estimate_by_network
+from ._net import estimate_by_network, predict_by_network
 
 
 class HybridLabelNetRegressor(TissueRegressorMixin, BaseEstimator):
@@ -269,4 +269,4 @@ class HybridLabelNetRegressor(TissueRegressorMixin, BaseEstimator):
         NotFittedError, ValueError
             Same as `estimate`.
         """
-        return predicted(self, estimate_by_network(self, X, sigma, fixed, return_std), return_std)
+        return predict_by_network(self, X, sigma, fixed, return_std)

@@ -13,11 +13,11 @@ from ..metrics import least_variance, least_weighted
 from ..metrics._decomposition import product_decomposition
 from ..metrics._rules import quadratic
 from ..tissues import number_tissues
-from ._door import TissueRegressorMixin, all_or_nothing, predicted
+from ._door import TissueRegressorMixin, all_or_nothing
 from ._hybrid_net import HybridLabelNetRegressor
 from ._hybrid_training import check_hybrid, error_scale, train_on_labels
 from ._labels import label_rows
-from ._net import estimate_by_network
+from ._net import estimate_by_network, predict_by_network
 
 
 class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimator):
@@ -252,4 +252,4 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
         NotFittedError, ValueError
             Same as `HybridLabelNetRegressor.predict`.
         """
-        return predicted(self, estimate_by_network(self, X, sigma, fixed, return_std), return_std)
+        return predict_by_network(self, X, sigma, fixed, return_std)

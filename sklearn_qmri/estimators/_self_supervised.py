@@ -17,7 +17,6 @@ from ._door import (
     TissueRegressorMixin,
     all_or_nothing,
     check_fit,
-    predicted,
     settle_sigma,
 )
 from ._mle import MLEEstimator
@@ -27,6 +26,7 @@ from ._net import (
     learn_domain,
     make_inputs,
     network_settings,
+    predict_by_network,
 )
 
 _LR = 0.01  # where the training settings have none
@@ -260,7 +260,7 @@ class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
         NotFittedError, ValueError
             Same as `HybridLabelNetRegressor.predict`.
         """
-        return predicted(self, estimate_by_network(self, X, sigma, fixed, return_std), return_std)
+        return predict_by_network(self, X, sigma, fixed, return_std)
 
 
 def _shape_output(output, signal_model, bounds, largest):
