@@ -125,14 +125,13 @@ def test_results_have_the_same_keys(estimator, signals):
 def test_standard_deviations_are_given_or_refused_by_name(estimator, signals):
     X, y = signals
     estimator.fit(X, y)
-    try:
-        found = estimator.estimate(X, return_std=True)
-    except ValueError as error:
-        assert "return_std" in str(error)
-        with pytest.raises(ValueError, match="return_std"):
-            estimator.predict(X, return_std=True)
+    alone = getattr(getattr(estimator, "network_", None), "n_members", 2) < 2
+    if alone or "std" not in entry_of(estimator).takes:
+        for method in (estimator.estimate, estimator.predict):
+            with pytest.raises(ValueError, match="return_std"):
+                method(X, return_std=True)
         return
-    assert "std" in entry_of(estimator).takes
+    found = estimator.estimate(X, return_std=True)
     parameters, std = estimator.predict(X, return_std=True)
     np.testing.assert_array_equal(parameters, found.parameters)
     np.testing.assert_array_equal(std, found.std)
@@ -316,12 +315,14 @@ def test_warnings_point_here(estimator, signals):
 def test_state_of_the_caller_is_left_alone(estimator, signals):
     X, y = signals
     filters, threads = list(warnings.filters), torch.get_num_threads()
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    torch_state = torch.get_rng_state()
+    np.random.seed(0)  # noqa: NPY002
     estimator.fit(X, y).estimate(X)
     assert list(warnings.filters) == filters
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), torch_state)
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+    drawn = np.random.uniform()  # noqa: NPY002
+    assert drawn == np.random.RandomState(0).uniform()
 
 
 def test_only_bad_rows_in_predict(estimator, signals):

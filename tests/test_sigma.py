@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from conftest import hybrid_net
 
-from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator
+from sklearn_qmri import MLEEstimator
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Rician
 from sklearn_qmri.signal_models import IVIM
@@ -36,7 +37,7 @@ def test_sigma_of_perfect_data_is_floored(model):
 @pytest.mark.parametrize("snr", [3, 30])
 def test_sigma_from_known_tissues(model, snr):
     X, y = make_signals(model, 2000, snr=snr, random_state=0)
-    net = HybridLabelNetRegressor(model, alpha=0, max_epochs=1).fit(X, y)
+    net = hybrid_net(model, alpha=0, max_epochs=1).fit(X, y)
     assert net.sigma_ * snr == pytest.approx(1, abs=0.02)
 
 

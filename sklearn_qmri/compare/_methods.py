@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
 from tqdm import tqdm
 
+from .._network import Training
 from ..datasets import make_signals
 from ..estimators import (
     HybridLabelNetRegressor,
@@ -177,7 +178,8 @@ def _known(signal_model, prior):
 def _methods(mle, settings, prior, known, seed):
     """Unfitted estimators by name, for the signal model and on the device of maximum likelihood."""
     signal_model = mle.signal_model
-    trained = {**settings, "device": mle.device, "random_state": seed}
+    training = Training(device=mle.device)
+    trained = {**settings, "training": training, "random_state": seed}
     net = HybridLabelNetRegressor(signal_model, **trained, alpha=1, label_estimator=mle)
     methods = {"MLE": mle}
     if isinstance(signal_model, IVIM):
@@ -191,7 +193,7 @@ def _methods(mle, settings, prior, known, seed):
             **trained,
             bounds={name: (value - _TINY, value + _TINY) for name, value in known.items()},
         ),
-        "alpha 0": clone(net).set_params(alpha=0, resample_noise=True),
+        "alpha 0": clone(net).set_params(alpha=0),
         "alpha 1": net,
     }
 

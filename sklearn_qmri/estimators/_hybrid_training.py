@@ -32,12 +32,12 @@ def check_hybrid(estimator, net, X, y, sigma):
     Rows
         With a noise level for each.
     """
+    rows = check_fit(estimator, X, y, sigma, y_needed=True, settings=net)
     if net.normalize is not None and net.signal_model is None:
         raise ValueError("normalize='rms' needs a signal_model, to know the amplitudes.")
     if net.resample_noise is True and net.signal_model is None:
         raise ValueError("resample_noise=True needs a signal_model, to simulate y again.")
     network_settings(net)
-    rows = check_fit(estimator, X, y, sigma, y_needed=True, settings=net)
     return settle_sigma(estimator, rows, sigma, settings=net)
 
 

@@ -272,9 +272,9 @@ def _shape_output(output, signal_model, bounds, largest):
     for p, (low, high) in zip(signal_model.parameters, bounds.T, strict=True):
         shape = output
         if output == "auto":
-            shape = "sigmoid" if np.isfinite(low + high) else "softplus"
+            shape = "sigmoid" if np.isfinite([low, high]).all() else "softplus"
             shape = shape if np.isfinite(low) else "identity"
-        if shape == "sigmoid" and not np.isfinite(low + high):
+        if shape == "sigmoid" and not np.isfinite([low, high]).all():
             raise ValueError(
                 f"output='sigmoid' needs finite bounds, {p.name} has ({low:g}, {high:g})."
             )
