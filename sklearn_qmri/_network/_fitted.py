@@ -109,7 +109,8 @@ class FittedNetwork:
             blocks = [module(block) for block in padded.split(_ROWS)]
         outputs = torch.cat(blocks, 1)[:, : len(x)].numpy().astype(np.float64)
         outputs *= self.inputs.parameter_scale(X)
-        return outputs.reshape(len(self.mix), -1, *outputs.shape[1:])
+        n_members = len(outputs) // len(self.mix)
+        return outputs.reshape(len(self.mix), n_members, *outputs.shape[1:])
 
     def members(self, X, sigma):
         """Predictions of each member, for as many rows as fit into memory at once.

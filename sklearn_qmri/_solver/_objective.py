@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from .._torch import pieces, put, take
+from .._torch import LANES, pieces, put, take
 
 _FIRST_DAMPING = 1e-3
 _BYTES = 400_000  # of measurements whose derivatives fit into a processor's cache
@@ -111,9 +111,10 @@ class Objective:
 
         An expansion `near` u, maybe of lower precision, lends its second order if given.
         """
+        size = _BYTES // (len(problem.x) * u.itemsize)
         parts = [
             self._expand(u[:, rows], problem.lanes(rows), near and near.lanes(rows))
-            for rows in pieces(problem.n_voxels, _BYTES // (len(problem.x) * u.itemsize))
+            for rows in pieces(problem.n_voxels, max(LANES, size - size % LANES))
         ]
         return Expansion(*(torch.cat(field, -1) for field in zip(*parts, strict=True)))
 

@@ -95,11 +95,22 @@ class TissueRegressorMixin(RegressorMixin):
         NotFittedError, ValueError
             Same as `predict`.
         """
-        model = getattr(self, "signal_model", None)
+        model = _named_model(self)
         if model is not None:
             y = columns_by_name(y, list(model.parameter_names), "y")
         predicted = self.predict(X) if sigma is None else self.predict(X, sigma=sigma)
         return r2_score(y, predicted, sample_weight=sample_weight)
+
+
+def _named_model(estimator):
+    """The signal model that the user has named, maybe of an estimator inside; None if none."""
+    for holder in (
+        estimator,
+        *(getattr(estimator, n, None) for n in ("estimator", "label_estimator")),
+    ):
+        if getattr(holder, "signal_model", None) is not None:
+            return holder.signal_model
+    return None
 
 
 def all_or_nothing(fit):
