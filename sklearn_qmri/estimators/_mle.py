@@ -11,8 +11,8 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from .._solver import check_fixed, check_seeds, solve
 from .._warnings import warn
-from ..information import fisher_information, standard_deviations, warn_of_unidentified
-from ..noise import learn_sigma, sigma_from_pairs
+from ..information import estimate_std, warn_of_unidentified
+from ..noise import CannotLearnSigma, learn_sigma, sigma_from_pairs
 from ..signal_models import SignalModel
 from ..status import Status
 from ..tissues import check_bounds
@@ -188,24 +188,31 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         if self.signal_model is not None:
             warn_of_unidentified(self.signal_model_, self.fixed or ())
         self.n_iter_ = 0
-        settle_sigma(self, rows, sigma, partial(self._learn_sigma, rows))
+        learn = partial(self._learn_sigma, rows)
+        settle_sigma(self, rows, sigma, learn, needed=self.noise_.estimates_need_sigma)
         return self
 
     def _learn_sigma(self, rows):
-        """Noise level of usable rows; sets the rounds that it took."""
+        """Noise level of usable rows, NaN where it cannot be learnt and is not needed."""
+        model = self.signal_model_
         if self.signal_model is None:
-            self.n_iter_ = 1
-            return sigma_from_pairs(self.signal_model_, self.noise_, rows.X, rows.y)
-        n_free = len(self.signal_model_.parameters) - len(self.fixed or {})
-        known = check_fixed(self.fixed, self.signal_model_, self.bounds_, 1)
+            return sigma_from_pairs(model, self.noise_, rows.X, rows.y)
+        fixed = check_fixed(self.fixed, model, self.bounds_, 1)
 
-        def solve_some(X, sigma):  # seeds are for other rows
-            fixed = None if known is None else np.broadcast_to(known, (len(X), known.shape[1]))
-            return self._solve(X, sigma, fixed=fixed)
+        def solve_some(X, sigma, seeds):  # not from `init`, whose seeds are those of other rows
+            known = None if fixed is None else np.broadcast_to(fixed, (len(X), fixed.shape[1]))
+            return self._solve(X, sigma, fixed=known, seeds=seeds)
 
-        sigma, self.n_iter_ = learn_sigma(
-            solve_some, self.signal_model_, self.noise_, rows.X, n_free, self.max_iter, self.verbose
-        )
+        n_free = len(model.parameters) - len(self.fixed or {})
+        try:
+            sigma, self.n_iter_ = learn_sigma(
+                solve_some, model, self.noise_, rows.X, n_free, self.max_iter, self.verbose
+            )
+        except CannotLearnSigma as error:
+            if self.noise_.estimates_need_sigma:
+                raise
+            warn(f"{error} Until then likelihoods and standard deviations are NaN.")
+            return np.nan
         return sigma
 
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
@@ -254,7 +261,15 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         self._warn_unless_converged(solution)
         found = self._describe(solution, rows)
         if return_std:
-            found["std"] = self._standard_deviations(solution, rows)
+            found["std"] = estimate_std(
+                self.signal_model_,
+                self.noise_,
+                solution.parameters,
+                rows.sigma,
+                self.bounds_,
+                self._is_free(rows),
+                solution.at_bound,
+            )
         return scatter_results(rows.usable, **found)
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False):
@@ -326,12 +341,6 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         if rows.fixed is None:
             return np.ones((len(rows.X), len(self.signal_model_.parameters)), dtype=bool)
         return np.isnan(rows.fixed)
-
-    def _standard_deviations(self, solution, rows):
-        information = fisher_information(
-            self.signal_model_, self.noise_, solution.parameters, rows.sigma
-        )
-        return standard_deviations(information, ~solution.at_bound & self._is_free(rows))
 
     def _warn_unless_converged(self, solution):
         if not solution.converged.all():
