@@ -1,4 +1,4 @@
-"""What a measurement can tell: Fisher information, the Cramer-Rao bound, identifiability."""
+"""Fisher information, the Cramer-Rao bound, standard deviations, identifiability."""
 
 from ._bound import cramer_rao_bound
 from ._estimates import estimate_std

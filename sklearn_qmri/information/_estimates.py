@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from ._fisher import covariances, fisher_information, standard_deviations
+from ._fisher import (
+    covariances,
+    fisher_information,
+    standard_deviation,
+    standard_deviations,
+)
 
 _BLOCK = 4096  # voxels at once, whose derivatives fit into a processor's cache
 _AWAY = 1.5**0.5  # standard deviations; see `estimate_std`
@@ -69,7 +74,7 @@ def _block_std(signal_model, noise, theta, sigma, bounds, free, at_bound):
         for point, sign in zip(points[1:], (-1, 1), strict=True):
             moved = np.clip(theta[rows] + sign * step, *bounds)
             there = fisher_information(signal_model, noise, moved, sigma[rows])
-            point[rows, j] = standard_deviations(there, free[rows])[:, j]
+            point[rows, j] = standard_deviation(there, free[rows], j)
     std = np.sqrt(np.mean(points**2, axis=0))
     beside = at_bound.any(axis=1)
     if beside.any():
