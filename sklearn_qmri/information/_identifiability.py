@@ -35,8 +35,8 @@ def unidentified(signal_model, known=()):
         return []
     scale = np.array([signal_model.parameters[j].loss_scale for j in free])
     effects = np.moveaxis(jacobian, -1, 0) * scale[:, None]  # (n_tissues, n_free, n_measurements)
-    # Directions of parameters are wanted in full. Of the other factor, which has the size of the
-    # measurements squared, only what is needed for that: nothing where there are more of them.
+    # All directions of the parameters are needed. The thin decomposition has them where there are
+    # as many measurements; the full one also returns n_measurements^2 numbers that nobody needs.
     few = effects.shape[2] < len(free)
     directions, size, _ = np.linalg.svd(effects, full_matrices=few)
     size = np.pad(size, ((0, 0), (0, len(free) - size.shape[1])))
@@ -48,8 +48,8 @@ def unidentified(signal_model, known=()):
 def hardly_identified(signal_model, known=()):
     """Parameters whose Cramer-Rao standard deviation at an SNR of 100 exceeds their prior's range.
 
-    At the majority of a few tissues from all over the prior; Gaussian noise of a hundredth of the largest
-    signal.
+    At the majority of a few tissues from all over the prior, with Gaussian noise of a hundredth of
+    the largest signal.
 
     Parameters
     ----------

@@ -218,8 +218,9 @@ def _find_sigma(excess, sigma, limits, max_iter):
     """
     s = np.log(sigma)
     low, high = -np.inf, np.inf  # F is positive at the one, negative at the other
-    slope, last = -1.0, None
-    for n_iter in range(1, max_iter + 1):
+    slope, last, n_iter = -1.0, None, 0
+    while True:
+        n_iter += 1
         value = 0.5 * np.log(max(excess(np.exp(s)), 1e-300))
         if value > 0:
             low = s
@@ -228,18 +229,19 @@ def _find_sigma(excess, sigma, limits, max_iter):
         if last is not None and s != last[0]:
             slope = np.clip((value - last[1]) / (s - last[0]), *_SLOPES)
         last = s, value
-        step = np.clip(s - value / slope, *np.log(limits))
-        if not low <= step <= high:
-            step = (low + high) / 2
-        change, s = step - s, step
+        s = np.clip(s - value / slope, *np.log(limits))
+        if not low <= s <= high:
+            s = (low + high) / 2
+        change = s - last[0]
         if abs(change) < _TOL:
             break
-    else:
-        warn(
-            f"The noise level was still changing by {abs(np.expm1(change)):.1%} after "
-            f"{n_iter} rounds.",
-            ConvergenceWarning,
-        )
+        if n_iter == max_iter:
+            warn(
+                f"The noise level was still changing by {abs(np.expm1(change)):.1%} after "
+                f"{n_iter} rounds.",
+                ConvergenceWarning,
+            )
+            break
     return float(np.exp(s)), n_iter
 
 

@@ -7,7 +7,6 @@ from scipy.stats import chi2
 
 from .._arrays import as_floats
 
-
 _LARGE = 5.0  # in units of sigma; below, magnitudes are not Gaussian
 _ROUNDS = 10
 
