@@ -256,13 +256,15 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
         fixed = check_fixed(known, estimator.signal_model_, estimator.bounds_, len(X))
     for value in known.values():  # a map of B1, say, has no value outside of its mask
         usable &= ~np.isnan(value)
-    sigma = first_given(sigma, estimator.sigma_, getattr(estimator, "sigma", None))
+    learnt = estimator.sigma_
+    unneeded = sigma is None and learnt is not None and np.isnan(learnt)
+    sigma = first_given(sigma, learnt, getattr(estimator, "sigma", None))
     if sigma is None:
         raise ValueError(
             "Cannot tell sigma of these rows: fit was given one sigma per voxel. Pass sigma here "
             "too."
         )
-    if sigma is not estimator.sigma_:  # which may be NaN: not known, and not needed
+    if not unneeded:
         sigma = check_sigma(sigma, len(X), usable)
     sigma = np.broadcast_to(sigma, len(X))
     warn_of_bad_rows(usable, "their estimates are NaN")
