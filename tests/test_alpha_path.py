@@ -19,9 +19,9 @@ from sklearn_qmri.metrics import (
     bias_variance_scorer,
     least_variance,
     least_weighted,
+    product_decomposition,
+    quadratic,
 )
-from sklearn_qmri.metrics._decomposition import product_decomposition
-from sklearn_qmri.metrics._rules import quadratic
 from sklearn_qmri.noise import Rician
 
 SMALL = {"max_epochs": 4, "hidden_layer_sizes": (16, 16), "random_state": 0}

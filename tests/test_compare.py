@@ -7,8 +7,7 @@ from test_posterior import Line
 from sklearn_qmri.compare import compare_methods, estimate_snr, limits
 from sklearn_qmri.compare._recommend import recommend
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.metrics import cramer_rao_bound, least_variance, least_weighted
-from sklearn_qmri.metrics._rules import quadratic
+from sklearn_qmri.metrics import cramer_rao_bound, least_variance, least_weighted, quadratic
 from sklearn_qmri.signal_models import ADC, IVIM, SPGR, LinearGaussian, Parameter
 
 B_VALUES = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]

@@ -22,12 +22,12 @@ from ..metrics import (
     least_weighted,
     mean_bias,
     noise_std,
+    product_decomposition,
+    quadratic,
     rms_bias,
     root_mean_squared_error,
     shrinkage_slope,
 )
-from ..metrics._decomposition import product_decomposition
-from ..metrics._rules import quadratic
 from ..noise import resolve_noise
 from ..signal_models import IVIM
 from ..tissues import prior_ranges
@@ -123,6 +123,7 @@ def compare_methods(
         raise ValueError(f"n_repeats expects at least 2, got {n_repeats!r}.")
     noise = resolve_noise(noise, signal_model)
     rule = least_weighted(weight=2) if rule is None else rule
+    rule.check()
     rng = check_random_state(random_state)
     groups, notes = tissues_of_interest(signal_model, tissues, prior, rng)
     every = np.concatenate(list(groups.values()))

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._arrays import as_floats, columns_by_name
 from .._solver import check_fixed
 from .._warnings import warn
-from ..noise import NoiseModel, check_sigma, resolve_noise, sigma_from_pairs
+from ..noise import CannotLearnSigma, NoiseModel, check_sigma, resolve_noise, sigma_from_pairs
 from ..signal_models import LinearGaussian, resolve_model
 from ..status import Status
 from ..tissues import check_bounds, outside_bounds
@@ -203,7 +203,7 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
     return rows
 
 
-def settle_sigma(estimator, rows, sigma, learn=None, settings=None):
+def settle_sigma(estimator, rows, sigma, learn=None, *, needed=True, settings=None):
     """Set ``sigma_``: as given (None of one per row), or learnt; and give every row its own.
 
     Parameters
@@ -217,17 +217,26 @@ def settle_sigma(estimator, rows, sigma, learn=None, settings=None):
         Returns the noise level where none is given. None: from the signals of y.
     settings : estimator, default=None
         Has the parameter `sigma`, where that is another.
+    needed : bool, default=True
+        False where a noise level of NaN, which is unknown, will do.
 
     Returns
     -------
     Rows
         With a noise level for each.
+
+    Raises
+    ------
+    ValueError
+        If the noise level cannot be learnt and is needed.
     """
     if rows.sigma is None:
         if learn is None:
             level = sigma_from_pairs(estimator.signal_model_, estimator.noise_, rows.X, rows.y)
         else:
             level = learn()
+        if np.isnan(level) and needed:
+            raise CannotLearnSigma("Cannot learn sigma, which this estimator needs. Pass sigma.")
         estimator.sigma_ = level
         return rows._replace(sigma=np.full(len(rows.X), level))
     sigma = first_given(sigma, (estimator if settings is None else settings).sigma)
@@ -266,13 +275,17 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
         fixed = check_fixed(known, estimator.signal_model_, estimator.bounds_, len(X))
     for value in known.values():  # a map of B1, say, has no value outside of its mask
         usable &= ~np.isnan(value)
-    sigma = first_given(sigma, estimator.sigma_, getattr(estimator, "sigma", None))
+    learnt = estimator.sigma_
+    unneeded = sigma is None and learnt is not None and np.isnan(learnt)
+    sigma = first_given(sigma, learnt, getattr(estimator, "sigma", None))
     if sigma is None:
         raise ValueError(
             "Cannot tell sigma of these rows: fit was given one sigma per voxel. Pass sigma here "
             "too."
         )
-    sigma = check_sigma(as_floats(sigma), len(X), usable)
+    if not unneeded:
+        sigma = check_sigma(sigma, len(X), usable)
+    sigma = np.broadcast_to(sigma, len(X))
     warn_of_bad_rows(usable, "their estimates are NaN")
     taken = (take_rows(field, usable) for field in (X, None, sigma, fixed if known else None))
     return Rows(*taken, usable)

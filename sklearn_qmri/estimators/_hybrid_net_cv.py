@@ -9,9 +9,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.model_selection import GroupKFold, check_cv
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from ..metrics import least_variance, least_weighted
-from ..metrics._decomposition import product_decomposition
-from ..metrics._rules import quadratic
+from ..metrics import least_variance, least_weighted, product_decomposition, quadratic
 from ..tissues import number_tissues
 from ._door import TissueRegressorMixin, all_or_nothing
 from ._hybrid_net import HybridLabelNetRegressor
@@ -152,6 +150,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
             raise ValueError(f"alphas expects values in [0, 1], got {self.alphas!r}.")
         self.alphas_ = alphas
         rule = least_weighted(weight=2) if self.criterion is None else self.criterion
+        rule.check()
         if rule.parameter is not None and rule.parameter not in names:
             raise ValueError(f"{rule!r} names no parameter of {list(names)}.")
         if rule.parameter is not None and self.per_parameter:
