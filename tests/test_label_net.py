@@ -458,10 +458,9 @@ def test_a_member_trained_alone(model):
             return np.array([7, *np.array([11, 12, 13])[self.members]])
 
     def fit(members, epochs):
-        training = Training(
-            5e-3, max_epochs=epochs, batch_size=160, n_init=len(members), ensemble=True
-        )
-        return train(task, inputs, MLP((16, 16)), training, lr=1.0, rng=Seeds(members))
+        training = Training(5e-3, batch_size=160, n_init=len(members), ensemble=True)
+        network, seeds = MLP((16, 16)), Seeds(members)
+        return train(task, inputs, network, training, max_epochs=epochs, lr=1.0, rng=seeds)
 
     stacked, alone = fit([0, 1, 2], 1), fit([1], 1)
     for a, b in zip(

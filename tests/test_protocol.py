@@ -44,7 +44,8 @@ def net(estimator, *, network=None, training=None, **params):
         MODEL,
         sigma=SIGMA,
         network=MLP((16, 16), **(network or {})),
-        training=Training(max_epochs=4, **(training or {})),
+        max_epochs=4,
+        training=Training(**(training or {})),
         random_state=0,
         **params,
     )
@@ -99,7 +100,7 @@ def test_no_public_estimator_is_missing_here():
     assert {entry.estimator.__name__ for entry in TABLE} == public
 
 
-@pytest.mark.parametrize("name", filter(is_estimator, sklearn_qmri.__all__))
+@pytest.mark.parametrize("name", [n for n in sklearn_qmri.__all__ if is_estimator(n)])
 @pytest.mark.parametrize("method", CONTRACT)
 def test_signatures(name, method):
     """More keywords may follow, as metadata of estimators inside."""

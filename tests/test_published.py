@@ -21,9 +21,9 @@ SCALE = np.array([1.0, 0.3, 1.7, 80.0])
 @pytest.mark.parametrize("method", [barbieri2019, kaandorp2021])
 def test_self_supervised_methods_learn_from_signals_alone(method):
     net = method(sigma=1 / 40, random_state=0)
-    settings = {"training__max_epochs": 80}
+    settings = {"max_epochs": 80}
     if method is kaandorp2021:
-        settings = {"training__lr": 1e-3, "training__max_epochs": 25}
+        settings = {"training__lr": 1e-3, "max_epochs": 25}
     X, y = make_signals(net.signal_model, 10_000, snr=40, random_state=0)
     found = net.set_params(**settings).fit(X).estimate(X)
     assert np.median(found.residual_rms) < 1.1 / 40
@@ -32,15 +32,13 @@ def test_self_supervised_methods_learn_from_signals_alone(method):
 
 
 def test_barbieri_has_no_upper_bounds_and_no_negative_values():
-    net = barbieri2019(sigma=1 / 40, random_state=0).set_params(training__max_epochs=5)
+    net = barbieri2019(sigma=1 / 40, random_state=0).set_params(max_epochs=5)
     X, _ = make_signals(net.signal_model, 2000, snr=40, random_state=0)
     assert (net.fit(X).predict(X * [1, 1, 1, 3, 0.1, 1, 1, 1]) >= 0).all()
 
 
 def test_kaandorp_stays_in_the_widened_ranges():
-    net = kaandorp2021(sigma=1 / 40, random_state=0).set_params(
-        training__max_epochs=3, training__lr=1e-2
-    )
+    net = kaandorp2021(sigma=1 / 40, random_state=0).set_params(max_epochs=3, training__lr=1e-2)
     X, _ = make_signals(net.signal_model, 2000, snr=40, random_state=0)
     found = net.fit(X).predict(np.random.RandomState(0).uniform(0, 3, size=(500, 11)))
     assert (found[:, 1:] >= [-0.21, -1.5, 0.1]).all()
@@ -54,7 +52,7 @@ def test_epstein_labels_trade_variance_for_bias():
         net = epstein2022(alpha=alpha, sigma=1 / 30, n_init=2, random_state=0)
         X, y = make_signals(net.signal_model, 20_000, snr=30, random_state=0)
         X_test, y_test = make_signals(net.signal_model, 100, snr=30, n_repeats=30, random_state=1)
-        net.set_params(training__max_epochs=40).fit(X, y)
+        net.set_params(max_epochs=40).fit(X, y)
         parts.append(bias_variance_decomposition(y_test, net.predict(X_test), scale=SCALE))
     true, mle = parts
     assert (true.variance[1:] < mle.variance[1:]).all()
@@ -76,7 +74,7 @@ def test_gyori_training_tissues_move_the_estimates(method):
     """Tissue unlike any in the brain is drawn to the brain's by training on that."""
     estimator = gyori2022(method, sigma=1 / 30, random_state=0)
     if method == "network":
-        estimator.set_params(network__hidden_layer_sizes=(64,) * 3, training__max_epochs=20)
+        estimator.set_params(network__hidden_layer_sizes=(64,) * 3, max_epochs=20)
     else:
         estimator.set_params(n_estimators=20)
     model, lesion = gyori2022().signal_model, np.array([[1.0, 0.15, 2.6]])
@@ -97,7 +95,7 @@ def test_grussu_networks_learn(method):
     net = grussu2021(method, b, inversion, delay, sigma=1 / 50, random_state=0)
     X, y = make_signals(net.signal_model, 10_000, snr=50, random_state=0)
     X_test, y_test = make_signals(net.signal_model, 2000, snr=50, random_state=1)
-    found = net.set_params(training__max_epochs=50).fit(X, y).predict(X_test)
+    found = net.set_params(max_epochs=50).fit(X, y).predict(X_test)
     for parameter in (1, 3):  # the diffusivity along fibres, and T1
         assert np.corrcoef(found[:, parameter], y_test[:, parameter])[0, 1] > 0.7
 

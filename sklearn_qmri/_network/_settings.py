@@ -86,14 +86,12 @@ class MLP(Value):
 
 
 class Training(Value):
-    """Settings of a network's training, by Adam.
+    """Settings of a network's training by Adam, but for its length.
 
     Parameters
     ----------
     lr : float, default=None
         Learning rate, at its peak. None: 0.02 on labels, 0.01 on signals alone.
-    max_epochs : int, default=40
-        Length of the one-cycle schedule of the learning rate.
     batch_size : int, default=None
         Rows per step. None: 1000, or fewer where that would leave less than 20 steps per epoch.
     schedule : {"onecycle", "constant"}, default="onecycle"
@@ -119,7 +117,7 @@ class Training(Value):
     Examples
     --------
     >>> from sklearn_qmri import Training
-    >>> Training(max_epochs=10).lr is None
+    >>> Training(n_init=4, ensemble=True).lr is None
     True
     """
 
@@ -127,7 +125,6 @@ class Training(Value):
         self,
         lr=None,
         *,
-        max_epochs=40,
         batch_size=None,
         schedule="onecycle",
         weight_decay=0.0,
@@ -138,7 +135,6 @@ class Training(Value):
         device="cpu",
     ):
         self.lr = lr
-        self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.schedule = schedule
         self.weight_decay = weight_decay
@@ -150,7 +146,6 @@ class Training(Value):
 
     _constraints = {
         "lr": [Interval(Real, 0, None, closed="neither"), None],
-        "max_epochs": [_AT_LEAST_1],
         "batch_size": [_AT_LEAST_1, None],
         "schedule": [StrOptions({"onecycle", "constant"})],
         "weight_decay": [Interval(Real, 0, None, closed="left")],

@@ -89,7 +89,7 @@ def initial_weights(sizes, seeds, n_subnets=1):
     return coefs, intercepts
 
 
-def train(task, inputs, network, training, *, lr, rng, verbose=0):
+def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
     """Train members side by side, as many as `training.n_init` for each kind of label apart.
 
     Parameters
@@ -99,6 +99,8 @@ def train(task, inputs, network, training, *, lr, rng, verbose=0):
         Kept with the weights, to predict from rows of X.
     network : MLP
     training : Training
+    max_epochs : int
+        Length of the training, and of the one-cycle schedule of the learning rate.
     lr : float
         Learning rate where `training` has none.
     rng : numpy.random.RandomState
@@ -124,7 +126,8 @@ def train(task, inputs, network, training, *, lr, rng, verbose=0):
     module = _make_module(task, network, seeds[1:], generator)
     batches = _make_batches(task, network, training, generator)
     with single_thread():
-        net, best = _run(module, task.criterion, batches, training, training.lr or lr, verbose)
+        length = max_epochs, training.lr or lr
+        net, best = _run(module, task.criterion, batches, training, *length, verbose)
     return _fitted(
         net.module_.cpu(),
         best.loss_.cpu().numpy(),
@@ -187,13 +190,13 @@ def _make_batches(task, network, training, generator):
     return trained, Batches(*held_out, len(held_out[0]), None)
 
 
-def _run(module, criterion, batches, training, lr, verbose):
+def _run(module, criterion, batches, training, max_epochs, lr, verbose):
     """Let skorch train; the net and the callback that has each member's best state."""
     best = BestMembers(training.patience)
     bar = EpochBar()
     callbacks = [("best", best), *([("bar", bar)] if verbose else [])]
     if training.schedule == "onecycle":
-        callbacks += one_cycle(lr, training.max_epochs * len(batches[0]))
+        callbacks += one_cycle(lr, max_epochs * len(batches[0]))
     net = StackedNet(
         StackedMLP,
         **{f"module__{name}": value for name, value in module.items()},
@@ -202,7 +205,7 @@ def _run(module, criterion, batches, training, lr, verbose):
         optimizer__weight_decay=training.weight_decay,
         optimizer__fused=True,
         lr=lr,
-        max_epochs=training.max_epochs,
+        max_epochs=max_epochs,
         callbacks=callbacks,
         callbacks__print_log=None,
         callbacks__epoch_timer=None,

@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from .._torch import LANES, check_device, pieces, single_thread, take, whole
 from ..dictionary import fit_linear, look_up, make_dictionary
-from ._box import check_fixed, check_seeds
+from ._box import check_fixed, check_seeds, common_values
 from ._newton import minimize
 from ._objective import Objective, Problem
 
-__all__ = ["Solution", "check_fixed", "check_seeds", "solve"]
+__all__ = ["Solution", "check_fixed", "check_seeds", "common_values", "solve"]
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
 _BLOCK = 65536

@@ -1,10 +1,11 @@
 """The network on hybrid labels."""
 
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from .._network import MLP, Training
@@ -51,6 +52,8 @@ class HybridLabelNetRegressor(TissueRegressorMixin, BaseEstimator):
     network : MLP, default=None
         Architecture. None: ``MLP()``. Given, its settings have names for a search:
         ``network__hidden_layer_sizes``.
+    max_epochs : int, default=40
+        Length of the training, in passes over the rows.
     training : Training, default=None
         Settings of the training. None: ``Training()``. Given, its settings have names for a
         search: ``training__lr``.
@@ -115,6 +118,7 @@ class HybridLabelNetRegressor(TissueRegressorMixin, BaseEstimator):
         "normalize": [StrOptions({"rms"}), None],
         "sigma_input": ["boolean"],
         "network": [MLP, None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "training": [Training, None],
         "resample_noise": ["boolean", StrOptions({"auto"})],
         "random_state": ["random_state"],
@@ -133,6 +137,7 @@ class HybridLabelNetRegressor(TissueRegressorMixin, BaseEstimator):
         sigma_input=False,
         param_scale=None,
         network=None,
+        max_epochs=40,
         training=None,
         resample_noise="auto",
         memory=None,
@@ -148,6 +153,7 @@ class HybridLabelNetRegressor(TissueRegressorMixin, BaseEstimator):
         self.sigma_input = sigma_input
         self.param_scale = param_scale
         self.network = network
+        self.max_epochs = max_epochs
         self.training = training
         self.resample_noise = resample_noise
         self.memory = memory

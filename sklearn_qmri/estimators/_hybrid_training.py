@@ -96,7 +96,10 @@ def train_on_labels(net, signal_model, noise, labelled, alphas, mix):
         )
     x = inputs.transform(X, sigma)
     task = Task(x, targets, valid, heads, mix, ScaledSquaredError(scale), refresh)
-    fitted = train(task, inputs, network, training, lr=_LR, rng=rng, verbose=net.verbose)
+    fitted = train(
+        task, inputs, network, training, max_epochs=net.max_epochs, lr=_LR, rng=rng,
+        verbose=net.verbose,
+    )  # fmt: skip
     return learn_domain(fitted, signal_model, noise, X, sigma)
 
 

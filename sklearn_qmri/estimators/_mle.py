@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from .._solver import check_fixed, check_seeds, solve
+from .._solver import check_fixed, check_seeds, common_values, solve
 from .._warnings import warn
 from ..information import estimate_std, warn_of_unidentified
 from ..noise import CannotLearnSigma, learn_sigma, sigma_from_pairs
@@ -209,7 +209,8 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
 
         def solve_some(X, sigma, seeds):  # not from `init`, whose seeds are those of other rows
             known = None if fixed is None else np.broadcast_to(fixed, (len(X), fixed.shape[1]))
-            return self._solve(X, sigma, fixed=known, seeds=seeds)
+            common = None if fixed is None else fixed[0]
+            return self._solve(X, sigma, fixed=known, common=common, seeds=seeds)
 
         n_free = len(model.parameters) - len(self.fixed or {})
         try:
@@ -266,6 +267,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
             rows.X,
             _any_sigma(rows),
             fixed=rows.fixed,
+            common=common_values(fixed, self.signal_model_),
             seeds=take_rows(seeds, rows.usable),
             verbose=self.verbose,
         )
@@ -313,7 +315,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
         return predicted(self, found, return_std)
 
-    def _solve(self, X, sigma, fixed=None, seeds=None, verbose=0):
+    def _solve(self, X, sigma, fixed=None, common=None, seeds=None, verbose=0):
         return solve(
             self.signal_model_,
             self.noise_,
@@ -321,6 +323,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
             sigma,
             self.bounds_,
             fixed=fixed,
+            common=common,
             seeds=seeds,
             n_starts=self.n_starts,
             max_iter=self.max_iter,

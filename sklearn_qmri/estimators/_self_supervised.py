@@ -1,11 +1,12 @@
 """Networks trained without labels: their predictions must explain the signals they came from."""
 
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._network import MLP, SignalLikelihood, Task, Training, train
 from ..information import warn_of_unidentified
@@ -64,6 +65,8 @@ class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
         bounds; "auto" is sigmoid where both bounds are finite, softplus where only the lower one
         is, else identity; "abs" is in units of the loss scale, for amplitudes of the mean of the
         rows' largest signals.
+    max_epochs : int, default=40
+        Length of the training, in passes over the rows.
     training : Training, default=None
         Settings of the training. None: ``Training()``.
     random_state : int, RandomState instance or None, default=None
@@ -91,15 +94,12 @@ class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
 
     Examples
     --------
-    >>> from sklearn_qmri import SelfSupervisedNetRegressor, Training
+    >>> from sklearn_qmri import SelfSupervisedNetRegressor
     >>> from sklearn_qmri.datasets import make_signals
     >>> from sklearn_qmri.signal_models import IVIM
     >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
     >>> X, y = make_signals(model, 500, snr=30, random_state=0)
-    >>> training = Training(max_epochs=10)
-    >>> net = SelfSupervisedNetRegressor(
-    ...     model, sigma=1 / 30, training=training, random_state=0
-    ... )
+    >>> net = SelfSupervisedNetRegressor(model, sigma=1 / 30, max_epochs=10, random_state=0)
     >>> net.fit(X).predict(X).shape
     (500, 4)
     """
@@ -112,6 +112,7 @@ class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
         "normalize": [StrOptions({"rms"}), None],
         "sigma_input": ["boolean"],
         "network": [MLP, None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "training": [Training, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -127,6 +128,7 @@ class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
         normalize=None,
         sigma_input=False,
         network=None,
+        max_epochs=40,
         training=None,
         random_state=None,
         verbose=0,
@@ -138,6 +140,7 @@ class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
         self.normalize = normalize
         self.sigma_input = sigma_input
         self.network = network
+        self.max_epochs = max_epochs
         self.training = training
         self.random_state = random_state
         self.verbose = verbose
@@ -200,7 +203,10 @@ class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
             np.ones((1, len(self.signal_model_.parameters))),
             SignalLikelihood(self.signal_model_, self.noise_, factor),
         )
-        fitted = train(task, inputs, network, training, lr=_LR, rng=rng, verbose=self.verbose)
+        fitted = train(
+            task, inputs, network, training, max_epochs=self.max_epochs, lr=_LR, rng=rng,
+            verbose=self.verbose,
+        )  # fmt: skip
         self.network_ = learn_domain(fitted, self.signal_model_, self.noise_, X, sigma)
         return self
 

@@ -58,7 +58,8 @@ def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose
         sigma=sigma,
         normalize="rms",
         network=MLP((width,) * 3, activation="elu", output="abs", standardize=False),
-        training=Training(1e-3, max_epochs=1000, batch_size=128, schedule="constant", patience=10),
+        max_epochs=1000,
+        training=Training(1e-3, batch_size=128, schedule="constant", patience=10),
         random_state=random_state,
         verbose=verbose,
     )
@@ -123,9 +124,9 @@ def kaandorp2021(b_values=_KAANDORP_B, *, sigma=None, random_state=None, verbose
             dropout=0.1,
             batch_norm=True,
         ),
+        max_epochs=1000,
         training=Training(
             3e-5,
-            max_epochs=1000,
             batch_size=128,
             schedule="constant",
             weight_decay=1e-4,
@@ -195,9 +196,8 @@ def epstein2022(
         label_estimator=MLEEstimator(model, sigma=sigma, bounds=bounds, verbose=verbose),
         param_scale=(1.0, 0.3, 1.7, 80.0),
         network=MLP((len(b_values),) * 3, activation="elu", output="abs", standardize=False),
-        training=Training(
-            1e-3, max_epochs=187, batch_size=100, schedule="constant", patience=37, n_init=n_init
-        ),
+        max_epochs=187,
+        training=Training(1e-3, batch_size=100, schedule="constant", patience=37, n_init=n_init),
         resample_noise=False,
         random_state=random_state,
         verbose=verbose,

@@ -196,7 +196,8 @@ def grussu2021(
             output="softplus" if supervised else "sigmoid",
             standardize=False,
         ),
-        "training": Training(1e-3, max_epochs=500, batch_size=100, schedule="constant"),
+        "max_epochs": 500,
+        "training": Training(1e-3, batch_size=100, schedule="constant"),
         "random_state": random_state,
         "verbose": verbose,
     }
