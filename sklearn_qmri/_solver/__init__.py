@@ -27,6 +27,9 @@ _CHEAP_ITERATIONS = 3  # by first derivatives, where a model has no second ones
 _SCREENING = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are then dropped
 _MARGIN = 0.25  # nats above the best at which a start is still followed ...
 _LAG = 0.05  # ... and at which it still is when it has had some iterations
+_BIASED = 0.2  # sigma of bias, from which on a measurement is at the noise floor
+_FLOOR_MARGIN = 0.5  # nats more for each of those
+_FLOOR_LAG = 0.1
 # Among the atoms of a coarse dictionary the best one says less: more iterations, and starts
 # are followed up to this multiple of the best one's own distance from a fit to within noise.
 _COARSE_SCREENING = (10, 0.0), (20, 0.0), (20, 1e-3)
@@ -229,7 +232,9 @@ def _screen(objective, book, problem):
         noise_gain = half - 0.5 * (data * single.precision).square().sum(0)
         normalizer = objective.noise.normalizer(single.x).sum(0)
         noise_loss = half * (1 + math.log(2 * math.pi)) - normalizer
-    limit = _tolerated(-gain, noise_gain, _MARGIN)
+    # Least squares knows the likelihood of a measurement at the noise floor only roughly.
+    floored = (single.x - data * single.precision > _BIASED).sum(0)
+    limit = _tolerated(-gain, noise_gain, _MARGIN + _FLOOR_MARGIN * floored)
     voxel, cell = (whole(i) for i in torch.nonzero(-gain <= limit[:, None], as_tuple=True))
     starts = single.lanes(voxel)
     u = objective.to_coordinates(fit_linear(book, take(data, voxel), best[voxel, cell]))
@@ -238,7 +243,7 @@ def _screen(objective, book, problem):
         found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=tol)
         loss = torch.full_like(gain, torch.inf)
         loss[voxel, cell] = found.loss.nan_to_num(nan=torch.inf)
-        limit = _tolerated(loss, noise_loss, _LAG)
+        limit = _tolerated(loss, noise_loss, _LAG + _FLOOR_LAG * floored)
         keep = whole((found.loss <= limit[voxel]).nonzero().squeeze(1))
         found, starts, voxel, cell = found.lanes(keep), starts.lanes(keep), voxel[keep], cell[keep]
     place = torch.zeros_like(best)
@@ -254,7 +259,7 @@ def _screen(objective, book, problem):
 def _tolerated(loss, noise, margin):
     """Loss (n_voxels,) up to which starts are followed, of losses (n_voxels, n_starts).
 
-    `noise` is the loss of a fit to within noise, from which on a coarse dictionary's best start
+    `margin` is in nats, one for all or one per voxel; `noise` is the loss of a fit to within noise, from which on a coarse dictionary's best start
     may be far, or None for a dictionary that is not coarse.
     """
     least = loss.amin(1)

@@ -153,7 +153,7 @@ def minimize(objective, start, problem, *, max_iter, tol):
         at.damping.mul_(10.0)
         trial.assign(worse, at.lanes(worse))
         at = trial
-    if len(lanes) == len(converged):
+    if not converged.any():  # lanes are all there still, in their order
         return at, converged, n_iter
     best.assign(lanes, at)
     return best, converged, n_iter

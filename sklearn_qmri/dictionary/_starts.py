@@ -15,6 +15,10 @@ from .._torch import take
 
 _GRID = {1: (64,), 2: (20, 12)}  # atoms per axis; beyond two axes a Halton sequence
 _ATOMS = 512
+_FOLDED_GRID = (96, 8)  # atoms per axis of a folded signal: the null moves with the first
+_WIDE = 4.0  # times the prior, from which on a box is much wider
+_NEAR = 0.6  # share of the atoms that are then among the expected tissues
+_REACH = 3  # power with which the others reach to the ends of the box
 _ROWS = 1024  # voxels looked up at once: their scores fit into a processor's cache
 
 
@@ -79,16 +83,15 @@ def make_dictionary(model, lower, upper, n_cells, even=False):
     parameters = model.parameters
     amplitudes = [j for j, p in enumerate(parameters) if p.amplitude and lower[j] < upper[j]]
     affine = [j for j, p in enumerate(parameters) if p.affine and lower[j] < upper[j]]
-    linear = (amplitudes + affine)[:2] if amplitudes else []
+    # A magnitude that passes through 0 is not affine in a parameter in which its signal is, and
+    # every null that moves past a measurement may give the likelihood another optimum.
+    folded = even and model.changes_sign()
+    linear = (amplitudes + ([] if folded else affine))[:2] if amplitudes else []
     searched = [j for j in range(len(parameters)) if j not in linear and lower[j] < upper[j]]
-    unit = _fill(len(searched), n_cells)
+    unit = _fill(len(searched), n_cells, _FOLDED_GRID if folded else _GRID.get(len(searched)))
     atoms = np.repeat([[low if np.isfinite(low) else 0.0] for low in lower], len(unit), axis=1)
     for j, position in zip(searched, unit.T, strict=True):
-        p = parameters[j]
-        low = lower[j] if np.isfinite(lower[j]) else min(p.prior[0], upper[j])
-        high = upper[j] if np.isfinite(upper[j]) else max(p.prior[1], lower[j])
-        log = p.log and low > 0
-        atoms[j] = low * (high / low) ** position if log else low + position * (high - low)
+        atoms[j] = _place(parameters[j], lower[j], upper[j], position)
     atoms[amplitudes] = 0.0
     atoms[amplitudes[:1]] = 1.0
     first = torch.as_tensor(atoms)
@@ -98,24 +101,53 @@ def make_dictionary(model, lower, upper, n_cells, even=False):
     elif len(linear) == 2:
         second[linear[1]] = upper[linear[1]]
         reach = upper[linear[1]] - lower[linear[1]]
-    columns = torch.stack([model.signal(first), model.signal(second)])
+    columns = torch.stack([_measured(model, theta, even) for theta in (first, second)])
     if len(linear) < 2:
         columns[1] = 0.0
-    if even:
-        columns = columns.abs()
     tests = torch.stack(_orthonormal(*columns))
     second = (tests * columns[1]).sum(1)
     second = second / second.norm(dim=0).clamp(min=1e-30)
-    coarse = len(searched) > max(_GRID)
+    coarse = folded or len(searched) > max(_GRID)
     return Dictionary(first, columns, tests, second, tuple(linear), reach, n_cells, coarse)
 
 
-def _fill(n_axes, n_cells):
-    """Points that fill the unit cube, sorted into n_cells equal runs that are compact cells."""
+def _measured(model, theta, even):
+    """Noise-free measurements: signals, or their magnitudes where only these are measured."""
+    signal = model.signal(theta)
+    return signal.abs() if even else signal
+
+
+def _place(parameter, low, high, position):
+    """Values of a parameter at positions in [0, 1] of the range that is searched.
+
+    Where the box is much wider than the prior, most atoms are near the tissues that are expected,
+    and the rest reach to the ends of the box, on a logarithmic axis on both sides.
+    """
+    expected = np.clip(parameter.prior, low, high)
+    low = low if np.isfinite(low) else expected[0]
+    high = high if np.isfinite(high) else expected[1]
+    if parameter.log and low > 0:
+        return low * (high / low) ** position
+    if high - low <= _WIDE * (expected[1] - expected[0]) or expected[0] == expected[1]:
+        return low + position * (high - low)
+    width = expected[1] - expected[0]
+    share = (1 - _NEAR) / 2
+    below = expected[0] - (expected[0] - low) * ((1 - position / share).clip(0) ** _REACH)
+    near = expected[0] + (position - share) / _NEAR * width
+    above = (position - share - _NEAR).clip(0) / share
+    above = expected[1] + (high - expected[1]) * above**_REACH
+    return np.where(position < share, below, np.where(position < share + _NEAR, near, above))
+
+
+def _fill(n_axes, n_cells, grid):
+    """Points that fill the unit cube, sorted into n_cells equal runs that are compact cells.
+
+    `grid` has the number of points per axis; None, or of another number of axes: no grid.
+    """
     if n_axes == 0:
         return np.zeros((n_cells, 0))
-    if n_axes in _GRID:
-        first, *others = _GRID[n_axes]
+    if grid is not None and len(grid) == n_axes:
+        first, *others = grid
         step = n_cells // math.gcd(n_cells, math.prod(others))
         sizes = [-(-first // step) * step, *others]  # as many atoms as make cells of equal size
         axes = [(np.arange(n) + 0.5) / n for n in sizes]

@@ -46,3 +46,37 @@ class Gaussian(NoiseModel):
 
     def _is_valid(self, X):
         return np.isfinite(X).all(axis=1)
+
+
+class MagnitudeGaussian(Gaussian):
+    """Gaussian noise about the magnitude of a signal that may be negative: averaged magnitudes.
+
+    The same as `Gaussian` where no signal is negative. ``noise="gaussian"`` means this for signal
+    models of magnitudes whose signal changes its sign, such as
+    ``InversionRecovery(..., magnitude=True)``.
+
+    Notes
+    -----
+    The likelihood is even in the noise-free signal a: with s the sign of a, the loss
+    ``(|a| - x)^2 / 2`` has the derivatives ``s * (|a| - x)`` and, away from a = 0, 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_qmri.noise import MagnitudeGaussian
+    >>> loss, first, _ = MagnitudeGaussian().derivatives(torch.tensor(3.0), torch.tensor(-1.0))
+    >>> loss.item(), first.item()
+    (2.0, 2.0)
+    """
+
+    even = True
+
+    def derivatives(self, x, a):
+        loss, first, second = super().derivatives(x, a.abs())
+        return loss, first * torch.where(a < 0, -1.0, 1.0).to(a.dtype), second
+
+    def mean(self, a):
+        return a.abs()
+
+    def sample(self, a, rng):
+        return super().sample(np.abs(a), rng)

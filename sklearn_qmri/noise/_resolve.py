@@ -1,6 +1,6 @@
 """Noise models by their short names."""
 
-from ._gaussian import Gaussian
+from ._gaussian import Gaussian, MagnitudeGaussian
 from ._rician import Rician
 
 NAMED_NOISE = {"gaussian": Gaussian, "rician": Rician}
@@ -30,4 +30,6 @@ def resolve_noise(noise, signal_model):
     if name not in NAMED_NOISE:
         expected = ", ".join(repr(known) for known in ("auto", *NAMED_NOISE))
         raise ValueError(f"noise expects {expected} or a noise model, got {noise!r}.")
+    if name == "gaussian" and signal_model.magnitude and signal_model.changes_sign():
+        return MagnitudeGaussian()
     return NAMED_NOISE[name]()

@@ -6,10 +6,12 @@ from numbers import Real
 
 import numpy as np
 import torch
+from scipy.stats import qmc
 
 from .._value import Value
 from ._units import likely_unit
 
+_TRIALS = 256  # tissues at which the sign of the signal is looked at
 _STEP = 2.0**-26  # square root of the precision of float64
 
 
@@ -108,6 +110,7 @@ class SignalModel(Value, ABC):
     Examples
     --------
     >>> import torch
+    from scipy.stats import qmc
     >>> from sklearn_qmri.signal_models import Parameter, SignalModel, amplitude
     >>> class Decay(SignalModel):
     ...     parameters = amplitude("S0"), Parameter("T2", "ms", (1, 3000), (20, 300), log=True)
@@ -265,6 +268,30 @@ class SignalModel(Value, ABC):
             Parameters; the only starting point then.
         """
         return
+
+    def changes_sign(self):
+        """Whether tissues within the bounds have signals of both signs, as after an inversion.
+
+        Looked at for a few hundred tissues from all over the bounds, or the prior where a bound
+        is infinite.
+
+        Returns
+        -------
+        bool
+            False where all signals that were looked at have one sign.
+        """
+        low, high = np.array([p.bounds for p in self.parameters]).T
+        prior = np.array([p.prior for p in self.parameters]).T
+        low, high = (
+            np.where(np.isfinite(low), low, prior[0]),
+            np.where(np.isfinite(high), high, prior[1]),
+        )
+        unit = qmc.Halton(len(low), scramble=False).random(_TRIALS + 1)[1:]
+        log = np.array([p.log for p in self.parameters]) & (low > 0)
+        ratio = np.where(log, high / np.where(low > 0, low, 1.0), 1.0)
+        tissues = np.where(log, low * ratio**unit, low + (high - low) * unit)
+        signals = self.simulate(tissues)
+        return bool((signals < 0).any() and (signals > 0).any())
 
     @property
     def parameter_names(self):
