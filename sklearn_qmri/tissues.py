@@ -107,8 +107,8 @@ def check_tissues(tissues, signal_model, argument, n_tissues=None):
     tissues = as_floats(columns_by_name(tissues, names, argument))
     if tissues.ndim == 2 and tissues.shape[1] != len(names):
         raise ValueError(
-            f"{argument} has {tissues.shape[1]} parameters per tissue, but {signal_model!r} has "
-            f"{names}."
+            f"{argument} has {tissues.shape[1]} parameters per tissue, expected {len(names)}, "
+            f"{names}; got shape {tissues.shape}."
         )
     wrong_length = len(tissues) == 0 if n_tissues is None else len(tissues) != n_tissues
     if tissues.ndim != 2 or wrong_length:
@@ -128,7 +128,7 @@ def outside_bounds(tissues, signal_model):
 
 
 def check_within_bounds(tissues, signal_model, argument):
-    """Refuse tissues (n_tissues, n_parameters) outside the bounds, as in other units they often are.
+    """Refuse tissues (n_tissues, n_parameters) outside the bounds, often a matter of units.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def sigma_from_repeats(repeats):
     --------
     >>> import numpy as np
     >>> from sklearn_qmri.noise import sigma_from_repeats
-    >>> round(sigma_from_repeats(100 + np.random.RandomState(0).normal(size=(9, 10_000))), 2)
+    >>> round(sigma_from_repeats(100 + np.random.RandomState(0).normal(size=(9, 10_000))), 1)
     1.0
     """
     excluded = np.ma.getmaskarray(repeats).any(axis=0) if np.ma.isMaskedArray(repeats) else None
