@@ -96,8 +96,8 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
     uncertainty: at the estimate alone they are too sure of themselves where they grow with it.
     Where another parameter of the voxel is on a bound, that one is taken for unknown, and the
     standard deviation is only given where this hardly matters. Nominal 95 % intervals (+-1.96
-    standard deviations) hold the truth in 94 % or more of the voxels of status OK, and in 88 % or
-    more of those beside a bound; see the user guide.
+    standard deviations) hold the truth in 94 % or more of the voxels of status OK, and in 84 % or
+    more of those beside a bound, in the settings of the user guide.
 
     References
     ----------

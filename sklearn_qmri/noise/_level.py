@@ -13,7 +13,7 @@ from .._warnings import warn
 
 _ROWS = 5000  # enough for 1 % on most protocols
 _FLOOR = 1e-6  # of the root mean square of the data: perfect data would give 0
-_TOL = 1e-3
+_TOL = 2e-3  # of sigma; its standard error is larger
 _MAX_ROUNDS = 100
 # First noise level, over the root mean square of the data, and the least ratio of what its
 # residuals give to it at which it was small enough.
