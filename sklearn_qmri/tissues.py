@@ -92,7 +92,7 @@ def check_tissues(tissues, signal_model, argument, n_tissues=None):
     argument : str
         Name of the argument, for the error.
     n_tissues : int, default=None
-        How many there must be. None: at least one.
+        Number that there must be. None: at least one.
 
     Returns
     -------
@@ -105,12 +105,16 @@ def check_tissues(tissues, signal_model, argument, n_tissues=None):
     """
     names = list(signal_model.parameter_names)
     tissues = as_floats(columns_by_name(tissues, names, argument))
-    expected = (n_tissues or "n", len(names))
-    wrong_length = n_tissues is not None and len(tissues) != n_tissues
-    if tissues.ndim != 2 or tissues.shape[1] != len(names) or wrong_length or len(tissues) == 0:
+    if tissues.ndim == 2 and tissues.shape[1] != len(names):
         raise ValueError(
-            f"{argument} expects tissues of shape {expected} with columns {names}, "
-            f"got shape {tissues.shape}."
+            f"{argument} has {tissues.shape[1]} parameters per tissue, expected {len(names)}, "
+            f"{names}; got shape {tissues.shape}."
+        )
+    wrong_length = len(tissues) == 0 if n_tissues is None else len(tissues) != n_tissues
+    if tissues.ndim != 2 or wrong_length:
+        raise ValueError(
+            f"{argument} expects tissues of shape ({n_tissues or 'n'}, {len(names)}) with columns "
+            f"{names}, got shape {tissues.shape}."
         )
     if not np.isfinite(tissues).all():
         raise ValueError(f"{argument} expects finite tissues, got NaN or infinity among them.")
@@ -118,18 +122,18 @@ def check_tissues(tissues, signal_model, argument, n_tissues=None):
 
 
 def outside_bounds(tissues, signal_model):
-    """Which parameters of tissues (n_tissues, n_parameters) are outside the model's bounds."""
+    """Whether each parameter of tissues (n_tissues, n_parameters) is outside the model's bounds."""
     low, high = np.array([p.bounds for p in signal_model.parameters], dtype=np.float64).T
     return ~((tissues >= low) & (tissues <= high))
 
 
 def check_within_bounds(tissues, signal_model, argument):
-    """Refuse tissues (n_tissues, n_parameters) outside the bounds, which other units often are.
+    """Refuse tissues (n_tissues, n_parameters) outside the bounds, often a matter of units.
 
     Raises
     ------
     ValueError
-        With the first parameter that is, and its bounds.
+        With the first parameter that is outside, and its bounds.
     """
     outside = outside_bounds(tissues, signal_model)
     for p, values, wrong in zip(signal_model.parameters, tissues.T, outside.T, strict=True):
@@ -149,7 +153,7 @@ def draw_tissues(signal_model, n_tissues, prior, rng, *, quasi=False):
         Its parameters, their bounds and its own prior.
     n_tissues : int
     prior : None, dict, array or callable
-        As in `make_signals`.
+        Same as in `make_signals`.
     rng : numpy.random.RandomState
     quasi : bool, default=False
         Fill ranges by a scrambled Sobol sequence, more evenly than independent draws would.
@@ -200,14 +204,14 @@ def measure(signal_model, noise, parameters, sigma, rng):
     ndarray of shape (n_tissues, n_measurements)
         In the units of the amplitudes and of sigma.
     """
-    level = sigma[:, None]
-    return noise.sample(signal_model.simulate(parameters) / level, rng) * level
+    sigma = sigma[:, None]
+    return noise.sample(signal_model.simulate(parameters) / sigma, rng) * sigma
 
 
 def number_tissues(y):
     """Number the distinct rows of y (n_voxels, n_parameters), in their order; one int per row.
 
-    As `numpy.unique` along the first axis would, several times faster.
+    Same as `numpy.unique` along the first axis, several times faster.
     """
     order = np.lexsort(y.T[::-1])
     new = (y[order[1:]] != y[order[:-1]]).any(axis=1)
@@ -225,7 +229,7 @@ def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, ra
     Parameters
     ----------
     signal_model : SignalModel
-        What a tissue would measure without noise.
+        Signals of tissues without noise.
     tissues : str, sequence of str or dict of {str: array-like}, default=None
         Names among `SignalModel.named_tissues`, or tissues of shape (n_parameters,). None: all that
         have a name.

@@ -1,8 +1,10 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
+from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_squared_error
 
@@ -12,6 +14,8 @@ from sklearn_qmri.metrics import (
     bias_variance_decomposition,
     bias_variance_scorer,
     least_variance,
+    least_weighted,
+    parameter_scorer,
 )
 
 
@@ -111,7 +115,7 @@ def test_scorer_forwards_sigma(model):
     )
     scorer = bias_variance_scorer.from_model(model)
     mle = MLEEstimator(model).fit(X, sigma=sigma)
-    with pytest.raises(ValueError, match="pass sigma"):
+    with pytest.raises(ValueError, match="Pass sigma"):
         scorer(mle, X, y)
     expected = scorer(mle, X, y, sigma=sigma)["neg_mse"]
     with sklearn.config_context(enable_metadata_routing=True):
@@ -165,8 +169,6 @@ def test_nothing_to_measure():
 
 
 def test_scorer_takes_columns_by_name(model):
-    import pandas as pd
-
     X, y = make_signals(model, 20, snr=40, n_repeats=4, random_state=0)
     frame = pd.DataFrame(y, columns=model.parameter_names)
     mle = MLEEstimator(model, sigma=1 / 40).fit(X)
@@ -177,10 +179,115 @@ def test_scorer_takes_columns_by_name(model):
 
 
 def test_tissues_are_numbered_as_by_numpy():
-    from sklearn_qmri._validation import number_tissues
+    from sklearn_qmri.tissues import number_tissues
 
     y = np.random.RandomState(0).randint(3, size=(500, 3)).astype(float)
     expected = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
     np.testing.assert_array_equal(number_tissues(y), expected)
     assert number_tissues(y[:0]).shape == (0,)
     assert number_tissues(y[:1]).tolist() == [0]
+
+
+VALUES = [
+    (least_variance(0.1), "max_bias", 0.2),
+    (least_weighted(2, parameter="D"), "weight", 3),
+    (bias_variance_scorer([1.0, 2.0], ["a", "b"]), "scale", [1.0, 3.0]),
+    (parameter_scorer("mean_bias", "D"), "parameter", 1),
+]
+
+
+@pytest.mark.parametrize(("value", "name", "other"), VALUES)
+def test_rules_and_scorers_are_values(value, name, other):
+    copy = clone(value)
+    assert copy is not value
+    assert copy == value == pickle.loads(pickle.dumps(value))
+    assert hash(copy) == hash(value)
+    assert repr(value).startswith(type(value).__name__ + "(")
+    assert value.get_params()[name] != other
+    assert copy.set_params(**{name: other}) != value
+    assert copy.get_params()[name] == other
+
+
+@pytest.mark.parametrize("rule", [least_variance, least_weighted])
+@pytest.mark.parametrize("wrong", [-1.0, np.inf, np.nan, None, "2"])
+def test_rules_check_their_arguments_when_used(rule, wrong):
+    form = np.eye(2)
+    name = {least_variance: "max_bias", least_weighted: "weight"}[rule]
+    for use in (lambda: rule(wrong).best_alpha(form, form), lambda: rule(wrong)({})):
+        with pytest.raises(ValueError, match=f"{name} of {rule.__name__} expects a finite number"):
+            use()
+
+
+def test_no_bias_is_found_where_signed_biases_cancel(rng):
+    """Biases b0 > 0 and b1 < 0 cancel at b0 / (b0 - b1), where their form only touches 0."""
+    for _ in range(300):
+        bias, factor = np.abs(rng.normal(size=2)) * [1, -1], rng.normal(size=(2, 3))
+        found = least_variance(0).best_alpha(np.outer(bias, bias), factor @ factor.T)
+        assert found == pytest.approx(bias[0] / (bias[0] - bias[1]), abs=1e-7)
+
+
+def test_limits_of_bias_are_met_exactly(rng):
+    """Where the least variance is beyond the limit, the optimum is on it."""
+    for _ in range(300):
+        bias = np.abs(rng.normal(size=2)) * [1, -1]
+        limit = rng.uniform(0, 1) * min(np.abs(bias))
+        low, high = (bias[0] - limit) / np.ptp(bias), (bias[0] + limit) / np.ptp(bias)
+        falling = np.array([[2.0, 0.0], [0.0, 0.0]])  # variance of estimator 0 alone: 2 (1 - a)^2
+        found = least_variance(limit).best_alpha(np.outer(bias, bias), falling)
+        assert found == pytest.approx(high, abs=1e-7)
+        found = least_variance(limit).best_alpha(np.outer(bias, bias), falling[::-1, ::-1])
+        assert found == pytest.approx(low, abs=1e-7)
+
+
+def test_a_form_without_curvature():
+    """The bias of both estimators is the same: it is met nowhere, or everywhere."""
+    same, variance = np.full((2, 2), 0.25), np.diag([1.0, 3.0])
+    assert least_variance(0.5).best_alpha(same, variance) == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="at most 0.4; the smallest is 0.5"):
+        least_variance(0.4).best_alpha(same, variance)
+    linear = np.array([[1.0, 0.5], [0.5, 0.0]])  # squared bias 1 - alpha: an estimate, may be
+    assert least_variance(0.5).best_alpha(linear, np.diag([0.0, 1.0])) == pytest.approx(0.75)
+
+
+def test_masked_values_are_missing(rng):
+    y, y_pred = repeats(50)
+    hidden = np.ma.masked_array(y_pred.copy(), mask=np.zeros_like(y_pred, dtype=bool))
+    hidden[3, 1] = 1e6
+    hidden.mask[3, 1] = True
+    parts = bias_variance_decomposition(y, hidden)
+    assert parts.n_failed == 1
+    assert parts.mse[1] < 5
+    with pytest.raises(ValueError, match="y_true contains NaN"):
+        bias_variance_decomposition(hidden, y_pred)
+
+
+def test_parameters_by_name(model):
+    """Of the signal model, through a pipeline and a search, whatever the order of y's columns."""
+    X, y = make_signals(model, 20, snr=40, n_repeats=4, random_state=0)
+    frame = pd.DataFrame(y, columns=model.parameter_names)[["D_star", "D", "f", "S0"]]
+    mle = MLEEstimator(model, sigma=1 / 40)
+    pipeline = sklearn.pipeline.make_pipeline(mle).fit(X)
+    search = sklearn.model_selection.GridSearchCV(pipeline, {}, cv=2, scoring=lambda *_: 0.0)
+    mle.fit(X)
+    by_column = parameter_scorer("noise_std", 2)(mle, X, y)
+    for estimator in (mle, pipeline, search.fit(X, y)):
+        for parameter, truth in ((2, frame), ("D", frame), ("D", y)):
+            assert parameter_scorer("noise_std", parameter)(estimator, X, truth) == by_column
+    with pytest.raises(ValueError, match=r"parameter expects one of \['S0', 'f', 'D', 'D_star'\]"):
+        parameter_scorer("noise_std", "Dstar")(mle, X, y)
+    with pytest.raises(ValueError, match="or a column of 4, got 4"):
+        parameter_scorer("noise_std", 4)(mle, X, y)
+    with pytest.raises(ValueError, match="y has columns"):
+        parameter_scorer("noise_std", "D")(mle, X, frame.rename(columns={"D": "d"}))
+    without_names = bias_variance_scorer([p.loss_scale for p in model.parameters])
+    scores = without_names(mle, X, frame)
+    assert scores == bias_variance_scorer.from_model(model)(mle, X, y)
+
+
+def test_parameters_by_name_without_a_signal_model(rng):
+    y = np.repeat(rng.normal(size=(30, 2)), 2, axis=0)
+    line = LinearRegression().fit(y, y)
+    frame = pd.DataFrame(y, columns=["a", "b"])
+    assert parameter_scorer("mean_bias", "b")(line, y, frame) == pytest.approx(0)
+    with pytest.raises(ValueError, match="parameter expects a column of 2, got 'b'"):
+        parameter_scorer("mean_bias", "b")(line, y, y)

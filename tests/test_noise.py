@@ -111,3 +111,51 @@ def test_noise_models_are_values():
     assert Rician() == Rician() != Gaussian()
     assert hash(Rician()) == hash(Rician())
     assert repr(Rician()) == "Rician()"
+
+
+EXTREMES = [1e-8, 1e-6, 1e-4, 1e-2, 0.3, 1.7, 6.0, 11.9, 12.1, 40.0, 1e3, 1e4, 1e6, 3e7, 1e8]
+
+
+@pytest.mark.parametrize("a", [0.0, *EXTREMES])
+def test_moments_against_high_precision(a):
+    """No digits are lost where the variance is the difference of two large numbers."""
+    with mpmath.workdps(60):
+        signal = mpmath.mpf(a)
+        q = signal**2 / 4
+        bessel = (1 + 2 * q) * mpmath.besseli(0, q) + 2 * q * mpmath.besseli(1, q)
+        mean = mpmath.sqrt(mpmath.pi / 2) * mpmath.exp(-q) * bessel
+        variance = 2 + signal**2 - mean**2
+    value = torch.tensor(a, dtype=torch.float64)
+    assert Rician().mean(value).item() == pytest.approx(float(mean), rel=1e-10)
+    assert Rician().variance(value).item() == pytest.approx(float(variance), rel=1e-9)
+    assert Rician().variance(-value) == Rician().variance(value)
+    single = Rician().variance(value.float()).item()
+    assert single == pytest.approx(float(variance), rel=1e-4)
+
+
+@pytest.mark.parametrize("a", [1e-8, 1e-6, 1e-4, 1e-2, 0.3, 1.7, 6.0, 40.0, 700.0])
+def test_information_against_high_precision(a):
+    """Relative to itself too, where it is a^2."""
+
+    def integrand(x):
+        zero, one = mpmath.besseli(0, x * a), mpmath.besseli(1, x * a)
+        density = x * mpmath.exp(-(x**2 + signal**2) / 2) * zero
+        return density * (x * one / zero - signal) ** 2
+
+    with mpmath.workdps(25):
+        signal = mpmath.mpf(a)
+        exact = mpmath.quad(integrand, [max(signal - 14, 0), signal, signal + 14])
+    assert Rician().information(np.array(a)) == pytest.approx(float(exact), rel=1e-8)
+
+
+@pytest.mark.parametrize("a", [1e4, 1e6, 1e8, 1e200])
+def test_information_of_strong_signals(a):
+    """1 - 1 / (2 a^2), the next term of the series being of the order of a^-4."""
+    assert Rician().information(np.array(a)) == pytest.approx(1 - 0.5 * a**-2, abs=1e-10)
+
+
+def test_a_measured_zero_leaves_the_likelihood_finite():
+    x = torch.tensor([0.0, 1e-300, 1.0], dtype=torch.float64)
+    constant = Rician().normalizer(x)
+    assert constant[0] == 0
+    torch.testing.assert_close(constant[1:], -torch.log(x[1:]))

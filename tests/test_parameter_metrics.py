@@ -144,3 +144,13 @@ def test_roi_statistics():
         roi_statistics({"D": D}, np.zeros_like(D))
     with pytest.raises(ValueError, match="has shape"):
         roi_statistics({"D": D[0]}, np.ones((2, 3)))
+
+
+def test_masked_values_are_missing():
+    """Of estimates and maps; of labels they are outside every region."""
+    estimates = np.ma.masked_greater(np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 1e6]]), 1e3)
+    assert repeatability(estimates).n_subjects.tolist() == [2]
+    D = np.ma.masked_greater([1.0, 2.0, 1e6, 5.0], 1e3)
+    labels = np.ma.masked_array([1, 1, 1, 2], mask=[0, 0, 0, 1])
+    (row,) = roi_statistics({"D": D}, labels)
+    assert (row["n_voxels"], row["n_failed"], row["mean"]) == (3, 1, 1.5)

@@ -25,6 +25,12 @@ class NoiseModel(Value, ABC):
         True where the likelihood is even in the signal, as that of a magnitude is.
     estimates_need_sigma : bool
         False where maximum-likelihood estimates do not depend on the noise level.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.noise import Gaussian, NoiseModel, Rician
+    >>> [(isinstance(noise, NoiseModel), noise.even) for noise in (Gaussian(), Rician())]
+    [(True, False), (True, True)]
     """
 
     even = False

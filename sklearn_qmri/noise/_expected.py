@@ -1,4 +1,4 @@
-"""The measurement to be expected of a tissue: its signal, and what noise adds to that."""
+"""The expected measurement of a tissue: its signal, and the bias that noise adds."""
 
 import torch
 
@@ -18,5 +18,5 @@ def expected_measurement(signal_model, noise, parameters, sigma):
     ndarray of shape (n_voxels, n_measurements)
         In the units of the signal.
     """
-    level = sigma[:, None]
-    return noise.mean(torch.as_tensor(signal_model.simulate(parameters) / level)).numpy() * level
+    sigma = sigma[:, None]
+    return noise.mean(torch.as_tensor(signal_model.simulate(parameters) / sigma)).numpy() * sigma

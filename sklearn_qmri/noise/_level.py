@@ -13,8 +13,9 @@ from .._warnings import warn
 
 _ROWS = 5000  # enough for 1 % on most protocols
 _FLOOR = 1e-6  # of the root mean square of the data: perfect data would give 0
-_TOL = 1e-3
+_TOL = 2e-3  # of sigma; its standard error is larger
 _MAX_ROUNDS = 100
+_NEAR = 0.02  # change of log(sigma) that no optimum becomes a local one by
 # First noise level, over the root mean square of the data, and the least ratio of what its
 # residuals give to it at which it was small enough.
 _START, _SMALL = 1e-4, 10.0
@@ -52,7 +53,7 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
     n_free : int
         Parameters that are not fixed.
     max_iter : int
-        Most rounds between the first and the last.
+        Most rounds after the first.
     verbose : int, default=0
         Positive: show the rounds as they go.
 
@@ -60,7 +61,7 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
     -------
     sigma : float
     n_iter : int
-        Rounds needed, the first and the last included.
+        Rounds needed, the first included.
 
     Raises
     ------
@@ -73,8 +74,8 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
     of the magnitude of the signal, so that the fit and its residual do not depend on that sigma:
     no guess of the noise level is needed. Alternating fits with a guess that is too large instead
     may run away, for values far below a too large noise floor are as unlikely as values far above.
-    Rounds then follow those optima to the sigma at which the median is 1. The last round starts
-    afresh, for an optimum that is followed while sigma changes may have become a local one.
+    Rounds then follow those optima to the sigma at which the median is 1. Where that is not near
+    the first one, a round starts afresh, for the optima may have become local ones.
     """
     n_measurements = X.shape[1]
     if n_measurements <= n_free:
@@ -109,14 +110,16 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
             return np.median(last.excess)
 
         limits = floor, _scale(X)  # noise alone would have a root mean square of sigma or more
+        start = sigma
         sigma, n_iter = _find_sigma(excess, sigma, limits, max_iter)
-        last = fit(X, sigma)
-        rest = max_iter - n_iter
-        if rest > 0 and abs(np.log(np.median(last.excess))) > 2 * _TOL and sigma > floor:
-            sigma, more = _find_sigma(excess, sigma, limits, rest)
-            n_iter += more
+        if abs(np.log(sigma / start)) > _NEAR and n_iter < max_iter:
+            last = fit(X, sigma)
+            n_iter += 1
+            if abs(np.log(np.median(last.excess))) > 2 * _TOL and n_iter < max_iter:
+                sigma, more = _find_sigma(excess, sigma, limits, max_iter - n_iter)
+                n_iter += more
     _check_signals(last, sigma)
-    return sigma, n_iter + 2
+    return sigma, n_iter + 1
 
 
 class _Fit(NamedTuple):

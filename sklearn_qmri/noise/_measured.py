@@ -48,7 +48,7 @@ def sigma_from_repeats(repeats):
     --------
     >>> import numpy as np
     >>> from sklearn_qmri.noise import sigma_from_repeats
-    >>> round(sigma_from_repeats(100 + np.random.RandomState(0).normal(size=(9, 10_000))), 2)
+    >>> round(sigma_from_repeats(100 + np.random.RandomState(0).normal(size=(9, 10_000))), 1)
     1.0
     """
     excluded = np.ma.getmaskarray(repeats).any(axis=0) if np.ma.isMaskedArray(repeats) else None
@@ -122,7 +122,7 @@ def sigma_from_background(background):
         background = background.compressed()
     background = as_floats(background)
     if background.size == 0 or not (np.isfinite(background) & (background >= 0)).all():
-        raise ValueError("background expects at least one value, all finite and 0 or more.")
+        raise ValueError("background expects finite magnitudes of at least 0, and at least one.")
     sigma = math.sqrt(np.mean(background**2) / 2)
     # Rounding to integers puts this share of honest Rayleigh noise below half a count.
     expected = 0.125 / sigma**2 if sigma else 0.0

@@ -1,0 +1,66 @@
+"""Results of maximum likelihood by name, from the optima that the solver found."""
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from .._warnings import warn
+from ..status import Status
+
+
+def describe_optima(solution, rows, free):
+    """Results of usable rows by name.
+
+    Parameters
+    ----------
+    solution : Solution
+    rows : Rows
+        Their sigma is NaN where it is unknown, and so are their likelihoods then.
+    free : bool ndarray of shape (n_usable, n_parameters)
+        Parameters that are estimated.
+
+    Returns
+    -------
+    dict of {str: ndarray}
+    """
+    status = np.full(len(solution.nll), Status.OK, dtype=np.int8)
+    status[solution.at_bound.any(axis=1)] = Status.AT_BOUND
+    status[~solution.converged] = Status.NOT_CONVERGED
+    nll = np.where(np.isnan(rows.sigma), np.nan, solution.nll)
+    n_free = np.count_nonzero(free, axis=1)
+    return {
+        "parameters": solution.parameters,
+        "nll": nll,
+        "aic": 2 * nll + 2 * n_free,
+        "bic": 2 * nll + np.log(rows.X.shape[1]) * n_free,
+        "status": status,
+        "at_bound": solution.at_bound,
+        "n_iter": solution.n_iter,
+        "residual_rms": solution.residual_rms,
+    }
+
+
+def is_free(rows, n_parameters):
+    """Whether each parameter of each usable row is estimated, not fixed."""
+    if rows.fixed is None:
+        return np.ones((len(rows.X), n_parameters), dtype=bool)
+    return np.isnan(rows.fixed)
+
+
+def sigma_to_solve_with(rows):
+    """Noise level of each usable row, with any one in place of an unknown one.
+
+    It is only unknown where estimates do not depend on it. The solver's tolerance is in nats, so
+    that a hundredth of the row's own signal is as good a unit as any.
+    """
+    size = np.sqrt(np.mean(rows.X**2, axis=1))
+    return np.where(np.isnan(rows.sigma), np.where(size > 0, size / 100, 1.0), rows.sigma)
+
+
+def warn_unless_converged(solution, max_iter):
+    """One warning for all rows that did not converge."""
+    if not solution.converged.all():
+        warn(
+            f"{np.count_nonzero(~solution.converged)} of {len(solution.nll)} rows did not "
+            f"converge in {max_iter} iterations; their status says so.",
+            ConvergenceWarning,
+        )
