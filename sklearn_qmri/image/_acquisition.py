@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ._nifti import like, read_volume
-from ._scan import n_measurements, open_images
+from ._scan import Scan, open_images
 
 # All that `read_acquisition` may know, by the arguments of signal models.
 MEASURED = (
@@ -76,7 +76,7 @@ def read_acquisition(image):
 
     Parameters
     ----------
-    image : path-like, or list of path-like
+    image : path-like, list of path-like, or Scan
         One image of four dimensions, or one of three for each measurement, as in the file
         collections of BIDS (suffixes VFA, IRT1, MESE, MEGRE).
 
@@ -108,9 +108,8 @@ def read_acquisition(image):
     ...     read_acquisition([f"{stem}.nii.gz" for stem in stems])
     {'echo_times': array([10., 50.])}
     """
-    images = open_images(image)
-    paths = [Path(path) for path in (image if isinstance(image, (list, tuple)) else [image])]
-    n, known = n_measurements(images), {}
+    scan = image if isinstance(image, Scan) else Scan(open_images(image), None)
+    paths, n, known = scan.paths, scan.n_measurements, {}
     if len(paths) == 1 and (bval := _beside(paths[0], ".bval")).is_file():
         known["b_values"] = read_b_values(bval)
         if len(known["b_values"]) != n:

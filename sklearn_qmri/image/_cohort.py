@@ -15,11 +15,11 @@ from tqdm import tqdm
 from .._files import replacing
 from ..status import Status
 from ._derivatives import (
-    count_statuses,
     derivative_prefix,
     describe_run,
     finished_maps,
     map_stems,
+    voxel_counts,
     write_dataset_description,
     write_maps,
 )
@@ -189,7 +189,10 @@ def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overw
         with warnings.catch_warnings(), _runner(room) as run:
             warnings.simplefilter("ignore", UserWarning)  # the report counts voxels
             opened = open_scan(
-                scan.image, scan.mask, scan.sigma, getattr(estimator, "n_features_in_", None)
+                scan.image,
+                scan.mask,
+                scan.sigma,
+                n_expected=getattr(estimator, "n_features_in_", None),
             )
             maps = estimate_scan(
                 estimator, opened, run, return_std=return_std, chunk_size=chunk_size
@@ -200,7 +203,7 @@ def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overw
         )  # fmt: skip
     except Exception as error:  # whatever is wrong with one scan, the others go on
         return _failure(scan, error)
-    voxels = count_statuses(maps)
+    voxels = voxel_counts(maps)
     return Bunch(image=scan.image, outcome="done", maps=paths, voxels=voxels, reason="")
 
 

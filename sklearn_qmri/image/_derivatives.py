@@ -5,11 +5,9 @@ import json
 from numbers import Real
 from pathlib import Path
 
-import numpy as np
-
 from .._files import replacing
 from .._version import __version__, library_versions
-from ..status import Status
+from ..status import Status, count_statuses
 from ._estimators import describe, signal_model_of
 from ._nifti import read_volume
 
@@ -171,12 +169,9 @@ def write_dataset_description(out_dir):
         _write_text(path, json.dumps(description, indent=1))
 
 
-def count_statuses(maps):
+def voxel_counts(maps):
     """Number of voxels of each status, by its name; empty where there is no map of it."""
-    if "status" not in maps:
-        return {}
-    status = read_volume(maps["status"])
-    return {code.name: int(np.count_nonzero(status == code)) for code in Status}
+    return count_statuses(read_volume(maps["status"])) if "status" in maps else {}
 
 
 def _sidecars(maps, estimator, sigma, sources):
@@ -189,7 +184,7 @@ def _sidecars(maps, estimator, sigma, sources):
         "GeneratedBy": _GENERATED_BY,
         "Libraries": library_versions(),
         **describe_run(estimator, sigma, sources),
-        "Voxels": count_statuses(maps),
+        "Voxels": voxel_counts(maps),
         "Use": "research only",
     }
     return {

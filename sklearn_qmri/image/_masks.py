@@ -88,8 +88,8 @@ def mean_signal(image):
 
     Parameters
     ----------
-    image : path-like, nibabel image, or list of them
-        As of `predict_image`.
+    image : path-like, nibabel image, list of them, or Scan
+        Same as `image` of `predict_image`.
 
     Returns
     -------
@@ -116,8 +116,8 @@ def compute_mask(image):
 
     Parameters
     ----------
-    image : path-like, nibabel image, or list of them
-        As of `predict_image`.
+    image : path-like, nibabel image, list of them, or Scan
+        Same as `image` of `predict_image`.
 
     Returns
     -------
@@ -168,10 +168,10 @@ def sample_voxels(image, mask=None, n_voxels=50_000, *, random_state=None):
 
     Parameters
     ----------
-    image : path-like, nibabel image, or list of them
-        As of `predict_image`.
+    image : path-like, nibabel image, list of them, or Scan
+        Same as `image` of `predict_image`.
     mask : path-like, nibabel image or array-like, default=None
-        As of `predict_image`.
+        Same as `mask` of `open_scan`.
     n_voxels : int, default=50000
         At most.
     random_state : int, RandomState instance or None, default=None
