@@ -280,7 +280,7 @@ def test_maps_of_a_story(scan, tmp_path):
     assert [p.name for p in paths][3] == "sub-01_desc-mle_Dstarmap.nii.gz"
     story = json.loads((tmp_path / "sub-01_desc-mle_Dstarmap.json").read_text())
     assert story["Parameter"] == "D_star"
-    assert story["Units"] == "um^2/ms"
+    assert story["Units"] == "mm^2/s"
     assert story["Sigma"] == 12.5
     assert story["Noise"] == "Rician()"
     assert story["Sources"] == ["dwi.nii.gz"]
