@@ -6,6 +6,7 @@ from .._arrays import as_floats
 from .._warnings import warn
 
 _MANY = 3.0  # times as many zeros as rounding explains
+_ENOUGH = 2**16  # values that show the step of rounding
 
 
 class Zeros:
@@ -24,7 +25,7 @@ class Zeros:
     def __init__(self, n_measurements):
         self.by_volume = np.zeros(n_measurements, dtype=int)
         self.n_partly, self.n_voxels = 0, 0
-        self.step = np.inf  # of rounding: no finer than the smallest magnitude that is not 0
+        self.step = np.inf  # of rounding: the least difference of two values
 
     def counted(self, signals, sigma):
         """Count the zeros of a slab, and hand it on."""
@@ -34,8 +35,8 @@ class Zeros:
         if partly.any():
             self.n_partly += int(np.count_nonzero(partly))
             self.by_volume += np.count_nonzero(zero[partly], axis=0)
-            size = np.abs(signals[partly], dtype=np.float64)
-            self.step = min(self.step, float(np.min(size, where=size > 0, initial=np.inf)))
+            levels = np.unique(signals[partly].astype(np.float64).ravel()[:_ENOUGH])
+            self.step = min(self.step, float(np.diff(levels[np.isfinite(levels)]).min()))
         return signals, sigma
 
     def warn_if_masked(self, sigma):
