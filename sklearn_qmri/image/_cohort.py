@@ -55,7 +55,7 @@ def predict_cohort(
     Parameters
     ----------
     estimator : fitted estimator
-        As of `predict_image`.
+        Same as in `predict_image`.
     images : sequence
         One path per scan, or a list of paths where a scan is one image per measurement.
     masks : sequence of path-like or None
@@ -71,7 +71,7 @@ def predict_cohort(
     description : str, default=None
         Letters and digits in the names of the maps. None: the estimator's class, lower case.
     chunk_size : int, default=65536
-        As of `predict_image`.
+        Same as in `predict_image`.
     n_jobs : int, default=None
         Number of scans at once, each in a process. A scan at which its process dies (for lack of
         memory, say) is reported as failed.

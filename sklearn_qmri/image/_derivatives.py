@@ -30,7 +30,7 @@ def write_maps(
     Parameters
     ----------
     maps : dict of {str: nibabel image}
-        As `predict_image` returns them.
+        Same as from `predict_image`.
     out_dir : path-like
         Made if it is not there.
     estimator : fitted estimator
