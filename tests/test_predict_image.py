@@ -22,7 +22,6 @@ from sklearn_qmri import (
     HybridLabelNetRegressorCV,
     HybridLabelRegressor,
     MLEEstimator,
-    SegmentedIVIMEstimator,
     Status,
 )
 from sklearn_qmri.image import (
@@ -425,7 +424,7 @@ def test_training_does_not_look_at_air():
         fit_to_scan("bayes", model, X)
 
 
-def test_estimators_say_what_they_take(adc, crop):
+def test_estimators_say_what_they_take(adc):
     image, mle = adc
     X = read_volume(image).reshape(-1, 4)
     pipeline = make_pipeline(FunctionTransformer(), mle).fit(X)
@@ -440,10 +439,6 @@ def test_estimators_say_what_they_take(adc, crop):
         predict_image(search, image, sigma=20.0)
     with pytest.raises(ValueError, match="GridSearchCV gives no standard deviations"):
         predict_image(search, image, return_std=True)
-    model = IVIM(read_b_values(crop / "dwi.bval"))
-    segmented = SegmentedIVIMEstimator(model).fit(np.ones((1, 10)))
-    with pytest.raises(ValueError, match="takes no sigma"):
-        predict_image(segmented, crop / "dwi.nii.gz", sigma=20.0)
 
 
 @pytest.mark.parametrize("backend", ["multiprocessing", "threading", "loky"])

@@ -118,7 +118,8 @@ def estimate_scan(
     name = type(estimator).__name__
     if return_std and not takes(estimator, "std"):
         raise ValueError(f"{name} gives no standard deviations.")
-    if scan.sigma is not None and not takes(estimator, "sigma"):
+    # Every `estimate` takes sigma, if only to check it; a `predict` of others may not.
+    if not (scan.sigma is None or hasattr(estimator, "estimate") or takes(estimator, "sigma")):
         raise ValueError(f"{name} takes no sigma: its estimates do not depend on the noise level.")
     slabs = scan.slabs(chunk_size)
     estimate = check_memory(memory).cache(estimate_rows)
