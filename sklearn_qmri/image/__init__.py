@@ -2,25 +2,33 @@
 
 from ._acquisition import average_repeats, read_acquisition, read_b_values
 from ._cohort import predict_cohort
-from ._derivatives import derivative_prefix, write_maps
+from ._derivatives import derivative_prefix, read_map, write_maps
+from ._fit import FittedToScan, fit_to_scan, train_for_snr
 from ._masks import apply_mask, compute_mask, mean_signal, sample_voxels, unmask
 from ._nifti import axial_slice, load_nifti, read_volume, write_nifti
 from ._predict import predict_image
+from ._scan import Scan, open_scan
 
 __all__ = [
+    "FittedToScan",
+    "Scan",
     "apply_mask",
     "average_repeats",
     "axial_slice",
     "compute_mask",
     "derivative_prefix",
+    "fit_to_scan",
     "load_nifti",
     "mean_signal",
+    "open_scan",
     "predict_cohort",
     "predict_image",
     "read_acquisition",
     "read_b_values",
+    "read_map",
     "read_volume",
     "sample_voxels",
+    "train_for_snr",
     "unmask",
     "write_maps",
     "write_nifti",

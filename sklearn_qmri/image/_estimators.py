@@ -1,13 +1,16 @@
-"""What maps have to know of an estimator: its signal model, and how to describe it."""
+"""The signal model of an estimator, what its `predict` takes, and how to describe it."""
 
 import numpy as np
+from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
+
+from ..estimators import entry_of
 
 _NAMELESS = "{!r} has no signal model, so its maps have no names."
-_INNER = ("estimator_", "best_estimator_")  # of estimators that hold others
+_INNER = ("best_estimator_", "estimator_")  # of estimators that hold others
 
 
 def core(estimator):
-    """The estimator that a pipeline, a search or the like ends in."""
+    """Estimator with a signal model that a pipeline, a search or the like ends in."""
     while not _has_model(estimator):
         inner = [getattr(estimator, name) for name in _INNER if hasattr(estimator, name)]
         if not inner and not hasattr(estimator, "steps"):
@@ -26,8 +29,23 @@ def signal_model_of(estimator):
     raise ValueError(_NAMELESS.format(estimator))
 
 
+def takes(estimator, argument):
+    """Whether `predict` of an estimator takes an argument: "sigma" or "std" (``return_std``).
+
+    Estimators of this package are in the table. A pipeline hands arguments on to its last step. Any
+    other estimator tells by its metadata requests; a router (a search, say) hands on none.
+    """
+    if (entry := entry_of(estimator)) is not None:
+        return argument in entry.takes
+    if hasattr(estimator, "steps"):
+        return takes(estimator[-1], argument)
+    routing = get_routing_for_object(estimator)
+    name = {"std": "return_std"}.get(argument, argument)
+    return isinstance(routing, MetadataRequest) and name in routing.predict.requests
+
+
 def describe(estimator):
-    """What makes an estimator's maps what they are, ready for JSON."""
+    """Method, signal model, noise and seed behind an estimator's maps, ready for JSON."""
     inner, model = core(estimator), signal_model_of(estimator)
     alpha, seed = getattr(inner, "alpha", None), getattr(inner, "random_state", None)
     acquisition = {name: np.asarray(value).tolist() for name, value in model.get_params().items()}

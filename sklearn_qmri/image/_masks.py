@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn.utils import check_random_state
 
+from .._arrays import as_floats
 from ._scan import is_inside, open_scan
 
 _INSTALL = "Automatic masks need scikit-image: pip install 'sklearn-qmri[image]'."
@@ -36,12 +37,12 @@ def apply_mask(volumes, mask):
     >>> apply_mask(np.ones((4, 3, 2, 10)), np.ones((4, 3, 2))).shape
     (24, 10)
     """
-    volumes, mask = np.asarray(volumes), is_inside(mask)
+    volumes, mask = np.asanyarray(volumes), is_inside(mask)
     if mask.shape != volumes.shape[:-1]:
         raise ValueError(f"mask has shape {mask.shape}, but the volumes {volumes.shape[:-1]}.")
     if not mask.any():
         raise ValueError(f"mask of shape {mask.shape} has no voxel in it.")
-    return volumes[mask].astype(np.float64)
+    return as_floats(volumes[mask])
 
 
 def unmask(values, mask, fill=np.nan):
@@ -73,6 +74,8 @@ def unmask(values, mask, fill=np.nan):
     array([[0.5, nan],
            [nan, 0.7]])
     """
+    if isinstance(values, np.ma.MaskedArray):
+        values = as_floats(values)
     values, mask = np.asarray(values), is_inside(mask)
     if len(values) != np.count_nonzero(mask):
         raise ValueError(f"{len(values)} values for {np.count_nonzero(mask)} voxels in the mask.")
@@ -88,8 +91,8 @@ def mean_signal(image):
 
     Parameters
     ----------
-    image : path-like, nibabel image, or list of them
-        As of `predict_image`.
+    image : path-like, nibabel image, list of them, or Scan
+        Same as `image` of `predict_image`.
 
     Returns
     -------
@@ -116,8 +119,8 @@ def compute_mask(image):
 
     Parameters
     ----------
-    image : path-like, nibabel image, or list of them
-        As of `predict_image`.
+    image : path-like, nibabel image, list of them, or Scan
+        Same as `image` of `predict_image`.
 
     Returns
     -------
@@ -168,10 +171,10 @@ def sample_voxels(image, mask=None, n_voxels=50_000, *, random_state=None):
 
     Parameters
     ----------
-    image : path-like, nibabel image, or list of them
-        As of `predict_image`.
+    image : path-like, nibabel image, list of them, or Scan
+        Same as `image` of `predict_image`.
     mask : path-like, nibabel image or array-like, default=None
-        As of `predict_image`.
+        Same as `mask` of `open_scan`.
     n_voxels : int, default=50000
         At most.
     random_state : int, RandomState instance or None, default=None

@@ -1,28 +1,19 @@
 """Estimates of all voxels of an image, slab by slab."""
 
-import warnings
-from collections import deque
 from functools import partial
-from inspect import signature
 
 import numpy as np
-from joblib import Parallel, delayed
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_memory
 from tqdm import tqdm
 
 from .._version import __version__, library_versions
-from ..status import Status
-from ._estimators import signal_model_of
+from .._warnings import quiet, warn
+from ..status import describe_statuses
+from ._estimators import core, signal_model_of, takes
 from ._nifti import like
 from ._scan import open_scan
-
-_BAD = {
-    Status.BAD_INPUT: "are no possible measurements (NaN there)",
-    Status.NOT_CONVERGED: "did not converge",
-    Status.OUT_OF_DOMAIN: "are unlike what the network was trained on",
-    Status.TOO_FEW_ATOMS: "are unlike almost all of the prior",
-}
+from ._workers import on_processes, on_workers
+from ._zeros import Zeros
 
 
 def predict_image(
@@ -48,12 +39,13 @@ def predict_image(
     ----------
     estimator : fitted estimator
         With `predict`, and maybe `estimate`, which gives maps of status and residual too.
-    image : path-like, nibabel image, or list of them
+    image : path-like, nibabel image, list of them, or Scan
         One image of four dimensions, the last one of the measurements, or a list of images of three
         dimensions, one for each measurement; in the order of the estimator's X. Any real data
-        type, scaling and orientation.
+        type, scaling and orientation. A scan comes with its mask and sigma.
     mask : path-like, nibabel image or array-like, default=None
-        Nonzero inside, of the image's first three dimensions. None: all voxels.
+        Nonzero inside, same shape as the image's first three dimensions. None: all voxels. Same
+        as `mask` of `open_scan`.
     sigma : float, path-like, nibabel image or array-like, default=None
         Noise level, as the estimator's `predict` takes it, or a map of it. Voxels where a map
         is not positive and finite get the status ``BAD_INPUT``.
@@ -106,8 +98,8 @@ def predict_image(
     >>> sorted(maps)
     ['D', 'D_star', 'S0', 'f', 'residual_rms', 'status']
     """
-    scan = open_scan(image, mask, sigma, getattr(estimator, "n_features_in_", None))
-    run = partial(_on_processes, n_jobs) if client is None else partial(on_workers, client)
+    scan = open_scan(image, mask, sigma, n_expected=getattr(estimator, "n_features_in_", None))
+    run = partial(on_processes, n_jobs) if client is None else partial(on_workers, client)
     return estimate_scan(
         estimator, scan, run, return_std=return_std, fill=fill, chunk_size=chunk_size,
         memory=memory, verbose=verbose,
@@ -123,12 +115,17 @@ def estimate_scan(
     the results in order.
     """
     check_is_fitted(estimator)
-    if return_std and "return_std" not in signature(estimator.predict).parameters:
-        raise ValueError(f"{type(estimator).__name__} gives no standard deviations.")
+    name = type(estimator).__name__
+    if return_std and not takes(estimator, "std"):
+        raise ValueError(f"{name} gives no standard deviations.")
+    # Every `estimate` takes sigma, if only to check it; a `predict` of others may not.
+    if not (scan.sigma is None or hasattr(estimator, "estimate") or takes(estimator, "sigma")):
+        raise ValueError(f"{name} takes no sigma: its estimates do not depend on the noise level.")
     slabs = scan.slabs(chunk_size)
     estimate = check_memory(memory).cache(estimate_rows)
     versions = (__version__, library_versions())
-    arguments = ((*scan.read(slab), return_std, versions) for slab in slabs)
+    zeros = Zeros(scan.n_measurements)
+    arguments = ((*zeros.counted(*scan.read(slab)), return_std, versions) for slab in slabs)
     maps = {}
     with tqdm(total=scan.n_voxels, desc="maps", unit=" voxels", disable=not verbose) as bar:
         for slab, rows in zip(slabs, run(estimate, estimator, arguments), strict=True):
@@ -139,42 +136,11 @@ def estimate_scan(
                     maps[name] = np.full(scan.inside.shape, outside, dtype=values.dtype)
                 maps[name][:, :, slab][here] = values
             bar.update(np.count_nonzero(here))
-    if "status" in maps:
-        _warn_of_status(maps["status"][scan.inside])
+    level = scan.sigma if scan.sigma is not None else getattr(core(estimator), "sigma_", None)
+    zeros.warn_if_masked(level)
+    if "status" in maps and (text := describe_statuses(maps["status"][scan.inside])):
+        warn(text)
     return {name: like(scan.images[0], values) for name, values in maps.items()}
-
-
-def _on_processes(n_jobs, function, first, arguments):
-    """Results of processes, in order."""
-    jobs = (delayed(function)(first, *given) for given in arguments)
-    return Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
-
-
-def on_workers(client, function, first, arguments, room=None):
-    """Results of Dask workers, in order."""
-    return (future.result() for future in spread(client, function, first, arguments, room))
-
-
-def spread(client, function, first, arguments, room=None):
-    """Futures of Dask workers in order, with no more in flight than keeps the workers busy.
-
-    What all calls share is sent once, as the result of a task of its own: when the worker that
-    holds it dies, another does that task again.
-    """
-    shared, waiting = client.submit(_same, first, pure=False), deque()
-    room = 2 * sum(client.nthreads().values()) if room is None else room
-    for given in arguments:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sending large graph")  # a slab is large
-            waiting.append(client.submit(function, shared, *given, pure=False))
-        if len(waiting) >= max(1, room):
-            yield waiting.popleft()
-    while waiting:
-        yield waiting.popleft()
-
-
-def _same(value):
-    return value
 
 
 def estimate_rows(estimator, X, sigma, return_std, versions):
@@ -190,21 +156,17 @@ def estimate_rows(estimator, X, sigma, return_std, versions):
             unknown = ~(np.isfinite(sigma) & (sigma > 0))
             X[unknown], sigma[unknown] = np.nan, 1.0
         given["sigma"] = sigma
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        std = None
+    std, values = None, {}
+    with quiet():
         if hasattr(estimator, "estimate"):
-            if return_std and "return_std" in signature(estimator.estimate).parameters:
-                found = estimator.estimate(X, **given, return_std=True)
-            else:
-                found = estimator.estimate(X, **given)
+            asked = {"return_std": True} if return_std else {}
+            found = estimator.estimate(X, **given, **asked)
             values = {"status": found.status, "residual_rms": found.get("residual_rms")}
             parameters, std = found.parameters, found.get("std")
-        else:
-            values, parameters = {}, estimator.predict(X, **given)
-        if return_std and std is None:
+        elif return_std:
             parameters, std = estimator.predict(X, **given, return_std=True)
+        else:
+            parameters = estimator.predict(X, **given)
     columns = dict(zip(names, parameters.reshape(len(X), -1).T, strict=True))
     if return_std:
         columns |= zip((f"{name}_std" for name in names), std.reshape(len(X), -1).T, strict=True)
@@ -215,10 +177,3 @@ def estimate_rows(estimator, X, sigma, return_std, versions):
         for name, column in columns.items()
         if column is not None
     }
-
-
-def _warn_of_status(status):
-    counts = {text: np.count_nonzero(status == code) for code, text in _BAD.items()}
-    parts = [f"{n:,} {text}" for text, n in counts.items() if n]
-    if parts:
-        warnings.warn(f"Of {len(status):,} voxels {', '.join(parts)}.", stacklevel=4)

@@ -1,27 +1,43 @@
 """A scan on disk as rows of voxels: what belongs together, and reading it slab by slab."""
 
 import os
+from dataclasses import dataclass, replace
 from numbers import Real
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 
-from ._nifti import is_nifti, load_nifti, read_volume
+from .._arrays import as_floats
+from .._warnings import warn
+from ._nifti import is_nifti, load_nifti, read_volume, stored_type
 
+_DUST = 1e-6  # of a mask's largest value: what interpolation leaves where there was 0
 _BYTES = 2**27  # of an image, as float64, that is read at once
 
 
-class Scan(NamedTuple):
-    """Images of all measurements, which voxels count, and the noise level; nothing read yet.
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """An opened scan: its images, the voxels that count, and the noise level; nothing read yet.
+
+    Made by `open_scan`. Every function that takes an image takes a scan too, with its mask.
 
     Parameters
     ----------
     images : list of nibabel images
         One of four dimensions, or one of three for each measurement.
-    inside : ndarray of bool
-        Of the first three dimensions.
-    sigma : None, float or ndarray
-        None, one for all, or one for each voxel of the images.
+    inside : ndarray of bool of shape (n_x, n_y, n_z)
+        Voxels that count.
+    sigma : None, float or ndarray of shape (n_x, n_y, n_z), default=None
+        Noise level: unknown, one for all, or one for each voxel.
+
+    Examples
+    --------
+    >>> import nibabel
+    >>> import numpy as np
+    >>> from sklearn_qmri.image import open_scan, sample_voxels
+    >>> scan = open_scan(nibabel.Nifti1Image(np.ones((4, 3, 2, 10)), np.eye(4)))
+    >>> scan.n_measurements, scan.n_voxels, sample_voxels(scan, n_voxels=5).shape
+    (10, 24, (5, 10))
     """
 
     images: list
@@ -29,9 +45,22 @@ class Scan(NamedTuple):
     sigma: object = None
 
     @property
+    def n_measurements(self):
+        """Number of measurements of each voxel."""
+        return n_measurements(self.images)
+
+    @property
+    def paths(self):
+        """Files of the images; ValueError if one is in memory only."""
+        names = [image.get_filename() for image in self.images]
+        if None in names:
+            raise ValueError("A scan that is in memory only has no files beside it.")
+        return [Path(name) for name in names]
+
+    @property
     def n_voxels(self):
         """Number of voxels inside."""
-        return np.count_nonzero(self.inside)
+        return int(np.count_nonzero(self.inside))
 
     def slabs(self, chunk_size):
         """Runs of slices along the third axis with about `chunk_size` voxels inside each.
@@ -65,10 +94,18 @@ class Scan(NamedTuple):
         return signals, self.sigma[:, :, slab][here] if np.ndim(self.sigma) else self.sigma
 
     def mean(self):
-        """Mean magnitude of each voxel, inside or not."""
+        """Mean magnitude of each voxel, inside or not; ValueError for a volume without numbers."""
         mean = np.empty(self.inside.shape)
+        seen = np.zeros(self.n_measurements, dtype=bool)  # volumes with any finite number
         for part in self._parts(slice(0, self.inside.shape[2])):
-            mean[:, :, part] = np.abs(self._load(part).astype(np.float64)).mean(axis=-1)
+            signals = self._load(part).astype(np.float64)
+            seen |= np.isfinite(signals).any(axis=(0, 1, 2))
+            mean[:, :, part] = np.abs(signals, out=signals).mean(axis=-1)
+        if not seen.all():
+            raise ValueError(
+                f"Volumes {np.flatnonzero(~seen).tolist()} of the image (the first is 0) hold no "
+                "finite number, only NaN or infinity: leave them and their measurements out."
+            )
         return mean
 
     def sample(self, n_voxels, rng):
@@ -78,13 +115,13 @@ class Scan(NamedTuple):
             places = rng.choice(places, n_voxels, replace=False)
         drawn = np.zeros_like(self.inside)
         drawn.flat[places] = True
-        signals, _ = self._replace(inside=drawn, sigma=None).read(slice(0, drawn.shape[2]))
+        signals, _ = replace(self, inside=drawn, sigma=None).read(slice(0, drawn.shape[2]))
         return signals.astype(np.float64)
 
     def _parts(self, slab):
         """Runs of slices of a slab that are small enough to be read at once."""
         n_x, n_y, _ = self.inside.shape
-        n_slices = max(1, _BYTES // (8 * n_x * n_y * n_measurements(self.images)))
+        n_slices = max(1, _BYTES // (8 * n_x * n_y * self.n_measurements))
         for z in range(slab.start, slab.stop, n_slices):
             yield slice(z, min(z + n_slices, slab.stop))
 
@@ -95,17 +132,21 @@ class Scan(NamedTuple):
         return np.stack([read_volume(image, part) for image in self.images], axis=-1)
 
 
-def open_scan(image, mask=None, sigma=None, n_expected=None):
-    """Open what belongs to a scan and check that it fits together.
+def open_scan(image, mask=None, sigma=None, *, n_expected=None):
+    """Open a scan, and check that its parts fit together.
 
     Parameters
     ----------
-    image : path-like, nibabel image, or list of them
+    image : path-like, nibabel image, list of them, or Scan
+        One image of four dimensions, or one of three for each measurement. A scan that is open
+        already keeps its mask and sigma unless others are given.
     mask : path-like, nibabel image or array-like, default=None
-        None: all voxels.
+        Nonzero inside. None: all voxels. Of a mask of fractions (a probability map, a resampled
+        mask) voxels of at least 0.5 are inside, and a warning says so.
     sigma : float, path-like, nibabel image or array-like, default=None
+        Noise level, or a map of it, in the units of the image.
     n_expected : int, default=None
-        How many measurements the image must have.
+        Number of measurements that the image must have.
 
     Returns
     -------
@@ -117,26 +158,40 @@ def open_scan(image, mask=None, sigma=None, n_expected=None):
         If there is no such file.
     ValueError
         If a file is damaged, or shapes, geometries or numbers of measurements disagree.
+
+    Examples
+    --------
+    >>> import nibabel
+    >>> import numpy as np
+    >>> from sklearn_qmri.image import open_scan
+    >>> image = nibabel.Nifti1Image(np.ones((4, 3, 2, 10)), np.eye(4))
+    >>> open_scan(image, np.arange(24).reshape(4, 3, 2) > 3).n_voxels
+    20
     """
-    images = open_images(image)
-    first, n_volumes = images[0], n_measurements(images)
-    if n_expected not in (None, n_volumes):
+    opened = image if isinstance(image, Scan) else Scan(open_images(image), None)
+    first, inside = opened.images[0], opened.inside
+    if n_expected not in (None, opened.n_measurements):
         raise ValueError(
-            f"The image has {n_volumes} volumes, but {n_expected} measurements per voxel are "
-            "expected."
+            f"The image has {opened.n_measurements} volumes, but {n_expected} measurements per "
+            "voxel are expected."
         )
-    inside = np.full(first.shape[:3], True)
     if mask is not None:
         inside = is_inside(_fitting(mask, first, "mask"))
+    elif inside is None:
+        inside = np.full(first.shape[:3], True)
     if not inside.any():
         raise ValueError(f"mask of shape {inside.shape} has no voxel in it.")
-    if not (sigma is None or isinstance(sigma, Real)):
-        sigma = _fitting(sigma, first, "sigma")
-    return Scan(images, inside, sigma)
+    if sigma is None:
+        sigma = opened.sigma
+    elif not isinstance(sigma, Real):
+        sigma = as_floats(_fitting(sigma, first, "sigma"))
+    return Scan(opened.images, inside, sigma)
 
 
 def open_images(image):
     """One image of four dimensions, or several of three that are alike, as a list."""
+    if isinstance(image, Scan):
+        return image.images
     given = image if isinstance(image, (list, tuple)) else [image]
     if not given:
         raise ValueError("image expects at least one image, got an empty list.")
@@ -151,9 +206,9 @@ def open_images(image):
                 f"{_name(each)}; a scan is one image of 4 dimensions, or one of 3 dimensions for "
                 "each measurement."
             )
-        if each.get_data_dtype().kind not in "iuf":
+        if stored_type(each).kind not in "iuf":
             raise ValueError(
-                f"The image expects real numbers, got {each.get_data_dtype()}{_name(each)}."
+                f"The image expects real numbers, got {stored_type(each)}{_name(each)}."
             )
         _check_geometry(each, images[0], f"image{_name(each)}")
     return images
@@ -165,8 +220,28 @@ def n_measurements(images):
 
 
 def is_inside(mask):
-    """Where a mask is neither 0 nor NaN, which maps have outside."""
-    return np.nan_to_num(np.asarray(mask), nan=0.0) != 0
+    """Where a mask is neither 0 nor NaN, which maps have outside, nor masked.
+
+    Fractions (a probability map, a resampled mask with its dust of 1e-8) are inside from a half on.
+    Any other values are, as those of an image with air set to 0, but for dust beside the largest.
+    """
+    mask = np.asanyarray(mask)
+    if mask.dtype.kind != "f" and not isinstance(mask, np.ma.MaskedArray):
+        return mask != 0
+    size = np.abs(np.nan_to_num(as_floats(mask), nan=0.0))
+    largest = size.max(initial=0.0)
+    nonzero = size > 0
+    whole = size == np.round(size)
+    fractions = largest <= 1 + _DUST and not whole.all()
+    inside = size >= 0.5 if fractions else size > _DUST * largest
+    n_nonzero, n_inside = np.count_nonzero(nonzero), np.count_nonzero(inside)
+    if n_inside < n_nonzero:
+        limit = "at least 0.5" if fractions else f"more than {_DUST * largest:.2g}"
+        warn(
+            f"The mask is not 0 in {n_nonzero:,} voxels, of which {n_inside:,} are inside: those "
+            f"of {limit}. Pass mask > 0, an array, to count all."
+        )
+    return inside
 
 
 def _fitting(values, image, name):
@@ -184,6 +259,10 @@ def _fitting(values, image, name):
 def _check_geometry(other, image, name):
     if other.shape[:3] != image.shape[:3] or (other is not image and len(other.shape) != 3):
         raise ValueError(f"{name} has shape {other.shape}, but the image {image.shape[:3]}.")
+    if other.affine is None or image.affine is None:
+        raise ValueError(
+            f"{name} has no affine: make it with one, nibabel.Nifti1Image(data, affine)."
+        )
     if not np.allclose(other.affine, image.affine, atol=1e-3):
         raise ValueError(f"The affine of {name} is not that of the image: resample it.")
 

@@ -1,0 +1,253 @@
+"""Training for a scan: the one way from some of its voxels to a fitted estimator."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._network import Training
+from ..datasets import make_signals
+from ..estimators import (
+    ESTIMATORS,
+    HybridLabelNetRegressor,
+    MLEEstimator,
+    PosteriorMeanEstimator,
+    SegmentedIVIMEstimator,
+    SelfSupervisedNetRegressor,
+)
+
+_LEAST_SNR = 2.0
+_AIR = 4.0  # sigmas of fitted signal; Rayleigh noise exceeds it once in 3,000 measurements
+_PERCENTILES = (0.5, 99.5)  # but for outliers
+
+
+class FittedToScan(NamedTuple):
+    """Result of `fit_to_scan`.
+
+    Attributes
+    ----------
+    estimator : fitted estimator
+    sigma : float or None
+        Noise level to predict the scan with. None: the estimator's own.
+    snr : tuple of float or None
+        Signal-to-noise ratios that a network was trained for.
+    """
+
+    estimator: object
+    sigma: float | None = None
+    snr: tuple | None = None
+
+
+def fit_to_scan(
+    name,
+    signal_model,
+    X,
+    *,
+    noise="auto",
+    sigma=None,
+    bounds=None,
+    prior=None,
+    alpha=0.5,
+    n_tissues=50_000,
+    n_jobs=None,
+    device="cpu",
+    random_state=None,
+    verbose=0,
+    tell=None,
+):
+    """Fit an estimator to a scan that X are some voxels of.
+
+    A network is trained on simulated tissues at the signal-to-noise ratios of the scan. Voxels
+    without signal (air) count for the lower end of that range only: the amplitude of a fit to noise
+    alone can be any number.
+
+    Parameters
+    ----------
+    name : str
+        Name in the table of estimators: "mle", "segmented", "hybrid", "self-supervised" or
+        "posterior-mean".
+    signal_model : SignalModel
+    X : array-like of shape (n_voxels, n_measurements)
+        Signals, e.g. from `sample_voxels`.
+    noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
+        "auto" is the signal model's own.
+    sigma : float, default=None
+        Noise level, units of X. None: learnt from X by maximum likelihood.
+    bounds : dict of {str: (float, float)}, default=None
+        Bounds by parameter name in place of the signal model's.
+    prior : dict, ndarray or callable, default=None
+        Tissues to train on or to weigh, same as `prior` of `make_signals`.
+    alpha : float, default=0.5
+        Weight of the maximum-likelihood labels.
+    n_tissues : int, default=50000
+        Simulated tissues to train on.
+    n_jobs : int, default=None
+        Processes of maximum likelihood.
+    device : str, default="cpu"
+    random_state : int, default=None
+    verbose : int, default=0
+        Positive: progress bars.
+    tell : callable, default=None
+        Called with one line of text about each step.
+
+    Returns
+    -------
+    FittedToScan
+        `estimator`, the `sigma` to predict with, and the `snr` of training.
+
+    Raises
+    ------
+    ValueError
+        If there is no estimator of this name, or X does not fit the signal model.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.datasets import make_signals
+    >>> from sklearn_qmri.image import fit_to_scan
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> model = ADC([0, 200, 500, 1000])
+    >>> X, _ = make_signals(model, 500, snr=30, random_state=0)
+    >>> fitted = fit_to_scan("mle", model, X)
+    >>> f"{fitted.estimator.sigma_:.2f}"
+    '0.03'
+    """
+    method = _class_of(name)
+    tell = tell or (lambda text: None)
+    if method is SegmentedIVIMEstimator:
+        return FittedToScan(method(signal_model, bounds=bounds).fit(X))
+    mle = MLEEstimator(
+        signal_model, noise=noise, sigma=sigma, bounds=bounds, n_jobs=n_jobs, device=device,
+        verbose=verbose,
+    ).fit(X)  # fmt: skip
+    mle.set_params(verbose=0)
+    sigma = float(mle.sigma_)
+    tell(f"Noise level: sigma = {sigma:.4g} (units of the scan)")
+    if method is MLEEstimator:
+        return FittedToScan(mle)
+    given = {"noise": noise, "sigma": sigma, "random_state": random_state, "verbose": verbose}
+    if method is SelfSupervisedNetRegressor:
+        training = Training(device=device)
+        made = method(signal_model, bounds=bounds, normalize="rms", training=training, **given)
+        return FittedToScan(made.fit(X).set_params(verbose=0))
+    ranges = amplitude_ranges(signal_model, mle.predict(X), sigma)
+    if method is PosteriorMeanEstimator:
+        tissues = prior if prior is not None and not isinstance(prior, dict) else None
+        given["prior"] = ranges | (prior or {}) if tissues is None else tissues
+        return FittedToScan(method(signal_model, **given).fit(X).set_params(verbose=0))
+    snr = tuple(float(end) / sigma for end in next(iter(ranges.values())))
+    tell(f"Training on {n_tissues:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
+    net = train_for_snr(
+        signal_model, snr, noise=noise, bounds=bounds, prior=prior, alpha=alpha,
+        n_tissues=n_tissues, n_jobs=n_jobs, device=device, random_state=random_state,
+        verbose=verbose,
+    )  # fmt: skip
+    return FittedToScan(net, sigma, snr)
+
+
+def train_for_snr(
+    signal_model,
+    snr,
+    *,
+    noise="auto",
+    bounds=None,
+    prior=None,
+    alpha=0.5,
+    n_tissues=50_000,
+    n_jobs=None,
+    device="cpu",
+    random_state=None,
+    verbose=0,
+):
+    """Train a hybrid-label network for scans of a protocol.
+
+    It predicts scans of any scale, and takes their noise level: ``predict(X, sigma=...)``.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    snr : float or (float, float)
+        Signal-to-noise ratio at S0, or its range.
+    noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
+        "auto" is the signal model's own.
+    bounds : dict of {str: (float, float)}, default=None
+        Bounds of the maximum-likelihood labels.
+    prior : dict, ndarray or callable, default=None
+        Tissues, same as `prior` of `make_signals`.
+    alpha : float, default=0.5
+        Weight of the maximum-likelihood labels.
+    n_tissues : int, default=50000
+        Simulated tissues to train on.
+    n_jobs : int, default=None
+        Processes of maximum likelihood.
+    device : str, default="cpu"
+    random_state : int, default=None
+    verbose : int, default=0
+        Positive: progress bars.
+
+    Returns
+    -------
+    HybridLabelNetRegressor
+        Fitted.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.image import train_for_snr
+    >>> from sklearn_qmri.signal_models import ADC
+    >>> model = ADC([0, 200, 500, 1000])
+    >>> net = train_for_snr(model, (20, 40), n_tissues=200, random_state=0)
+    >>> net.predict(1000 * model.simulate([[1.0, 1.0]]), sigma=30.0).shape
+    (1, 2)
+    """
+    X, y, sigma = make_signals(
+        signal_model, n_tissues, noise=noise, snr=snr, prior=prior, random_state=random_state,
+        return_sigma=True,
+    )  # fmt: skip
+    labels = MLEEstimator(signal_model, noise=noise, bounds=bounds, n_jobs=n_jobs, device=device)
+    net = HybridLabelNetRegressor(
+        signal_model, noise=noise, alpha=alpha, label_estimator=labels, normalize="rms",
+        sigma_input=True, training=Training(device=device), random_state=random_state,
+        verbose=verbose,
+    )  # fmt: skip
+    return net.fit(X, y, sigma=sigma).set_params(verbose=0)
+
+
+def amplitude_ranges(signal_model, parameters, sigma):
+    """Range of each amplitude in a scan but for outliers, by name.
+
+    Noise alone is fitted by an amplitude of any size that decays before the first measurement.
+    Voxels whose fitted signal nowhere exceeds a few sigma therefore lower the lower end to the
+    least SNR, and count for nothing else.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    parameters : ndarray of shape (n_voxels, n_parameters)
+        Maximum-likelihood estimates; NaN where there is none.
+    sigma : float
+
+    Returns
+    -------
+    dict of {str: (float, float)}
+    """
+    parameters = parameters[np.isfinite(parameters).all(axis=1)]
+    tissue = np.abs(signal_model.simulate(parameters)).max(axis=1) > _AIR * sigma
+    floor = _LEAST_SNR * sigma
+    ranges = {}
+    for p, column in zip(signal_model.parameters, parameters.T, strict=True):
+        if not p.amplitude:
+            continue
+        if not tissue.any():
+            raise ValueError(
+                f"Cannot tell the scan's {p.name}: the fitted signal of no voxel exceeds "
+                f"{_AIR:g} sigma (sigma = {sigma:.4g}). Give a mask of tissue or a smaller sigma."
+            )
+        low, high = np.maximum(np.percentile(column[tissue], _PERCENTILES), floor)
+        ranges[p.name] = (float(floor if np.mean(~tissue) > 0.005 else low), float(high))
+    return ranges
+
+
+def _class_of(name):
+    """Estimator of a name in the table."""
+    classes = {entry.name: entry.estimator for entry in ESTIMATORS if entry.name}
+    if name not in classes:
+        raise ValueError(f"name expects one of {sorted(classes)}, got {name!r}.")
+    return classes[str(name)]
