@@ -225,9 +225,10 @@ def _screen(objective, book, problem):
     single = Problem(*(t.to(torch.float32) for t in problem))
     data = objective.noise.without_bias(single.x) / single.precision
     best, gain = look_up(book, data, single.precision)
-    # What half the squared residual, and the loss, would be if residuals were just the noise.
     noise_gain = noise_loss = None
     if book.coarse:
+        # Half the squared residual, and the loss, of residuals that are just the noise: half a
+        # squared standard normal is 1/2 for each measurement, on average.
         half = 0.5 * len(single.x)
         noise_gain = half - 0.5 * (data * single.precision).square().sum(0)
         normalizer = objective.noise.normalizer(single.x).sum(0)
@@ -259,8 +260,8 @@ def _screen(objective, book, problem):
 def _tolerated(loss, noise, margin):
     """Loss (n_voxels,) up to which starts are followed, of losses (n_voxels, n_starts).
 
-    `margin` is in nats, one for all or one per voxel; `noise` is the loss of a fit to within noise, from which on a coarse dictionary's best start
-    may be far, or None for a dictionary that is not coarse.
+    `margin` is in nats, one for all or one per voxel; `noise` is the loss of a fit to within noise,
+    from which on a coarse dictionary the best start may be far, or None for one that is not coarse.
     """
     least = loss.amin(1)
     if noise is None:

@@ -6,7 +6,6 @@ from numbers import Real
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 
 from .._value import Value
 from ._units import likely_unit
@@ -286,7 +285,9 @@ class SignalModel(Value, ABC):
             np.where(np.isfinite(low), low, prior[0]),
             np.where(np.isfinite(high), high, prior[1]),
         )
-        unit = qmc.Halton(len(low), scramble=False).random(_TRIALS + 1)[1:]
+        # Multiples of irrational numbers, modulo 1, fill the unit cube evenly (Weyl).
+        steps = np.sqrt(np.arange(2, 2 + len(low)) + 0.5)
+        unit = np.outer(np.arange(1, _TRIALS + 1), steps) % 1
         log = np.array([p.log for p in self.parameters]) & (low > 0)
         ratio = np.where(log, high / np.where(low > 0, low, 1.0), 1.0)
         tissues = np.where(log, low * ratio**unit, low + (high - low) * unit)
