@@ -27,6 +27,7 @@ import paper_report
 from joblib import Parallel, delayed
 from scipy import optimize, special
 from sklearn.utils import check_random_state
+from sklearn_qmri.estimators._output import shape_output
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -36,11 +37,16 @@ from sklearn_qmri import (
     PosteriorMeanEstimator,
     SelfSupervisedNetRegressor,
 )
-from sklearn_qmri._network import NetworkInputs
-from sklearn_qmri.estimators._net import hold_out_tissues
-from sklearn_qmri._network import Head, HeadPerLabel, ScaledSquaredError, evaluate, train
+from sklearn_qmri._network import (
+    Head,
+    HeadPerLabel,
+    NetworkInputs,
+    ScaledSquaredError,
+    evaluate,
+    train,
+)
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.estimators._output import shape_output
+from sklearn_qmri.estimators._net import hold_out_tissues
 from sklearn_qmri.metrics import cramer_rao_bound
 from sklearn_qmri.published import epstein2022
 from sklearn_qmri.signal_models import IVIM

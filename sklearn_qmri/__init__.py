@@ -1,5 +1,6 @@
 """Scikit-learn-compatible estimators for quantitative MRI."""
 
+from ._network import MLP, Training
 from ._version import __version__
 from .estimators import (
     HybridLabelNetRegressor,
@@ -13,6 +14,7 @@ from .estimators import (
 from .status import Status
 
 __all__ = [
+    "MLP",
     "HybridLabelNetRegressor",
     "HybridLabelNetRegressorCV",
     "HybridLabelRegressor",
@@ -21,5 +23,6 @@ __all__ = [
     "SegmentedIVIMEstimator",
     "SelfSupervisedNetRegressor",
     "Status",
+    "Training",
     "__version__",
 ]

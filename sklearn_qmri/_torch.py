@@ -49,3 +49,24 @@ def take(lanes, index):
 def put(lanes, index, values):
     """Overwrite the lanes `index` of a tensor."""
     lanes.scatter_(-1, index.expand_as(values), values)
+
+
+# How a sum over measurements rounds depends on how many lanes a kernel takes at once, and the last
+# lanes of a tensor may be fewer. In multiples of this many they never are (4 vectors of 16 floats,
+# the most of any processor that torch has kernels for), so that no lane's result depends on the
+# lanes beside it.
+LANES = 64
+
+
+def whole(index):
+    """Indices of lanes, the last repeated up to a multiple of `LANES`.
+
+    Lanes that are repeated have the same result, and writing it twice changes nothing.
+    """
+    missing = -len(index) % LANES
+    return torch.cat([index, index[-1:].expand(missing)]) if missing and len(index) else index
+
+
+def pieces(n_voxels, size):
+    """Consecutive runs of at most `size` voxels; one empty run of none."""
+    return [slice(i, i + size) for i in range(0, max(n_voxels, 1), size)]

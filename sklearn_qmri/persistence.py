@@ -18,7 +18,10 @@ _MEMBER = "sklearn_qmri.json"  # of the archive: who wrote it, and in which form
 # what the public lists name.
 _PRIVATE = (
     "sklearn_qmri._network._domain.Domain",
+    "sklearn_qmri._network._fitted.FittedNetwork",
     "sklearn_qmri._network._inputs.NetworkInputs",
+    "sklearn_qmri._network._settings.MLP",
+    "sklearn_qmri._network._settings.Training",
     "sklearn_qmri.dictionary._interpolation.Interpolation",
     "sklearn_qmri.estimators._refine.Refinement",
 )

@@ -4,11 +4,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sklearn_qmri import MLP, HybridLabelNetRegressor, SelfSupervisedNetRegressor, Training
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.signal_models import IVIM
 
 B_VALUES = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
 PAPER_BOUNDS = {"f": (0.01, 0.5), "D": (0.01, 4.0), "D_star": (2.0, 300.0)}
+
+
+def hybrid_net(signal_model=None, **params):
+    """Hybrid-label network whose settings of architecture and training are given flat."""
+    return HybridLabelNetRegressor(signal_model, **nest(params))
+
+
+def self_supervised_net(signal_model=None, **params):
+    """Self-supervised network whose settings of architecture and training are given flat."""
+    return SelfSupervisedNetRegressor(signal_model, **nest(params))
+
+
+def nest(params):
+    """Keywords of a network's estimator, its settings in their two objects."""
+    values = {"network": MLP(), "training": Training()}
+    for value in values.values():
+        value.set_params(**{key: params[key] for key in value.get_params() if key in params})
+    own = {key for value in values.values() for key in value.get_params()}
+    return {key: value for key, value in params.items() if key not in own} | values
 
 
 @pytest.fixture

@@ -5,20 +5,24 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import hybrid_net
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
-from sklearn_qmri import HybridLabelNetRegressor, HybridLabelNetRegressorCV, MLEEstimator
+from sklearn_qmri import HybridLabelNetRegressorCV, MLEEstimator
 from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.estimators._hybrid_training import train_on_labels
+from sklearn_qmri.estimators._labels import LabelledRows
 from sklearn_qmri.metrics import (
     bias_variance_decomposition,
     bias_variance_scorer,
     least_variance,
     least_weighted,
+    product_decomposition,
+    quadratic,
 )
-from sklearn_qmri.metrics._decomposition import product_decomposition
-from sklearn_qmri.metrics._rules import quadratic
+from sklearn_qmri.noise import Rician
 
 SMALL = {"max_epochs": 4, "hidden_layer_sizes": (16, 16), "random_state": 0}
 SCALE = np.array([1.0, 0.3, 1.7, 80.0])
@@ -80,14 +84,14 @@ def test_rules_at_the_ends(two_estimators):
 def test_no_repeats(model):
     X, y = make_signals(model, 100, snr=30, random_state=0)
     with pytest.raises(ValueError, match="simulate noise repeats"):
-        HybridLabelNetRegressorCV(HybridLabelNetRegressor(model, **SMALL)).fit(X, y)
+        HybridLabelNetRegressorCV(hybrid_net(model, **SMALL)).fit(X, y)
 
 
 def test_alpha_against_grid_search(model):
     """The closed form along one training finds what a grid search of many trainings finds."""
     X, y = make_signals(model, 1500, snr=30, n_repeats=8, random_state=0)
     labels = MLEEstimator(model, sigma=1 / 30).fit(X).predict(X)
-    net = HybridLabelNetRegressor(model, sigma=1 / 30, max_epochs=20, random_state=0)
+    net = hybrid_net(model, sigma=1 / 30, max_epochs=20, random_state=0)
     rule = least_weighted(8, parameter="D")
     cv = HybridLabelNetRegressorCV(net, criterion=rule).fit(X, y, mle_labels=labels)
     assert 0.2 < cv.alpha_ < 0.8
@@ -109,11 +113,11 @@ def test_interpolation_against_trainings(model):
     X_test, y_test = make_signals(model, 10_000, snr=30, random_state=1)
     mle = MLEEstimator(model, sigma=1 / 30).fit(X[:1])
     labels, labels_test = mle.predict(X), mle.predict(X_test)
-    net = HybridLabelNetRegressor(model, sigma=1 / 30, random_state=0)
-    path = clone(net)
-    path._fit_labels(X, y, None, labels, both=True)
-    sigma = np.full(len(X_test), 1 / 30)
-    true, own = path._per_label(X_test, sigma).mean(axis=1)
+    net = hybrid_net(model, sigma=1 / 30, random_state=0)
+    rows = LabelledRows(X, y, np.full(len(X), 1 / 30), labels)
+    ends = np.stack([np.zeros(4), np.ones(4)])
+    path = train_on_labels(net, model, Rician(), rows, ends, ends)
+    true, own = path.per_label(X_test, np.full(len(X_test), 1 / 30)).mean(axis=1)
     for alpha in (0.25, 0.5, 0.75):
         target = alpha * labels_test + (1 - alpha) * y_test
         direct = clone(net).set_params(alpha=alpha).fit(X, y, mle_labels=labels).predict(X_test)
@@ -124,7 +128,7 @@ def test_interpolation_against_trainings(model):
 
 def test_path_and_prediction(model):
     X, y = make_signals(model, 200, snr=30, n_repeats=4, random_state=0)
-    net = HybridLabelNetRegressor(model, sigma=1 / 30, **SMALL)
+    net = hybrid_net(model, sigma=1 / 30, **SMALL)
     alphas = [0, 0.5, 1]
     cv = HybridLabelNetRegressorCV(net, alphas=alphas, per_parameter=True, cv=4).fit(X, y)
     assert cv.alpha_.shape == (4,)
@@ -132,7 +136,7 @@ def test_path_and_prediction(model):
     np.testing.assert_allclose(
         cv.rmse_path_**2, np.maximum(cv.bias_path_**2 + cv.std_path_**2, 0), rtol=0.2
     )
-    true, own = cv.estimator_._per_label(X, np.full(len(X), 1 / 30)).mean(axis=1)
+    true, own = cv.network_.per_label(X, np.full(len(X), 1 / 30)).mean(axis=1)
     np.testing.assert_allclose(cv.predict(X), (1 - cv.alpha_) * true + cv.alpha_ * own)
     again = clone(cv).fit(X, y)
     np.testing.assert_array_equal(again.predict(X), cv.predict(X))
@@ -143,7 +147,7 @@ def test_path_and_prediction(model):
 def test_change_of_units(model):
     """Alpha does not depend on the units of the signal."""
     X, y, sigma = make_signals(model, 300, snr=30, n_repeats=4, random_state=0, return_sigma=True)
-    net = HybridLabelNetRegressor(model, normalize="rms", random_state=0, max_epochs=8)
+    net = hybrid_net(model, normalize="rms", random_state=0, max_epochs=8)
     one = HybridLabelNetRegressorCV(net).fit(X, y, sigma=sigma)
     unit = 512.0
     other = HybridLabelNetRegressorCV(net).fit(X * unit, y * [unit, 1, 1, 1], sigma=sigma * unit)
@@ -155,7 +159,7 @@ def test_data_frames_bad_rows_and_states(model):
     X, y = make_signals(model, 100, snr=30, n_repeats=3, random_state=0)
     X[4] = np.nan
     frame = pd.DataFrame(X, columns=[f"b{i}" for i in range(10)])
-    cv = HybridLabelNetRegressorCV(HybridLabelNetRegressor(model, sigma=1 / 30, **SMALL))
+    cv = HybridLabelNetRegressorCV(hybrid_net(model, sigma=1 / 30, **SMALL))
     with pytest.raises(NotFittedError):
         cv.predict(X)
     with pytest.warns(UserWarning, match="1 of 300 rows"):
@@ -183,26 +187,26 @@ def test_data_frames_bad_rows_and_states(model):
 )
 def test_bad_parameters(model, params, message):
     X, y = make_signals(model, 60, snr=30, n_repeats=3, random_state=0)
-    net = HybridLabelNetRegressor(model, sigma=1 / 30, **SMALL)
+    net = hybrid_net(model, sigma=1 / 30, **SMALL)
     with pytest.raises(ValueError, match=message):
         HybridLabelNetRegressorCV(**{"estimator": net, **params}).fit(X, y)
 
 
 def test_noise_level_of_fit_is_that_of_predict(model):
     X, y = make_signals(model, 100, snr=30, n_repeats=3, random_state=0)
-    learnt = HybridLabelNetRegressorCV(HybridLabelNetRegressor(model, **SMALL)).fit(X, y)
-    assert learnt.estimator_.sigma_ == pytest.approx(1 / 30, rel=0.1)
-    assert isinstance(learnt.estimator_.label_estimator_, MLEEstimator)
+    learnt = HybridLabelNetRegressorCV(hybrid_net(model, **SMALL)).fit(X, y)
+    assert learnt.sigma_ == pytest.approx(1 / 30, rel=0.1)
+    assert isinstance(learnt.label_estimator_, MLEEstimator)
     assert np.isfinite(learnt.predict(X)).all()
-    wrong = HybridLabelNetRegressor(model, sigma=1.0, sigma_input=True, **SMALL)
+    wrong = hybrid_net(model, sigma=1.0, sigma_input=True, **SMALL)
     given = HybridLabelNetRegressorCV(wrong).fit(X, y, sigma=1 / 30)
-    assert given.estimator_.sigma_ == 1 / 30
+    assert given.sigma_ == 1 / 30
     np.testing.assert_array_equal(given.predict(X), given.predict(X, sigma=1 / 30))
 
 
 def test_splits_mean_the_rows_that_were_given(model):
     X, y = make_signals(model, 60, snr=30, n_repeats=3, random_state=0)
-    net = HybridLabelNetRegressor(model, sigma=1 / 30, **SMALL)
+    net = hybrid_net(model, sigma=1 / 30, **SMALL)
     folds = list(GroupKFold(3).split(X, groups=np.repeat(np.arange(60), 3)))
     X[:3] = np.nan
     kept = [tuple(np.setdiff1d(part, [0, 1, 2]) - 3 for part in fold) for fold in folds]

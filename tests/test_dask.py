@@ -10,11 +10,12 @@ import joblib
 import nibabel
 import numpy as np
 import pytest
+from conftest import hybrid_net
 from distributed import Client, LocalCluster
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from test_cohort import files
 
-from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator
+from sklearn_qmri import MLEEstimator
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.image import predict_cohort, predict_image, write_nifti
 from sklearn_qmri.metrics import bias_variance_scorer, least_variance
@@ -97,7 +98,7 @@ def test_killed_worker_loses_nothing_of_a_cohort(client, mle, tmp_path):
 def test_grid_search_over_alpha(client):
     """joblib's "dask" backend: the same search, the folds and alphas on the workers."""
     X, y = make_signals(MODEL, 60, snr=30, n_repeats=4, random_state=0)
-    net = HybridLabelNetRegressor(MODEL, sigma=1 / 30, max_epochs=3, random_state=0)
+    net = hybrid_net(MODEL, sigma=1 / 30, max_epochs=3, random_state=0)
     search = GridSearchCV(
         net,
         {"alpha": [0.0, 0.5, 1.0]},

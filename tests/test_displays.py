@@ -5,8 +5,9 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+from conftest import hybrid_net
 
-from sklearn_qmri import HybridLabelNetRegressor, HybridLabelNetRegressorCV, MLEEstimator
+from sklearn_qmri import HybridLabelNetRegressorCV, MLEEstimator
 from sklearn_qmri.compare import compare_methods
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.inspection import (
@@ -34,9 +35,7 @@ def repeats(model):
 
 def test_alpha_path(model, repeats):
     X, y, _ = repeats
-    net = HybridLabelNetRegressor(
-        model, sigma=1 / 30, max_epochs=3, hidden_layer_sizes=(8,), random_state=0
-    )
+    net = hybrid_net(model, sigma=1 / 30, max_epochs=3, hidden_layer_sizes=(8,), random_state=0)
     cv = HybridLabelNetRegressorCV(net, per_parameter=True).fit(X, y)
     display = AlphaPathDisplay.from_estimator(cv, limits={"bound": np.full(4, 0.1)})
     assert display.axes_.shape == (4,)

@@ -1,5 +1,6 @@
 """Documents say what the code is."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -28,13 +29,14 @@ def table_row(model):
         for p in model.parameters
         if p.name != "S0"
     ]
+    params = {name: getattr(model, name) for name in inspect.signature(type(model)).parameters}
     options = "".join(
         f", {name}={value!r}"
-        for name, value in model.get_params().items()
+        for name, value in params.items()
         if np.ndim(value) == 0 and name != "repetition_time" and value not in (None, False)
     )
-    acquisition = [name for name, value in model.get_params().items() if np.ndim(value) > 0]
-    acquisition += [name for name in model.get_params() if name == "repetition_time"]
+    acquisition = [name for name, value in params.items() if np.ndim(value) > 0]
+    acquisition += [name for name in params if name == "repetition_time"]
     noise = "Rician" if model.magnitude else "Gaussian"
     call = f"`{type(model).__name__}({', '.join(acquisition)}{options})`"
     return f"| {call} | {'; '.join(parts)} | {noise} |"

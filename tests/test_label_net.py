@@ -2,11 +2,21 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from conftest import hybrid_net
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
-from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator, Status
+from sklearn_qmri import MLEEstimator, Status
+from sklearn_qmri._network import (
+    MLP,
+    Head,
+    NetworkInputs,
+    ScaledSquaredError,
+    Task,
+    Training,
+    train,
+)
 from sklearn_qmri._network._modules import StackedMLP
 from sklearn_qmri._network._training import initial_weights
 from sklearn_qmri.datasets import make_signals
@@ -24,9 +34,7 @@ class Unusable(RegressorMixin, BaseEstimator):
 
 
 def test_alpha_0_computes_no_labels(model, signals):
-    net = HybridLabelNetRegressor(
-        model, alpha=0, sigma=0.025, label_estimator=Unusable(), **SMALL
-    ).fit(*signals)
+    net = hybrid_net(model, alpha=0, sigma=0.025, label_estimator=Unusable(), **SMALL).fit(*signals)
     assert net.label_estimator_ is None
     with pytest.raises(AssertionError, match="labels were computed"):
         net.set_params(alpha=[0, 0, 0.1, 0]).fit(*signals)
@@ -38,18 +46,18 @@ def test_labels_are_blended_per_parameter(model, signals):
     alpha = np.array([0.0, 0.25, 1.0, 0.5])
     labels = y + np.random.RandomState(0).normal(size=y.shape) * 0.1
     options = {"sigma": 0.025, "output": "identity", **SMALL}
-    hybrid = HybridLabelNetRegressor(model, alpha=alpha, **options).fit(X, y, mle_labels=labels)
+    hybrid = hybrid_net(model, alpha=alpha, **options).fit(X, y, mle_labels=labels)
     blend = alpha * labels + (1 - alpha) * y
-    direct = HybridLabelNetRegressor(model, alpha=1, **options).fit(X, y, mle_labels=blend)
+    direct = hybrid_net(model, alpha=1, **options).fit(X, y, mle_labels=blend)
     np.testing.assert_allclose(hybrid.predict(X), direct.predict(X), rtol=1e-6)
 
 
 def test_default_labels_are_maximum_likelihood(model, signals):
     X, y = signals
     options = {"sigma": 0.025, **SMALL}
-    default = HybridLabelNetRegressor(model, alpha=1, **options).fit(X, y)
+    default = hybrid_net(model, alpha=1, **options).fit(X, y)
     labels = MLEEstimator(model, sigma=0.025).fit(X).predict(X)
-    given = HybridLabelNetRegressor(model, alpha=1, **options).fit(X, y, mle_labels=labels)
+    given = hybrid_net(model, alpha=1, **options).fit(X, y, mle_labels=labels)
     np.testing.assert_array_equal(default.predict(X), given.predict(X))
     assert isinstance(default.label_estimator_, MLEEstimator)
     assert given.label_estimator_ is None
@@ -62,7 +70,7 @@ def test_any_regressor_gives_labels(model, signals):
         RandomForestRegressor(5, random_state=0),
         LinearRegression(),
     ):
-        net = HybridLabelNetRegressor(model, sigma=0.025, label_estimator=labeller, **SMALL)
+        net = hybrid_net(model, sigma=0.025, label_estimator=labeller, **SMALL)
         expected = clone(labeller).fit(X, y).predict(X)
         given = clone(net).fit(X, y, mle_labels=expected).predict(X)
         np.testing.assert_array_equal(net.fit(X, y).predict(X), given)
@@ -70,11 +78,11 @@ def test_any_regressor_gives_labels(model, signals):
 
 def test_labels_of_the_wrong_shape(model, signals):
     X, y = signals
-    one = HybridLabelNetRegressor(model, label_estimator=OneColumn(), sigma=0.025, **SMALL)
+    one = hybrid_net(model, label_estimator=OneColumn(), sigma=0.025, **SMALL)
     with pytest.raises(ValueError, match=r"labels of shape \(180, 1\), expected \(180, 4\)"):
         one.fit(X, y)
     with pytest.raises(ValueError, match="3 parameters"):
-        HybridLabelNetRegressor(model, **SMALL).fit(X, y, mle_labels=y[:, :3])
+        hybrid_net(model, **SMALL).fit(X, y, mle_labels=y[:, :3])
 
 
 class OneColumn(RegressorMixin, BaseEstimator):
@@ -106,7 +114,7 @@ def test_sigma_reaches_the_label_estimator(model, signals, routing):
         labeller = WantsSigma()
         if routing:
             labeller.set_fit_request(sigma=True).set_predict_request(sigma=True)
-        net = HybridLabelNetRegressor(model, label_estimator=labeller, **SMALL)
+        net = hybrid_net(model, label_estimator=labeller, **SMALL)
         net.fit(X, y, sigma=sigma)
         np.testing.assert_array_equal(net.label_estimator_.fit_sigma_, sigma)
         np.testing.assert_array_equal(net.label_estimator_.predict_sigma_, sigma)
@@ -123,7 +131,7 @@ def test_rows_without_a_label_are_left_out(model, signals):
     X, y = signals
     labels = y.copy()
     labels[:6, 2] = np.nan
-    net = HybridLabelNetRegressor(model, sigma=0.025, **SMALL)
+    net = hybrid_net(model, sigma=0.025, **SMALL)
     with pytest.warns(UserWarning, match="6 of 180"):
         net.fit(X, y, mle_labels=labels)
     with pytest.raises(ValueError, match="None of the 180"):
@@ -155,16 +163,16 @@ def test_rows_without_a_label_are_left_out(model, signals):
 )
 def test_bad_parameters(model, signals, params, message):
     with pytest.raises(ValueError, match=message):
-        HybridLabelNetRegressor(model, **{**SMALL, **params}).fit(*signals)
+        hybrid_net(model, **{**SMALL, **params}).fit(*signals)
 
 
 def test_normalize_needs_amplitudes(signals):
     with pytest.raises(ValueError, match="needs a signal_model"):
-        HybridLabelNetRegressor(normalize="rms").fit(*signals)
+        hybrid_net(normalize="rms").fit(*signals)
 
 
 def test_diverging_training_stops(model, signals):
-    net = HybridLabelNetRegressor(model, alpha=0, output="abs", lr=1e30, random_state=0)
+    net = hybrid_net(model, alpha=0, output="abs", lr=1e30, random_state=0)
     with pytest.raises(RuntimeError, match="diverged in epoch .*: lower lr"):
         net.fit(*signals)
 
@@ -174,7 +182,7 @@ def test_interrupt_leaves_nothing_fitted(model, signals, monkeypatch):
         raise KeyboardInterrupt
 
     threads = torch.get_num_threads()
-    net = HybridLabelNetRegressor(model, alpha=0, **SMALL)
+    net = hybrid_net(model, alpha=0, **SMALL)
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.Adam, "step", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -190,9 +198,9 @@ def test_same_seed_same_bits_and_no_global_state(model, signals):
     np.random.seed(0)  # noqa: NPY002
     expected = np.random.uniform()  # noqa: NPY002
     np.random.seed(0)  # noqa: NPY002
-    one, two = (HybridLabelNetRegressor(model, n_init=2, **SMALL).fit(X, y) for _ in range(2))
+    one, two = (hybrid_net(model, n_init=2, **SMALL).fit(X, y) for _ in range(2))
     np.testing.assert_array_equal(one.predict(X), two.predict(X))
-    other = HybridLabelNetRegressor(model, **{**SMALL, "random_state": 1}).fit(X, y)
+    other = hybrid_net(model, **{**SMALL, "random_state": 1}).fit(X, y)
     assert not np.array_equal(one.predict(X), other.predict(X))
     assert torch.equal(before[0], torch.get_rng_state())
     assert np.random.uniform() == expected  # noqa: NPY002
@@ -200,14 +208,15 @@ def test_same_seed_same_bits_and_no_global_state(model, signals):
 
 
 def test_members_are_independent(model, signals):
-    """The best of several is at least as good, and the first does not notice the others."""
+    """The best of several predicts, and in a stack each is what it would be alone."""
     X, y = signals
-    alone = HybridLabelNetRegressor(model, n_init=1, **SMALL).fit(X, y)
-    several = HybridLabelNetRegressor(model, n_init=4, **SMALL).fit(X, y)
-    assert several.validation_loss_.shape == (4, 4)
-    best = several.validation_loss_.min(axis=0)
-    assert several.best_init_ == best.argmin()
-    assert np.isfinite(alone.loss_curve_).all()
+    several = hybrid_net(model, n_init=4, **SMALL).fit(X, y).network_
+    assert several.history["valid_loss"].shape == (4, 4)
+    best = several.history["valid_loss"].min(axis=0)
+    assert several.best_init == best.argmin()
+    ensemble = hybrid_net(model, n_init=4, ensemble=True, **SMALL).fit(X, y).network_
+    for stacked, own in zip(ensemble.coefs, several.coefs, strict=True):
+        np.testing.assert_array_equal(stacked[several.best_init], own[0])
     coefs, intercepts = initial_weights([3, 5, 2], seeds=[1, 2])
     x = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
     both = StackedMLP(coefs, intercepts, torch.nn.Identity(), activation="silu")(x)
@@ -224,18 +233,18 @@ def test_members_are_independent(model, signals):
 def test_labels_are_cached(model, signals, tmp_path):
     X, y = signals
     options = {"sigma": 0.025, "memory": str(tmp_path), **SMALL}
-    first = HybridLabelNetRegressor(model, alpha=0.5, **options).fit(X, y)
+    first = hybrid_net(model, alpha=0.5, **options).fit(X, y)
     entries = len(list(tmp_path.rglob("output.pkl")))
-    second = HybridLabelNetRegressor(model, alpha=0.25, **options).fit(X, y)
+    second = hybrid_net(model, alpha=0.25, **options).fit(X, y)
     assert entries == len(list(tmp_path.rglob("output.pkl"))) == 1
     assert isinstance(second.label_estimator_, MLEEstimator)
-    fresh = HybridLabelNetRegressor(model, alpha=0.25, sigma=0.025, **SMALL).fit(X, y)
+    fresh = hybrid_net(model, alpha=0.25, sigma=0.025, **SMALL).fit(X, y)
     np.testing.assert_array_equal(second.predict(X), fresh.predict(X))
     assert not np.array_equal(first.predict(X), second.predict(X))
 
 
 def test_validation_holds_out_whole_tissues(signals):
-    from sklearn_qmri._net_regressor import hold_out_tissues
+    from sklearn_qmri.estimators._net import hold_out_tissues
 
     _, y = signals
     valid = hold_out_tissues(y, 0.2, np.random.RandomState(0))
@@ -246,18 +255,20 @@ def test_validation_holds_out_whole_tissues(signals):
 @pytest.mark.parametrize("output", ["auto", "sigmoid", "softplus", "abs", "identity"])
 def test_outputs(model, signals, output):
     X, y = signals
-    net = HybridLabelNetRegressor(model, alpha=0, sigma=0.025, output=output, **SMALL).fit(X, y)
+    net = hybrid_net(model, alpha=0, sigma=0.025, output=output, **SMALL).fit(X, y)
     predicted = net.predict(X * 3)
     if output in ("auto", "sigmoid"):
         assert (predicted >= y.min(axis=0) - 1e-5).all()
         assert (predicted <= y.max(axis=0) + 1e-5).all()
     if output in ("softplus", "abs"):
         assert (predicted >= 0).all()
+    if output == "identity":  # is free to leave any range, and does for signals this large
+        assert (predicted > y.max(axis=0)).any() or (predicted < y.min(axis=0)).any()
 
 
 def test_domain(model):
     X, y, sigma = make_signals(model, 5000, snr=(20, 40), random_state=0, return_sigma=True)
-    net = HybridLabelNetRegressor(
+    net = hybrid_net(
         model, alpha=0, normalize="rms", sigma_input=True, max_epochs=15, random_state=0
     ).fit(X, y, sigma=sigma)
     X, _, sigma = make_signals(model, 2000, snr=(20, 40), random_state=1, return_sigma=True)
@@ -279,7 +290,7 @@ def test_label_axis(model):
     X_test, y_test = make_signals(model, 300, snr=30, n_repeats=50, random_state=1)
     bias, std = [], []
     for alpha in (0, 1):
-        net = HybridLabelNetRegressor(model, alpha=alpha, sigma=1 / 30, random_state=0)
+        net = hybrid_net(model, alpha=alpha, sigma=1 / 30, random_state=0)
         error = (net.fit(X, y).predict(X_test) - y_test).reshape(300, 50, 4) / SCALE
         bias.append(np.sqrt(np.mean(error.mean(axis=1) ** 2, axis=0)))
         std.append(error.std(axis=1).mean(axis=0))
@@ -291,7 +302,7 @@ def test_accuracy_at_alpha_0(model):
     """Scaled risk within 4 % of .0279, the posterior mean's, which no estimator can beat."""
     X, y = make_signals(model, 80000, snr=30, random_state=0)
     X_test, y_test = make_signals(model, 20000, snr=30, random_state=1)
-    net = HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, random_state=0).fit(X, y)
+    net = hybrid_net(model, alpha=0, sigma=1 / 30, random_state=0).fit(X, y)
     assert np.mean(((net.predict(X_test) - y_test) / SCALE) ** 2) < 0.0279 * 1.04
 
 
@@ -302,7 +313,7 @@ def test_training_in_other_units(model):
     X_test, y_test = make_signals(model, 1000, snr=30, random_state=1)
     rmse = []
     for unit in (1.0, 1000.0):
-        net = HybridLabelNetRegressor(model, **options)
+        net = hybrid_net(model, **options)
         net.fit(X * unit, y * [unit, 1, 1, 1], sigma=sigma * unit)
         predicted = net.predict(X_test * unit, sigma=unit / 30)
         rmse.append(np.sqrt(np.mean((predicted / [unit, 1, 1, 1] - y_test) ** 2, axis=0)))
@@ -312,19 +323,32 @@ def test_training_in_other_units(model):
 def test_whitening_does_not_blow_up(model, signals):
     X, y = signals
     clean = model.signal(torch.tensor(y.T)).numpy().T
-    net = HybridLabelNetRegressor(model, alpha=0, sigma=0.025, output="identity", **SMALL)
+    net = hybrid_net(model, alpha=0, sigma=0.025, output="identity", **SMALL)
     assert np.abs(net.fit(clean, y).predict(X)).max() < 1e5
 
 
 def test_sub_networks_are_independent(model, signals):
     """A parameter's own network does not notice what the others are trained on."""
     X, y = signals
+    y, labels = y.copy(), y.copy()
+    labels[:, 1:] = labels[::-1, 1:]  # other labels for all but the first parameter
     options = {"alpha": 0, "sigma": 0.025, "parallel_subnets": True, "output": "identity", **SMALL}
     options["validation_fraction"] = 0.1
-    one = HybridLabelNetRegressor(model, **options).fit(X, y)
-    assert one.coefs_[0].shape == (4, 10, 16)
-    assert one.coefs_[-1].shape == (4, 16, 1)
-    assert np.isfinite(one.predict(X)).all()
+    options["alpha"] = 1
+    own, other = (
+        hybrid_net(model, **options).fit(X, y, mle_labels=targets) for targets in (y, labels)
+    )
+    assert own.network_.coefs[0].shape == (4, 10, 16)
+    assert own.network_.coefs[-1].shape == (4, 16, 1)
+    last = [net.network_.history["train_loss"][-1, 0] for net in (own, other)]
+    assert last[0] != last[1]
+    # The best epoch is chosen for all parameters together, so the first epoch is what is compared.
+    options["max_epochs"] = 1
+    own, other = (
+        hybrid_net(model, **options).fit(X, y, mle_labels=targets) for targets in (y, labels)
+    )
+    np.testing.assert_array_equal(own.predict(X)[:, 0], other.predict(X)[:, 0])
+    assert (own.predict(X)[:, 1:] != other.predict(X)[:, 1:]).all(axis=1).mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -343,12 +367,13 @@ def test_sub_networks_are_independent(model, signals):
 def test_network_options(model, options):
     """What predicts is what was validated: batch norm folded in, dropout off."""
     X, y = make_signals(model, 3000, snr=30, random_state=0)
-    net = HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, max_epochs=10, random_state=0)
-    net.set_params(**options).fit(X, y)
-    assert net.validation_loss_[-1].min() < 0.9 * net.validation_loss_[0].max()
+    settings = {"alpha": 0, "sigma": 1 / 30, "max_epochs": 10, "random_state": 0}
+    net = hybrid_net(model, resample_noise=False, **settings, **options).fit(X, y)
+    valid = net.network_.history["valid_loss"]
+    assert valid[-1].min() < 0.9 * valid[0].max()
     risk = np.mean(((net.predict(X) - y) / SCALE) ** 2)
-    assert risk < 1.3 * net.validation_loss_.min()
-    assert net.n_epochs_ == len(net.loss_curve_) == 10
+    assert risk < 1.3 * valid.min()
+    assert net.network_.n_epochs == len(valid) == 10
     again = clone(net).fit(X, y)
     np.testing.assert_array_equal(again.predict(X), net.predict(X))
 
@@ -369,8 +394,8 @@ def test_folded_batch_norm_is_the_module():
 def test_weight_decay_shrinks(model, signals):
     sizes = []
     for decay in (0, 1.0):
-        net = HybridLabelNetRegressor(model, alpha=0, sigma=0.025, weight_decay=decay, **SMALL)
-        sizes.append(np.abs(net.fit(*signals).coefs_[0]).mean())
+        net = hybrid_net(model, alpha=0, sigma=0.025, weight_decay=decay, **SMALL)
+        sizes.append(np.abs(net.fit(*signals).network_.coefs[0]).mean())
     assert sizes[1] < sizes[0]
 
 
@@ -380,7 +405,7 @@ def test_fresh_noise_needs_no_more_data(model):
     X_test, y_test = make_signals(model, 10_000, snr=30, random_state=1)
     risk = []
     for fresh in (False, True):
-        net = HybridLabelNetRegressor(
+        net = hybrid_net(
             model, alpha=0, sigma=1 / 30, resample_noise=fresh, max_epochs=60, random_state=0
         )
         risk.append(np.mean(((net.fit(X, y).predict(X_test) - y_test) / SCALE) ** 2))
@@ -391,35 +416,37 @@ def test_fresh_noise_leaves_maximum_likelihood_labels_alone(model, signals):
     """Both kinds of label have their own network, and alpha blends what they predict."""
     X, y = signals
     options = {"sigma": 0.025, "resample_noise": True, **SMALL}
-    at = {a: HybridLabelNetRegressor(model, alpha=a, **options).fit(X, y) for a in (0.3, 0.6, 1)}
+    at = {a: hybrid_net(model, alpha=a, **options).fit(X, y) for a in (0.3, 0.6, 1)}
     low, high, one = (at[a].predict(X) for a in (0.3, 0.6, 1))
     np.testing.assert_allclose(one - high, (high - low) * 4 / 3, atol=1e-4)
     with pytest.raises(ValueError, match="needs a signal_model"):
-        HybridLabelNetRegressor(resample_noise=True).fit(X, y)
+        hybrid_net(resample_noise=True).fit(X, y)
 
 
 def test_ensemble(model, signals):
     X, y = signals
     options = {"alpha": 0, "sigma": 0.025, "n_init": 3, **SMALL}
-    ensemble = HybridLabelNetRegressor(model, ensemble=True, **options).fit(X, y)
+    ensemble = hybrid_net(model, ensemble=True, **options).fit(X, y)
     mean, std = ensemble.predict(X, return_std=True)
-    members = ensemble._members(X, np.full(len(X), 0.025))
+    members = ensemble.network_.members(X, np.full(len(X), 0.025))
     assert members.shape == (3, 180, 4)
     np.testing.assert_allclose(mean, members.mean(axis=0))
     np.testing.assert_allclose(std, members.std(axis=0, ddof=1))
-    np.testing.assert_array_equal(ensemble.estimate(X).std, std)
-    best = HybridLabelNetRegressor(model, **options).fit(X, y)
-    np.testing.assert_allclose(best.predict(X), members[best.best_init_])
-    with pytest.raises(ValueError, match="needs ensemble=True and n_init of at least 2"):
+    np.testing.assert_array_equal(ensemble.estimate(X, return_std=True).std, std)
+    best = hybrid_net(model, **options).fit(X, y)
+    np.testing.assert_allclose(best.predict(X), members[best.network_.best_init])
+    with pytest.raises(ValueError, match="needs an ensemble"):
         best.predict(X, return_std=True)
 
 
 def test_a_member_trained_alone(model):
     """As in a stack, to 1e-5 after 10 steps and within 2 % at the end."""
-    from sklearn_qmri._network import Head, ScaledSquaredError, train
-
     X, y = make_signals(model, 2000, snr=30, random_state=0)
-    target, valid = y / SCALE, np.arange(2000) % 5 == 0
+    head = (("identity",) * 4, np.zeros(4), np.ones(4))
+    valid, criterion = np.arange(2000) % 5 == 0, ScaledSquaredError(np.ones(4))
+    targets = (y / SCALE)[None]
+    task = Task(X.astype(np.float32), targets, valid, [head], np.ones((1, 4)), criterion)
+    inputs = NetworkInputs(model, None, False, False)
 
     class Seeds:
         """Initial weights of member k of a stack of 3."""
@@ -431,49 +458,46 @@ def test_a_member_trained_alone(model):
             return np.array([7, *np.array([11, 12, 13])[self.members]])
 
     def fit(members, epochs):
-        weights, loss, _ = train(
-            X.astype(np.float32), target, valid, head=Head(["identity"] * 4, [0] * 4, [1] * 4),
-            criterion=ScaledSquaredError(np.ones(4)), hidden_layer_sizes=(16, 16), n_outputs=4,
-            rng=Seeds(members), n_init=len(members), max_epochs=epochs, batch_size=160, lr=5e-3,
-        )  # fmt: skip
-        return weights, loss
+        training = Training(5e-3, batch_size=160, n_init=len(members), ensemble=True)
+        network, seeds = MLP((16, 16)), Seeds(members)
+        return train(task, inputs, network, training, max_epochs=epochs, lr=1.0, rng=seeds)
 
-    for epochs, check in ((1, "weights"), (30, "loss")):
-        stacked, alone = fit([0, 1, 2], epochs), fit([1], epochs)
-        if check == "weights":
-            for group, own in zip(stacked[0][1], alone[0][0], strict=True):
-                for a, b in zip(group, own, strict=True):
-                    np.testing.assert_allclose(a, b, atol=1e-5)
-        else:
-            assert alone[1][0] == pytest.approx(stacked[1][1], rel=0.02)
+    stacked, alone = fit([0, 1, 2], 1), fit([1], 1)
+    for a, b in zip(
+        [*stacked.coefs, *stacked.intercepts], [*alone.coefs, *alone.intercepts], strict=True
+    ):
+        np.testing.assert_allclose(a[1], b[0], atol=1e-5)
+    stacked, alone = (fit(m, 30).history["valid_loss"].min(axis=0) for m in ([0, 1, 2], [1]))
+    assert alone[0] == pytest.approx(stacked[1], rel=0.02)
 
 
 def test_predictions_in_single_precision_are_good_to_1e_5(model):
     X, y = make_signals(model, 2000, snr=30, random_state=0)
-    net = HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, max_epochs=10, random_state=0)
+    net = hybrid_net(model, alpha=0, sigma=1 / 30, max_epochs=10, random_state=0)
     found = net.fit(X, y).predict(X)
-    x = torch.tensor(net._inputs.whitening_.transform(X))
+    network = net.network_
+    x = torch.tensor(network.inputs.whitening_.transform(X))
     layers = [(torch.tensor(c[0]).double(), torch.tensor(b[0]).double())
-              for c, b in zip(net.coefs_, net.intercepts_, strict=True)]  # fmt: skip
+              for c, b in zip(network.coefs, network.intercepts, strict=True)]  # fmt: skip
     for coef, intercept in layers[:-1]:
         x = torch.nn.functional.silu(x @ coef + intercept)
     z = x @ layers[-1][0] + layers[-1][1]
-    exact = net._head().double()(z).numpy()
+    exact = Head(*network.heads[0]).double()(z).numpy()
     assert np.abs((found - exact) / SCALE).max() < 1e-5
 
 
 def test_batch_norm_meets_a_last_batch_of_one_row(model):
     X, y = make_signals(model, 131, snr=30, random_state=0)
     options = {"batch_norm": True, "batch_size": 26, "validation_fraction": 0.2, **SMALL}
-    net = HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, **options).fit(X, y)
+    net = hybrid_net(model, alpha=0, sigma=1 / 30, **options).fit(X, y)
     assert np.isfinite(net.predict(X)).all()
 
 
 def test_one_step_is_a_step(model, signals):
     options = {"alpha": 0, "sigma": 0.025, "batch_size": 1000, **SMALL, "max_epochs": 1}
-    one = HybridLabelNetRegressor(model, **options).fit(*signals)
-    other = HybridLabelNetRegressor(model, **{**options, "schedule": "constant"}).fit(*signals)
-    np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
+    one = hybrid_net(model, **options).fit(*signals)
+    other = hybrid_net(model, **{**options, "schedule": "constant"}).fit(*signals)
+    np.testing.assert_array_equal(one.network_.coefs[0], other.network_.coefs[0])
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
@@ -484,9 +508,9 @@ def test_labels_without_limit_do_not_rule_the_training(alpha):
     mle = MLEEstimator(model, sigma=1 / 30)
     labels = mle.fit(X, sigma=sigma).predict(X, sigma=sigma)
     labels[:3] = [4e4, 1.0]  # three of 50,000 at these settings, made certain here
-    net = HybridLabelNetRegressor(
-        model, alpha=alpha, normalize="rms", sigma_input=True, random_state=0
-    ).fit(X, y, sigma=sigma, mle_labels=labels)
+    net = hybrid_net(model, alpha=alpha, normalize="rms", sigma_input=True, random_state=0).fit(
+        X, y, sigma=sigma, mle_labels=labels
+    )
     tissue = np.repeat([[1000.0, 80.0]], 300, axis=0)
     signals = net.noise_.sample(model.simulate(tissue) / 20, np.random.RandomState(0)) * 20
     found = net.estimate(signals, sigma=20.0)

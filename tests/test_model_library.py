@@ -7,9 +7,13 @@ import pytest
 import torch
 
 from sklearn_qmri import MLEEstimator, Status
-from sklearn_qmri.information import fisher_information, standard_deviations
-from sklearn_qmri.information import hardly_identified, unidentified
 from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.information import (
+    fisher_information,
+    hardly_identified,
+    standard_deviations,
+    unidentified,
+)
 from sklearn_qmri.noise import Gaussian
 from sklearn_qmri.signal_models import (
     ADC,

@@ -4,8 +4,7 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from sklearn_qmri.noise import log_bessel
-from sklearn_qmri.noise import Gaussian, Rician
+from sklearn_qmri.noise import Gaussian, Rician, log_bessel
 
 
 def reference_bessel(z):

@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 import skops.io
 import torch
+from conftest import hybrid_net, self_supervised_net
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_qmri import (
-    HybridLabelNetRegressor,
     HybridLabelNetRegressorCV,
     HybridLabelRegressor,
     MLEEstimator,
     PosteriorMeanEstimator,
     SegmentedIVIMEstimator,
-    SelfSupervisedNetRegressor,
     persistence,
 )
 from sklearn_qmri.metrics import least_variance
@@ -35,13 +34,11 @@ ESTIMATORS = [
     MLEEstimator(MODEL, bounds={"f": (0, 0.5)}),
     SegmentedIVIMEstimator(MODEL),
     PosteriorMeanEstimator(MODEL, sigma=1 / 40, n_atoms=256, random_state=0),
-    HybridLabelNetRegressor(),
-    HybridLabelNetRegressor(MODEL, **SMALL),
-    HybridLabelNetRegressor(MODEL, **SMALL, ensemble=True, n_init=2, parallel_subnets=True),
-    HybridLabelNetRegressorCV(
-        HybridLabelNetRegressor(MODEL, **SMALL), criterion=least_variance(max_bias=10)
-    ),
-    SelfSupervisedNetRegressor(MODEL, **SMALL),
+    hybrid_net(),
+    hybrid_net(MODEL, **SMALL),
+    hybrid_net(MODEL, **SMALL, ensemble=True, n_init=2, parallel_subnets=True),
+    HybridLabelNetRegressorCV(hybrid_net(MODEL, **SMALL), criterion=least_variance(max_bias=10)),
+    self_supervised_net(MODEL, **SMALL),
     make_pipeline(FunctionTransformer(), MLEEstimator(MODEL)),
 ]
 
@@ -61,9 +58,9 @@ def test_round_trip(estimator, signals, tmp_path):
 @pytest.mark.parametrize(
     "estimator",
     [
-        MLEEstimator(MODEL, device="cuda"),
-        HybridLabelNetRegressor(MODEL, **SMALL, device="cuda"),
-        SelfSupervisedNetRegressor(MODEL, **SMALL, device="cuda"),
+        MLEEstimator(MODEL),
+        hybrid_net(MODEL, **SMALL, device="cuda"),
+        self_supervised_net(MODEL, **SMALL, device="cuda"),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
@@ -73,7 +70,7 @@ def test_fitted_on_a_gpu_loads_where_there_is_none(estimator, signals, tmp_path)
     expected = estimator.predict(X)
     code = (
         "import sys, numpy as np; from sklearn_qmri.persistence import load_estimator\n"
-        "made = load_estimator(sys.argv[1]).set_params(device='cpu')\n"
+        "made = load_estimator(sys.argv[1])\n"
         "np.save(sys.argv[2], made.predict(np.load(sys.argv[3])))"
     )
     np.save(tmp_path / "X.npy", X)

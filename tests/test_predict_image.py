@@ -8,12 +8,12 @@ import warnings
 import nibabel
 import numpy as np
 import pytest
+from conftest import hybrid_net
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
 from sklearn_qmri import (
-    HybridLabelNetRegressor,
     HybridLabelNetRegressorCV,
     HybridLabelRegressor,
     MLEEstimator,
@@ -122,7 +122,7 @@ def test_estimators_that_hold_others_have_names_too(scan):
     X = apply_mask(read_volume(image), read_volume(mask))
     y = np.repeat(mle.predict(X[::40])[:60], 4, axis=0)
     signals = np.repeat(X[::40][:60], 4, axis=0)
-    net = HybridLabelNetRegressor(
+    net = hybrid_net(
         mle.signal_model, sigma=mle.sigma_, max_epochs=1, normalize="rms", random_state=0
     )
     cv = HybridLabelNetRegressorCV(net, cv=2).fit(signals, y)

@@ -21,7 +21,9 @@ SCALE = np.array([1.0, 0.3, 1.7, 80.0])
 @pytest.mark.parametrize("method", [barbieri2019, kaandorp2021])
 def test_self_supervised_methods_learn_from_signals_alone(method):
     net = method(sigma=1 / 40, random_state=0)
-    settings = {"lr": 1e-3, "max_epochs": 25} if method is kaandorp2021 else {"max_epochs": 80}
+    settings = {"max_epochs": 80}
+    if method is kaandorp2021:
+        settings = {"training__lr": 1e-3, "max_epochs": 25}
     X, y = make_signals(net.signal_model, 10_000, snr=40, random_state=0)
     found = net.set_params(**settings).fit(X).estimate(X)
     assert np.median(found.residual_rms) < 1.1 / 40
@@ -36,12 +38,12 @@ def test_barbieri_has_no_upper_bounds_and_no_negative_values():
 
 
 def test_kaandorp_stays_in_the_widened_ranges():
-    net = kaandorp2021(sigma=1 / 40, random_state=0).set_params(max_epochs=3, lr=1e-2)
+    net = kaandorp2021(sigma=1 / 40, random_state=0).set_params(max_epochs=3, training__lr=1e-2)
     X, _ = make_signals(net.signal_model, 2000, snr=40, random_state=0)
     found = net.fit(X).predict(np.random.RandomState(0).uniform(0, 3, size=(500, 11)))
     assert (found[:, 1:] >= [-0.21, -1.5, 0.1]).all()
     assert (found[:, 1:] <= [0.91, 6.5, 258.5]).all()
-    assert net.coefs_[0].shape == (4, 11, 11), "one network per parameter"
+    assert net.network_.coefs[0].shape == (4, 11, 11), "one network per parameter"
 
 
 def test_epstein_labels_trade_variance_for_bias():
@@ -72,7 +74,7 @@ def test_gyori_training_tissues_move_the_estimates(method):
     """Tissue unlike any in the brain is drawn to the brain's by training on that."""
     estimator = gyori2022(method, sigma=1 / 30, random_state=0)
     if method == "network":
-        estimator.set_params(hidden_layer_sizes=(64,) * 3, max_epochs=20)
+        estimator.set_params(network__hidden_layer_sizes=(64,) * 3, max_epochs=20)
     else:
         estimator.set_params(n_estimators=20)
     model, lesion = gyori2022().signal_model, np.array([[1.0, 0.15, 2.6]])

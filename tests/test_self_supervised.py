@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from conftest import hybrid_net, self_supervised_net
 from sklearn.exceptions import NotFittedError
 
 from sklearn_qmri import (
-    HybridLabelNetRegressor,
     HybridLabelNetRegressorCV,
     MLEEstimator,
-    SelfSupervisedNetRegressor,
 )
 from sklearn_qmri._network import SignalLikelihood
 from sklearn_qmri.datasets import make_signals
@@ -35,7 +34,7 @@ def test_loss_is_the_likelihood(model, noise):
 
 def test_y_is_not_learnt_from(model, signals):
     X, y = signals
-    net = SelfSupervisedNetRegressor(model, sigma=0.025, **SMALL)
+    net = self_supervised_net(model, sigma=0.025, **SMALL)
     expected = net.fit(X, y).predict(X)
     shuffled = np.repeat(np.random.RandomState(0).permutation(y[::3]), 3, axis=0)
     tissues = {tuple(row) for row in shuffled}
@@ -47,19 +46,20 @@ def test_y_is_not_learnt_from(model, signals):
 @pytest.mark.parametrize("noise", ["gaussian", "rician"])
 def test_explains_the_signal_about_as_well_as_maximum_likelihood(model, noise):
     X, _ = make_signals(model, 20_000, noise=noise, snr=20, random_state=0)
-    net = SelfSupervisedNetRegressor(model, noise=noise, sigma=1 / 20, random_state=0).fit(X)
+    net = self_supervised_net(model, noise=noise, sigma=1 / 20, random_state=0).fit(X)
     mle = MLEEstimator(model, noise=noise, sigma=1 / 20).fit(X[:1])
     ours, least = (e.estimate(X[:4000]).residual_rms for e in (net, mle))
     assert np.mean(ours**2) < 1.15 * np.mean(least**2)
-    assert net.validation_loss_[-1] < 0.8 * net.validation_loss_[0]
+    valid = net.network_.history["valid_loss"]
+    assert valid[-1] < 0.8 * valid[0]
 
 
 def test_less_bias_than_true_labels(model):
     X, y = make_signals(model, 20_000, snr=30, random_state=0)
     X_test, y_test = make_signals(model, 200, snr=30, n_repeats=30, random_state=1)
     nets = (
-        HybridLabelNetRegressor(model, alpha=0, sigma=1 / 30, random_state=0),
-        SelfSupervisedNetRegressor(model, sigma=1 / 30, random_state=0),
+        hybrid_net(model, alpha=0, sigma=1 / 30, random_state=0),
+        self_supervised_net(model, sigma=1 / 30, random_state=0),
     )
     true, own = (
         bias_variance_decomposition(y_test, net.fit(X, y).predict(X_test), scale=SCALE)
@@ -73,7 +73,7 @@ def test_scan_of_any_scale(model):
     """Trains on the voxels themselves, on a scanner's scale, with a learnt noise level."""
     X, y = make_signals(model, 4000, snr=25, random_state=0)
     X_big = X * 800
-    net = SelfSupervisedNetRegressor(model, normalize="rms", max_epochs=20, random_state=0)
+    net = self_supervised_net(model, normalize="rms", max_epochs=20, random_state=0)
     found = net.fit(X_big)
     assert found.sigma_ == pytest.approx(32, rel=0.05)
     assert np.median(net.predict(X_big)[:, 0] / y[:, 0]) == pytest.approx(800, rel=0.05)
@@ -81,7 +81,7 @@ def test_scan_of_any_scale(model):
 
 @pytest.mark.parametrize("output", ["auto", "softplus", "abs", "identity"])
 def test_outputs(model, signals, output):
-    net = SelfSupervisedNetRegressor(model, sigma=0.025, output=output, **SMALL).fit(signals[0])
+    net = self_supervised_net(model, sigma=0.025, output=output, **SMALL).fit(signals[0])
     assert np.isfinite(net.predict(signals[0])).all()
 
 
@@ -89,18 +89,18 @@ def test_normalized_signals_of_a_model_without_amplitude():
     coef = np.random.RandomState(0).normal(size=(2, 6))
     line = LinearGaussian(coef, np.full(6, 3.0), center=[0.5, 0.5], half_range=[0.5, 0.5])
     X, _ = make_signals(line, 1000, sigma=0.05, random_state=0)
-    net = SelfSupervisedNetRegressor(line, sigma=0.05, normalize="rms", random_state=0)
+    net = self_supervised_net(line, sigma=0.05, normalize="rms", random_state=0)
     assert np.median(net.fit(X).estimate(X).residual_rms) < 0.1
 
 
 def test_bad_parameters(model, signals):
     with pytest.raises(ValueError, match=r"finite bounds, S0 has \(0, inf\)"):
-        SelfSupervisedNetRegressor(model, output="sigmoid", sigma=0.025).fit(signals[0])
+        self_supervised_net(model, output="sigmoid", sigma=0.025).fit(signals[0])
     with pytest.raises(ValueError, match="bounds names"):
-        SelfSupervisedNetRegressor(model, bounds={"g": (0, 1)}, sigma=0.025).fit(signals[0])
+        self_supervised_net(model, bounds={"g": (0, 1)}, sigma=0.025).fit(signals[0])
     with pytest.raises(ValueError, match="signal_model"):
-        SelfSupervisedNetRegressor(None).fit(signals[0])
-    bounded = SelfSupervisedNetRegressor(model, bounds={"f": (0.1, 0.2)}, sigma=0.025, **SMALL)
+        self_supervised_net(None).fit(signals[0])
+    bounded = self_supervised_net(model, bounds={"f": (0.1, 0.2)}, sigma=0.025, **SMALL)
     f = bounded.fit(signals[0]).predict(signals[0])[:, 1]
     assert 0.1 <= f.min() <= f.max() <= 0.2
 
@@ -109,7 +109,7 @@ def test_noise_level_weighs_nothing_under_gaussian_noise(model):
     X, _ = make_signals(model, 2000, snr=30, random_state=0)
     options = {"noise": "gaussian", "weight_decay": 1e-3, **SMALL}
     one, other = (
-        SelfSupervisedNetRegressor(model, sigma=sigma, **options).fit(X).predict(X)
+        self_supervised_net(model, sigma=sigma, **options).fit(X).predict(X)
         for sigma in (1 / 30, 1.0)
     )
     np.testing.assert_allclose(one / SCALE, other / SCALE, atol=1e-3)
@@ -119,8 +119,8 @@ def test_interrupt_leaves_nothing_fitted(model, signals, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    net = SelfSupervisedNetRegressor(model, sigma=0.025, **SMALL).fit(signals[0])
-    hybrid = HybridLabelNetRegressor(model, sigma=0.025, **SMALL)
+    net = self_supervised_net(model, sigma=0.025, **SMALL).fit(signals[0])
+    hybrid = hybrid_net(model, sigma=0.025, **SMALL)
     path = HybridLabelNetRegressorCV(hybrid).fit(*signals)
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.Adam, "step", interrupt)

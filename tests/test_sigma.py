@@ -1,10 +1,15 @@
+"""The noise level that is learnt, against the one that was simulated."""
+
 import numpy as np
 import pytest
+import torch
+from conftest import hybrid_net
+from scipy.stats import chi2
 
-from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator
+from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator, SelfSupervisedNetRegressor
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.noise import Rician
-from sklearn_qmri.signal_models import IVIM
+from sklearn_qmri.noise import Rician, sigma_from_pairs
+from sklearn_qmri.signal_models import ADC, IVIM, InversionRecovery, R2StarDecay, T2Decay
 
 
 @pytest.mark.parametrize("snr", [10, 15, 20, 30, 50])
@@ -36,24 +41,134 @@ def test_sigma_of_perfect_data_is_floored(model):
 @pytest.mark.parametrize("snr", [3, 30])
 def test_sigma_from_known_tissues(model, snr):
     X, y = make_signals(model, 2000, snr=snr, random_state=0)
-    net = HybridLabelNetRegressor(model, alpha=0, max_epochs=1).fit(X, y)
+    net = hybrid_net(model, alpha=0, max_epochs=1).fit(X, y)
     assert net.sigma_ * snr == pytest.approx(1, abs=0.02)
 
 
 def test_too_few_measurements_to_learn_from():
     model = IVIM([0, 50, 200, 800])
     X, _ = make_signals(model, 100, snr=30, random_state=0)
-    with pytest.raises(ValueError, match="4 measurements cannot teach both 4 parameters"):
+    with pytest.raises(ValueError, match="4 measurements leave no degrees of freedom beyond 4 fr"):
         MLEEstimator(model).fit(X)
+    assert MLEEstimator(model, fixed={"D_star": 50.0}).fit(X).sigma_ > 0
 
 
 def test_background_alone_teaches_nothing(model):
     air = Rician().sample(np.zeros((500, 10)), np.random.RandomState(0))
-    with pytest.raises(ValueError, match="No voxel has a signal above 5 sigma"):
+    with pytest.raises(ValueError, match="no voxel has a signal well above that"):
         MLEEstimator(model).fit(air)
 
 
 def test_rounds_that_run_out_are_reported(model):
-    X, _ = make_signals(model, 300, snr=30, random_state=0)
+    X, _ = make_signals(model, 300, snr=5, random_state=0)
     with pytest.warns(UserWarning, match="still changing by .* after 1 rounds"):
         MLEEstimator(model, max_iter=1).fit(X)
+
+
+MODELS = {
+    "IVIM": (IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800]), None),
+    "ADC of water": (ADC([0, 500, 1000, 2000]), [1.0, 2.0]),
+    "T2 of 60 ms": (T2Decay(np.arange(1, 9) * 10.0), [1.0, 60.0]),
+    "T2 of 10 ms": (T2Decay(np.arange(1, 9) * 10.0), [1.0, 10.0]),
+    "R2star": (R2StarDecay([2, 6, 10, 15, 20, 30]), [1.0, 60.0]),
+    "magnitude inversion recovery": (
+        InversionRecovery([50, 150, 400, 800, 1500, 3000], magnitude=True),
+        None,
+    ),
+}
+
+
+def magnitudes(model, tissue, snr, n_air, n_tissue=1500):
+    """Magnitudes of tissue, and of air beside it."""
+    if tissue is None:
+        tissue = make_signals(model, n_tissue, sigma=1e-9, random_state=1)[1]
+    else:
+        tissue = np.repeat([tissue], n_tissue, axis=0)
+    signal = np.vstack([model.simulate(tissue), np.zeros((n_air, model.n_measurements))])
+    return Rician().sample(signal * snr, np.random.RandomState(snr)) / snr
+
+
+@pytest.mark.parametrize("n_air", [0, 1000])
+@pytest.mark.parametrize(("snr", "tolerance"), [(3, 0.15), (10, 0.07), (100, 0.06), (1000, 0.06)])
+@pytest.mark.parametrize("name", MODELS)
+def test_learnt_sigma_over_models_and_noise_levels(name, snr, tolerance, n_air):
+    """With most signals below the noise floor, and with a lot of air."""
+    model, tissue = MODELS[name]
+    if name == "T2 of 10 ms":  # its first echo has e^-1 of the signal
+        snr *= 3
+    X = magnitudes(model, tissue, snr, n_air)
+    assert MLEEstimator(model).fit(X).sigma_ * snr == pytest.approx(1, abs=tolerance)
+
+
+@pytest.mark.parametrize("n_air", [0, 1000])
+def test_signals_lost_in_noise_are_refused(n_air):
+    """A first echo of 1.8 sigma, the others less."""
+    X = magnitudes(T2Decay([10, 20, 40, 80]), [1.0, 10.0], 5, n_air)
+    with pytest.raises(ValueError, match="Cannot learn sigma: residuals are those of noise"):
+        MLEEstimator(T2Decay([10, 20, 40, 80])).fit(X)
+
+
+def test_learning_sigma_takes_few_rounds(model):
+    for snr in (15, 30, 100, 1000):
+        X, _ = make_signals(model, 1000, snr=snr, random_state=0)
+        assert MLEEstimator(model).fit(X).n_iter_ <= 8
+    X, _ = make_signals(model, 1000, noise="gaussian", snr=30, random_state=0)
+    assert MLEEstimator(model, noise="gaussian").fit(X).n_iter_ == 1
+
+
+def test_residuals_as_large_as_the_signals_are_no_noise():
+    """Magnitudes whose echo times are in reverse order: the message is about the protocol."""
+    decay = T2Decay(np.arange(1, 11) * 10.0)
+    X = magnitudes(decay, [1.0, 20.0], 100, 0)[:, ::-1]
+    with pytest.raises(ValueError, match="Check that the signal model, the order of its measur"):
+        MLEEstimator(decay).fit(X)
+
+
+def test_sigma_of_known_tissues_below_the_noise_floor():
+    """Signals that have decayed: a sigma that starts too large must not run away."""
+    decay = T2Decay([10, 20, 40, 80])
+    y = np.repeat([[1.0, 10.0]], 3000, axis=0)
+    X = Rician().sample(decay.simulate(y) * 100, np.random.RandomState(0)) / 100
+    assert sigma_from_pairs(decay, Rician(), X, y) * 100 == pytest.approx(1, abs=0.02)
+
+
+def test_gaussian_estimates_do_without_sigma():
+    """As many measurements as parameters: least squares passes through them."""
+    model = ADC([0, 1000])
+    X, _ = make_signals(model, 50, snr=50, noise="gaussian", random_state=0)
+    with pytest.warns(UserWarning, match="Cannot learn sigma: 2 measurements leave no degrees"):
+        mle = MLEEstimator(model, noise="gaussian").fit(X)
+    assert np.isnan(mle.sigma_)
+    found = mle.estimate(X, return_std=True)
+    exact = np.column_stack([X[:, 0], np.log(X[:, 0] / X[:, 1])])
+    np.testing.assert_allclose(found.parameters, exact, rtol=1e-6)
+    for unknown in ("nll", "aic", "bic", "std"):
+        assert np.isnan(found[unknown]).all()
+    assert np.isfinite(mle.predict(X, sigma=0.02, return_std=True)[1]).all()
+    with pytest.raises(ValueError, match="positive finite"):
+        mle.predict(X, sigma=np.nan)
+    units = MLEEstimator(model, noise="gaussian", sigma=1.0).fit(X).predict(X)
+    np.testing.assert_allclose(units, found.parameters, rtol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", [PosteriorMeanEstimator, SelfSupervisedNetRegressor])
+def test_estimators_that_need_sigma_say_so(estimator):
+    model = ADC([0, 1000])
+    X, _ = make_signals(model, 20, snr=50, noise="gaussian", random_state=0)
+    with (
+        pytest.warns(UserWarning, match="no degrees of freedom"),
+        pytest.raises(ValueError, match=r"needs\. Pass sigma"),
+    ):
+        estimator(model, noise="gaussian").fit(X)
+
+
+def test_learning_follows_the_definition(model):
+    """At the sigma found, the median of the scaled squared residuals is that of chi-squared."""
+    X, _ = make_signals(model, 1500, snr=20, random_state=3)
+    mle = MLEEstimator(model).fit(X)
+    found = mle.estimate(X)
+    a = model.simulate(found.parameters) / mle.sigma_
+    mean, variance = (f(torch.as_tensor(a)).numpy() for f in (Rician().mean, Rician().variance))
+    squared = ((X / mle.sigma_ - mean) ** 2 / variance).sum(axis=1)
+    freedom = 10 - 4 + found.at_bound.sum(axis=1)
+    assert np.median(squared / chi2.median(freedom)) == pytest.approx(1, abs=0.01)

@@ -1,18 +1,21 @@
-"""Networks: several members of one shape, stacked and trained side by side."""
+"""Networks: settings, stacked modules, training to a value that predicts."""
 
 from ._domain import Domain
+from ._fitted import FittedNetwork
 from ._inputs import NetworkInputs
-from ._modules import ACTIVATIONS, Head, HeadPerLabel, ScaledSquaredError, SignalLikelihood
-from ._training import evaluate, train
+from ._modules import Head, ScaledSquaredError, SignalLikelihood
+from ._settings import MLP, Training
+from ._training import Task, train
 
 __all__ = [
-    "ACTIVATIONS",
+    "MLP",
     "Domain",
+    "FittedNetwork",
     "Head",
-    "HeadPerLabel",
     "NetworkInputs",
     "ScaledSquaredError",
     "SignalLikelihood",
-    "evaluate",
+    "Task",
+    "Training",
     "train",
 ]

@@ -43,11 +43,11 @@ class NetworkInputs:
         return self.whitening_.transform(raw).astype(np.float32)
 
     def amplitude(self, X):
-        """What each row is divided by, of shape (n_voxels, 1)."""
+        """Divisor of each row, of shape (n_voxels, 1)."""
         return root_mean_square(X) if self.normalize == "rms" else np.ones((len(X), 1))
 
     def parameter_scale(self, X):
-        """What the parameters of each row are divided by: the amplitudes among them, if any."""
+        """Divisors of the parameters of each row: only amplitudes scale with the row."""
         amplitudes = np.array([p.amplitude for p in self.signal_model.parameters])
         return np.where(amplitudes, self.amplitude(X), 1.0)
 

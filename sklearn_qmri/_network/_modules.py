@@ -60,6 +60,12 @@ class HeadPerLabel(nn.Module):
         return torch.cat([head(run) for head, run in zip(self.heads, runs, strict=True)])
 
 
+def make_head(heads):
+    """The last layer, of shape, offset and width for each kind of label."""
+    layers = [Head(*head) for head in heads]
+    return layers[0] if len(layers) == 1 else HeadPerLabel(layers)
+
+
 class StackedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation of each network's own units."""
 

@@ -1,133 +1,66 @@
-"""Training of stacked networks by skorch, and their evaluation."""
+"""Training of stacked networks to a `FittedNetwork`."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from skorch import NeuralNet
-from torch import nn
-from tqdm import tqdm
 
 from .._torch import check_device, single_thread
-from ._modules import StackedMLP
+from ._fitted import FittedNetwork
+from ._modules import StackedMLP, make_head
+from ._skorch import (
+    Batches,
+    BestMembers,
+    EpochBar,
+    PatienceExhausted,
+    StackedNet,
+    losses,
+    one_cycle,
+)
 
-_WARM_UP = 0.15  # share of the steps before the peak of the one-cycle schedule
-_LEAST_STEPS = 10  # in fewer the cycle has no room, and the rate stays at its peak
-# Rows are predicted in blocks of just this many: how a matrix product rounds depends on its
-# shape, and a row's prediction must not depend on the rows around it.
-_PREDICT_ROWS = 2048
 
+class Task(NamedTuple):
+    """The rows that a network learns from, and how its predictions are judged.
 
-class StackedNet(NeuralNet):
-    """A skorch net whose short epoch loop trains stacked members and keeps each one's best.
-
-    Adam works elementwise, so members stay independent of each other.
-
-    Parameters
+    Attributes
     ----------
-    patience : int or None
-        Stop when no member's validation loss has improved for this many epochs.
-    schedule : {"onecycle", "constant"}
-        Of the learning rate.
-    generator : torch.Generator
-        Shuffles the batches.
+    x : ndarray of shape (n_rows, n_inputs)
+        Network inputs.
+    targets : ndarray of shape (n_labels, n_rows, n_columns)
+        What the criterion compares predictions with, for each kind of label.
+    valid : bool ndarray of shape (n_rows,)
+        Rows held out for validation.
+    heads : list of tuple
+        Shape, offset and width of the last layer, for each kind of label.
+    mix : ndarray of shape (n_labels, n_parameters)
+        Weights with which predictions for each kind of label are added.
+    criterion : Module
+        Loss per member.
     refresh : callable or None
-        Returns the training inputs and targets of an epoch, in place of the ones given.
+        Returns fresh inputs, (n_labels, n_rows, n_inputs), and targets (n_labels, n_rows,
+        n_columns) for the training rows of an epoch, as float32 arrays. Each kind of label then
+        has members of its own, which start from the same weights; else members have outputs for
+        all kinds of label.
     """
 
-    def __init__(self, *args, patience, schedule, generator, refresh=None, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.patience = patience
-        self.schedule = schedule
-        self.generator = generator
-        self.refresh = refresh
+    x: np.ndarray
+    targets: np.ndarray
+    valid: np.ndarray
+    heads: list
+    mix: np.ndarray
+    criterion: torch.nn.Module
+    refresh: Callable | None = None
 
-    def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train on X = (x, target, x_valid, target_valid), tensors of rows."""
-        x, target, *valid = (tensor.to(self.device) for tensor in X)
-        epochs = epochs or self.max_epochs
-        schedule = self._make_schedule(epochs * -(-x.shape[-2] // self.batch_size))
-        best, since_best = _Best(self.module_, self.criterion_), 0
-        for epoch in tqdm(
-            range(1, epochs + 1), desc="training", unit=" epochs", disable=not self.verbose
-        ):
-            self.history.new_epoch()
-            if self.refresh is not None:
-                x, target = (tensor.to(self.device) for tensor in self.refresh())
-            order = torch.randperm(x.shape[-2], generator=self.generator).to(self.device)
-            loss = self._run_epoch(x[..., order, :], target[..., order, :], schedule)
-            valid_loss, better = best.update(*valid)
-            if not (torch.isfinite(loss).all() and torch.isfinite(valid_loss).all()):
-                raise RuntimeError(
-                    f"Training diverged in epoch {epoch} of {epochs}: lower lr (now {self.lr:g}), "
-                    "or look for extreme values in X and y."
-                )
-            self.history.record("train_loss", loss.tolist())
-            self.history.record("valid_loss", valid_loss.tolist())
-            since_best = 0 if better else since_best + 1
-            if self.patience is not None and since_best >= self.patience:
-                break
-        best.restore()
-        self.best_loss_ = best.loss
-        return self
+    @property
+    def n_labels(self):
+        """Kinds of label."""
+        return len(self.targets)
 
-    def _make_schedule(self, n_steps):
-        if self.schedule == "constant" or n_steps < _LEAST_STEPS:
-            return None
-        return torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer_, max_lr=self.lr, total_steps=n_steps, pct_start=_WARM_UP
-        )
-
-    def _run_epoch(self, x, target, schedule):
-        self.module_.train()
-        total, size = 0.0, self.batch_size
-        batches = list(zip(x.split(size, -2), target.split(size, -2), strict=True))
-        if self.module_.norms and batches[-1][0].shape[-2] == 1:
-            batches.pop()  # one row has no variance to normalise by
-        for xb, tb in batches:
-            loss = self.criterion_(self.module_(xb), tb)
-            self.optimizer_.zero_grad()
-            loss.sum().backward()
-            self.optimizer_.step()
-            if schedule is not None:
-                schedule.step()
-            total = total + loss.detach() * xb.shape[-2]
-        return total / x.shape[-2]
-
-
-class _Best:
-    """Each member's weights of the epoch with its least validation loss."""
-
-    def __init__(self, module, criterion):
-        self.module = module
-        self.criterion = criterion
-        self.weights = [p.detach().clone() for p in self._state()]
-        n_members = len(module.coefs[0]) // module.n_subnets
-        self.loss = torch.full((n_members,), torch.inf, device=self.weights[0].device)
-
-    def _state(self):
-        """All that a member's predictions depend on, with the networks along the first axis."""
-        state = [*self.module.coefs, *self.module.intercepts]
-        for norm in self.module.norms:
-            for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-                state.append(values.detach().view(norm.shape))
-        return state
-
-    @torch.no_grad()
-    def update(self, x, target):
-        """Keep what improved; the loss, and whether anything did."""
-        self.module.eval()
-        loss = self.criterion(self.module(x), target)
-        common = loss.unflatten(0, (self.module.n_labels, -1)).mean(0)
-        better = common < self.loss
-        self.loss = torch.where(better, common, self.loss)
-        networks = better.repeat_interleave(self.module.n_subnets)
-        for kept, current in zip(self.weights, self._state(), strict=True):
-            kept[networks] = current.detach()[networks]
-        return loss, bool(better.any())
-
-    @torch.no_grad()
-    def restore(self):
-        for kept, current in zip(self.weights, self._state(), strict=True):
-            current.data.copy_(kept)
+    @property
+    def n_shared(self):
+        """Kinds of label that each member has outputs for."""
+        return self.n_labels if self.refresh is None else 1
 
 
 def initial_weights(sizes, seeds, n_subnets=1):
@@ -156,137 +89,167 @@ def initial_weights(sizes, seeds, n_subnets=1):
     return coefs, intercepts
 
 
-def train(
-    x,
-    target,
-    valid,
-    *,
-    head,
-    criterion,
-    hidden_layer_sizes,
-    n_outputs,
-    rng,
-    n_labels=1,
-    shared=True,
-    n_init=1,
-    activation="silu",
-    parallel_subnets=False,
-    dropout=0.0,
-    batch_norm=False,
-    weight_decay=0.0,
-    schedule="onecycle",
-    max_epochs=40,
-    batch_size=1000,
-    lr=0.02,
-    patience=None,
-    refresh=None,
-    device="cpu",
-    verbose=0,
-):
-    """Train n_init members per kind of label on rows x and their targets.
+def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
+    """Train members side by side, as many as `training.n_init` for each kind of label apart.
 
     Parameters
     ----------
-    x : array of shape (n_rows, n_inputs)
-    target : array of shape (n_rows, n_columns) or (n_labels, n_rows, n_columns)
-        What the criterion compares predictions with.
-    valid : bool array of shape (n_rows,)
-        Rows held out for validation.
-    head : Module
-    criterion : Module
-        Loss per member.
-    hidden_layer_sizes : sequence of int
-    n_outputs : int
+    task : Task
+    inputs : NetworkInputs
+        Kept with the weights, to predict from rows of X.
+    network : MLP
+    training : Training
+    max_epochs : int
+        Length of the training, and of the one-cycle schedule of the learning rate.
+    lr : float
+        Learning rate where `training` has none.
     rng : numpy.random.RandomState
-    n_labels : int, default=1
-        Kinds of labels.
-    shared : bool, default=True
-        Whether each member has outputs for all labels. Else each label has members of its own,
-        which start from the same weights.
-    refresh : callable, default=None
-        Returns fresh inputs, (n_labels, n_rows, n_inputs) or the same for all labels, and targets
-        (n_members, n_rows, n_columns) for the training rows, as tensors.
+        Is advanced; gives the seeds.
+    verbose : int, default=0
+        Positive: show a progress bar.
 
     Returns
     -------
-    weights : list of (coefs, intercepts)
-        Of each member, as lists of arrays (n_networks, n_in, n_out); members with the same label
-        follow each other.
-    best_loss : array of shape (n_members,)
-    history : skorch History
+    FittedNetwork
+        Of the best member, or of all of an ensemble; its domain is still unknown.
+
+    Raises
+    ------
+    RuntimeError
+        If the training diverges.
+    ValueError
+        If the device cannot be used.
     """
-    check_device(device)
-    seeds = rng.randint(np.iinfo(np.int32).max, size=n_init + 1)
-    n_subnets = n_outputs if parallel_subnets else 1
-    n_shared = n_labels if shared else 1
-    sizes = [x.shape[-1], *hidden_layer_sizes, n_outputs // n_subnets * n_shared]
-    members = np.tile(seeds[1:], n_labels // n_shared)
-    coefs, intercepts = initial_weights(sizes, members, n_subnets)
+    check_device(training.device)
+    seeds = rng.randint(np.iinfo(np.int32).max, size=training.n_init + 1)
     generator = torch.Generator().manual_seed(int(seeds[0]))
+    module = _make_module(task, network, seeds[1:], generator)
+    batches = _make_batches(task, network, training, generator)
+    with single_thread():
+        length = max_epochs, training.lr or lr
+        net, best = _run(module, task.criterion, batches, training, *length, verbose)
+    return _fitted(
+        net.module_.cpu(),
+        best.loss_.cpu().numpy(),
+        losses(net.history),
+        task,
+        inputs,
+        network,
+        training,
+    )
+
+
+def _make_module(task, network, seeds, generator):
+    """Untrained members, one per seed and kind of label apart."""
+    n_outputs = task.mix.shape[1]
+    n_subnets = n_outputs if network.parallel_subnets else 1
+    sizes = [
+        task.x.shape[1],
+        *network.hidden_layer_sizes,
+        n_outputs // n_subnets * task.n_shared,
+    ]
+    members = np.tile(seeds, task.n_labels // task.n_shared)
+    return {
+        "coefs": (weights := initial_weights(sizes, members, n_subnets))[0],
+        "intercepts": weights[1],
+        "head": make_head(task.heads),
+        "activation": network.activation,
+        "n_subnets": n_subnets,
+        "n_labels": task.n_shared,
+        "batch_norm": network.batch_norm,
+        "dropout": network.dropout,
+        "generator": generator,
+    }
+
+
+def _make_batches(task, network, training, generator):
+    """Batches to train on, and one of all rows to validate on."""
+    device, repeats = training.device, training.n_init
+
+    def place(values):
+        return torch.as_tensor(values, dtype=torch.float32, device=device)
+
+    def spread(targets):
+        # One kind of label is the same for all members; else each label has its run of members.
+        return place(np.repeat(targets, repeats, axis=0) if len(targets) > 1 else targets[0])
+
+    def refreshed():
+        x, targets = task.refresh()
+        return place(x), place(np.repeat(targets, repeats, axis=0))
+
+    kept = ~task.valid
+    trained = Batches(
+        place(task.x[kept]),
+        spread(task.targets[:, kept]),
+        training.rows_per_step(np.count_nonzero(kept)),
+        generator,
+        refresh=None if task.refresh is None else refreshed,
+        least=2 if network.batch_norm else 1,  # one row has no variance to normalise by
+    )
+    held_out = place(task.x[task.valid]), spread(task.targets[:, task.valid])
+    return trained, Batches(*held_out, len(held_out[0]), None)
+
+
+def _run(module, criterion, batches, training, max_epochs, lr, verbose):
+    """Let skorch train; the net and the callback that has each member's best state."""
+    best = BestMembers(training.patience)
+    bar = EpochBar()
+    callbacks = [("best", best), *([("bar", bar)] if verbose else [])]
+    if training.schedule == "onecycle":
+        callbacks += one_cycle(lr, max_epochs * len(batches[0]))
     net = StackedNet(
         StackedMLP,
-        module__coefs=coefs,
-        module__intercepts=intercepts,
-        module__head=head,
-        module__activation=activation,
-        module__n_subnets=n_subnets,
-        module__n_labels=n_shared,
-        module__batch_norm=batch_norm,
-        module__dropout=dropout,
-        module__generator=generator,
+        **{f"module__{name}": value for name, value in module.items()},
         criterion=criterion,
         optimizer=torch.optim.Adam,
-        optimizer__weight_decay=weight_decay,
+        optimizer__weight_decay=training.weight_decay,
         optimizer__fused=True,
         lr=lr,
         max_epochs=max_epochs,
-        batch_size=batch_size,
-        patience=patience,
-        schedule=schedule,
-        generator=generator,
-        refresh=refresh,
-        train_split=None,
-        callbacks="disable",
-        device=device,
-        verbose=verbose,
+        callbacks=callbacks,
+        callbacks__print_log=None,
+        callbacks__epoch_timer=None,
+        callbacks__train_loss=None,
+        callbacks__valid_loss=None,
+        device=training.device,
+        verbose=0,
     )
-    if target.ndim == 3:
-        target = np.repeat(target, n_init, axis=0)
-    rows = [
-        torch.as_tensor(a, dtype=torch.float32)
-        for a in (x[~valid], target[..., ~valid, :], x[valid], target[..., valid, :])
-    ]
-    with single_thread():
+    net.initialize()
+    net.notify("on_train_begin")
+    try:
         # Not net.fit, which would take Ctrl-C for a finished training.
-        net.initialize()
-        net.fit_loop(rows)
-    weights = _members(net.module_.cpu(), n_subnets)
-    return weights, net.best_loss_.cpu().numpy(), net.history
+        net.fit_loop(batches)
+    except PatienceExhausted:
+        pass
+    finally:
+        if verbose:
+            bar.close()
+    best.restore(net)
+    return net, best
 
 
-def _members(module, n_subnets):
-    """Coefs and intercepts of each member, as lists of NumPy arrays."""
-    per_layer = [[layer.numpy() for layer in group] for group in module.weights()]
-    n_networks = len(per_layer[0][0])
-    return [
-        tuple([layer[k : k + n_subnets].copy() for layer in group] for group in per_layer)
-        for k in range(0, n_networks, n_subnets)
+def _fitted(module, best_loss, history, task, inputs, network, training):
+    """The members that are to predict, of each kind of label apart."""
+    runs = best_loss.reshape(-1, training.n_init)  # one run of members per kind of label apart
+    best = runs.argmin(axis=1)
+    kept = [
+        run * training.n_init + init
+        for run in range(len(runs))
+        for init in (range(training.n_init) if training.ensemble else [best[run]])
     ]
-
-
-def evaluate(x, coefs, intercepts, head, activation, n_subnets=1, n_labels=1):
-    """Parameters that trained members predict from float32 rows x.
-
-    Returns
-    -------
-    ndarray of shape (n_labels * n_members, n_rows, n_parameters), float64
-    """
-    layers = ([torch.from_numpy(a) for a in group] for group in (coefs, intercepts))
-    module = StackedMLP(
-        *layers, head, activation=activation, n_subnets=n_subnets, n_labels=n_labels
+    networks = np.concatenate(
+        [np.arange(k * module.n_subnets, (k + 1) * module.n_subnets) for k in kept]
     )
-    module.requires_grad_(False).eval()
-    padded = nn.functional.pad(torch.from_numpy(x), (0, 0, 0, -len(x) % _PREDICT_ROWS))
-    with single_thread():
-        blocks = [module(block) for block in padded.split(_PREDICT_ROWS)]
-    return torch.cat(blocks, 1)[:, : len(x)].numpy().astype(np.float64)
+    coefs, intercepts = ([layer.numpy()[networks] for layer in group] for group in module.weights())
+    return FittedNetwork(
+        coefs,
+        intercepts,
+        task.heads,
+        task.mix,
+        inputs,
+        activation=network.activation,
+        n_subnets=module.n_subnets,
+        n_shared=task.n_shared,
+        history=history,
+        best_init=int(best[0]),
+    )

@@ -12,13 +12,13 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from .._torch import check_device, single_thread, take
+from .._torch import LANES, check_device, pieces, single_thread, take, whole
 from ..dictionary import fit_linear, look_up, make_dictionary
-from ._box import check_fixed, check_seeds
+from ._box import check_fixed, check_seeds, common_values
 from ._newton import minimize
-from ._objective import Objective, Problem, pieces
+from ._objective import Objective, Problem
 
-__all__ = ["Solution", "check_fixed", "check_seeds", "solve"]
+__all__ = ["Solution", "check_fixed", "check_seeds", "common_values", "solve"]
 
 # Blocks do not depend on n_jobs, so neither does any bit of the result.
 _BLOCK = 65536
@@ -65,6 +65,7 @@ def solve(
     bounds,
     *,
     fixed=None,
+    common=None,
     seeds=None,
     n_starts=8,
     max_iter=100,
@@ -85,6 +86,10 @@ def solve(
     bounds : array of shape (2, n_parameters)
     fixed : array of shape (n_voxels, n_parameters), default=None
         Values of parameters that are not to be estimated, NaN for the others.
+    common : array of shape (n_parameters,), default=None
+        Values of those that are fixed to one value for all voxels, NaN for the others. They narrow
+        the search for starting points; values of voxels do not, as a voxel's result must not
+        depend on the voxels beside it.
     seeds : array of shape (n_voxels, n_parameters), default=None
         The only starting points, instead of those of the dictionary.
     n_starts : int
@@ -103,7 +108,8 @@ def solve(
     -------
     Solution
     """
-    book = make_dictionary(model, *_search_range(bounds, fixed), n_starts, noise.even)
+    searched = bounds if common is None else np.where(np.isnan(common), bounds, common)
+    book = make_dictionary(model, *searched, n_starts, noise.even)
     check_device(device)
     book = book.to(torch.float32, device)
     slices = pieces(len(X), _BLOCK)
@@ -135,22 +141,14 @@ def solve(
     return solution
 
 
-def _search_range(bounds, fixed):
-    """Bounds of the dictionary: those given, narrowed to the values of fixed parameters."""
-    if fixed is None or len(fixed) == 0:
-        return bounds
-    known = np.isfinite(fixed[0])
-    lower, upper = bounds.copy()
-    lower[known], upper[known] = fixed[:, known].min(axis=0), fixed[:, known].max(axis=0)
-    return lower, upper
-
-
 def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, tol, device):
     objective = Objective(model, noise)
 
     def lanes(rows):
         return torch.as_tensor(np.ascontiguousarray(rows.T), device=device)
 
+    n_voxels = len(X)
+    X, sigma, fixed, seeds = (_whole_rows(rows) for rows in (X, sigma, fixed, seeds))
     with single_thread(), torch.no_grad():
         precision = lanes(1.0 / sigma)
         x = lanes(X) * precision
@@ -171,15 +169,23 @@ def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, t
             _describe(objective, *(p.lanes(rows) for p in (best, problem, box)))
             for rows in pieces(len(X), _DESCRIBED)
         ]
-        described = (torch.cat(field).cpu().numpy() for field in zip(*parts, strict=True))
-        return Solution(*described, converged.cpu().numpy(), n_iter.cpu().numpy())
+        described = [torch.cat(field) for field in zip(*parts, strict=True)]
+        fields = (field[:n_voxels].cpu().numpy() for field in (*described, converged, n_iter))
+        return Solution(*fields)
+
+
+def _whole_rows(rows):
+    """Rows of voxels, the last repeated up to a multiple of `LANES`; None of None."""
+    if rows is None or len(rows) == 0:
+        return rows
+    return np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % LANES, axis=0)])
 
 
 def _finish(objective, start, problem, max_iter, tol):
     """To convergence; with exact second derivatives for the voxels that need many iterations."""
     first = min(max_iter, _CHEAP_ITERATIONS)
     best, converged, n_iter = minimize(objective, start, problem, max_iter=first, tol=tol)
-    rest = (~converged).nonzero().squeeze(1)
+    rest = whole((~converged).nonzero().squeeze(1))
     if len(rest) and max_iter > first:
         exact = Objective(objective.model, objective.noise, exact=True)
         problem = problem.lanes(rest)
@@ -187,7 +193,7 @@ def _finish(objective, start, problem, max_iter, tol):
         more = minimize(exact, start, problem, max_iter=max_iter - first, tol=tol)
         best.assign(rest, more[0])
         converged[rest] = more[1]
-        n_iter[rest] += more[2]
+        n_iter[rest] = first + more[2]
     return best, converged, n_iter
 
 
@@ -224,7 +230,7 @@ def _screen(objective, book, problem):
         normalizer = objective.noise.normalizer(single.x).sum(0)
         noise_loss = half * (1 + math.log(2 * math.pi)) - normalizer
     limit = _tolerated(-gain, noise_gain, _MARGIN)
-    voxel, cell = torch.nonzero(-gain <= limit[:, None], as_tuple=True)
+    voxel, cell = (whole(i) for i in torch.nonzero(-gain <= limit[:, None], as_tuple=True))
     starts = single.lanes(voxel)
     u = objective.to_coordinates(fit_linear(book, take(data, voxel), best[voxel, cell]))
     found = objective.expand(starts.clamp(u), starts)
@@ -233,7 +239,7 @@ def _screen(objective, book, problem):
         loss = torch.full_like(gain, torch.inf)
         loss[voxel, cell] = found.loss.nan_to_num(nan=torch.inf)
         limit = _tolerated(loss, noise_loss, _LAG)
-        keep = (found.loss <= limit[voxel]).nonzero().squeeze(1)
+        keep = whole((found.loss <= limit[voxel]).nonzero().squeeze(1))
         found, starts, voxel, cell = found.lanes(keep), starts.lanes(keep), voxel[keep], cell[keep]
     place = torch.zeros_like(best)
     place[voxel, cell] = torch.arange(len(voxel), device=place.device)

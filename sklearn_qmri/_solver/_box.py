@@ -54,6 +54,26 @@ def check_fixed(fixed, signal_model, bounds, n_voxels):
     return values
 
 
+def common_values(fixed, signal_model):
+    """Values of the parameters that are fixed to one number for all voxels, NaN for the others.
+
+    Parameters
+    ----------
+    fixed : dict of {str: float or array-like of shape (n_voxels,)}
+    signal_model : SignalModel
+
+    Returns
+    -------
+    ndarray of shape (n_parameters,) or None
+        None if there are none.
+    """
+    numbers = {name: value for name, value in fixed.items() if np.ndim(value) == 0}
+    if not numbers:
+        return None
+    names = signal_model.parameter_names
+    return np.array([numbers.get(name, np.nan) for name in names], dtype=np.float64)
+
+
 def check_seeds(init, bounds, n_voxels):
     """Starting points (n_voxels, n_parameters) in the box, None for ``init="auto"``.
 

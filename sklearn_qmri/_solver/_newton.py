@@ -6,7 +6,7 @@ by loops over parameters of operations on whole lanes.
 
 import torch
 
-from .._torch import put, take
+from .._torch import put, take, whole
 from ._objective import entries
 
 _TRUSTED = 1.0  # damping up to which a small predicted decrease means that the optimum is near
@@ -76,7 +76,7 @@ def _box_step(expansion, problem):
     target = u + step
     inside = problem.clamp(target)
     clipped = inside != target
-    index = clipped.any(0).nonzero().squeeze(1)
+    index = whole(clipped.any(0).nonzero().squeeze(1))
     if len(index):
         part, clip = expansion.lanes(index), take(clipped, index).to(u.dtype)
         moved = (take(inside, index) - part.u) * clip
@@ -136,7 +136,7 @@ def minimize(objective, start, problem, *, max_iter, tol):
         small = (predicted.abs() < tol) & (at.damping <= _TRUSTED)
         if small.any():
             # The last step is taken on trust: what it leaves is far below what it gains.
-            done, keep = small.nonzero().squeeze(1), (~small).nonzero().squeeze(1)
+            done, keep = small.nonzero().squeeze(1), whole((~small).nonzero().squeeze(1))
             place = lanes[done]
             if iteration > 1:
                 best.assign(place, at.lanes(done))

@@ -8,15 +8,10 @@ from typing import NamedTuple
 
 import torch
 
-from .._torch import put, take
+from .._torch import LANES, pieces, put, take
 
 _FIRST_DAMPING = 1e-3
 _BYTES = 400_000  # of measurements whose derivatives fit into a processor's cache
-
-
-def pieces(n_voxels, size):
-    """Consecutive runs of at most `size` voxels; one empty run of none."""
-    return [slice(i, i + size) for i in range(0, max(n_voxels, 1), size)]
 
 
 class Expansion(NamedTuple):
@@ -116,9 +111,10 @@ class Objective:
 
         An expansion `near` u, maybe of lower precision, lends its second order if given.
         """
+        size = _BYTES // (len(problem.x) * u.itemsize)
         parts = [
             self._expand(u[:, rows], problem.lanes(rows), near and near.lanes(rows))
-            for rows in pieces(problem.n_voxels, _BYTES // (len(problem.x) * u.itemsize))
+            for rows in pieces(problem.n_voxels, max(LANES, size - size % LANES))
         ]
         return Expansion(*(torch.cat(field, -1) for field in zip(*parts, strict=True)))
 

@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import typer
 
+from .._network import Training
 from ..datasets import fetch_pelvis_ivim, make_phantom, make_signals
 from ..estimators import HybridLabelNetRegressor, MLEEstimator
 from ..image import apply_mask, axial_slice, read_volume, unmask, write_nifti
@@ -142,7 +143,7 @@ def _fit_hybrid(labels, X, sigma, mle, alpha, seed):
     )
     net = HybridLabelNetRegressor(
         model, alpha=alpha, label_estimator=labels, normalize="rms", sigma_input=True,
-        device=labels.device, random_state=seed, verbose=1,
+        training=Training(device=labels.device), random_state=seed, verbose=1,
     )  # fmt: skip
     found = net.fit(X_train, y_train, sigma=sigma_train).estimate(X, sigma=sigma)
     seconds = time.perf_counter() - start

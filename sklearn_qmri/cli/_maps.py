@@ -10,6 +10,7 @@ import numpy as np
 import typer
 from sklearn.base import clone
 
+from .._network import Training
 from .._version import __version__
 from ..estimators import (
     HybridLabelNetRegressor,
@@ -242,7 +243,9 @@ def _fit(method, mle, X, alpha, ranges, samples, seed, version):
         return mle, None
     given = {"noise": mle.noise, "sigma": sigma, "random_state": seed, "verbose": 1}
     if method is Method.self_supervised:
-        net = SelfSupervisedNetRegressor(model, normalize="rms", device=mle.device, **given)
+        net = SelfSupervisedNetRegressor(
+            model, normalize="rms", training=Training(device=mle.device), **given
+        )
         return net.fit(X).set_params(verbose=0), None
     amplitudes = _amplitudes(model, mle.predict(X))
     if method is Method.posterior_mean:

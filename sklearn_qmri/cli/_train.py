@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .._network import Training
 from ..datasets import make_signals
 from ..estimators import HybridLabelNetRegressor, MLEEstimator
 from ..persistence import save_estimator
@@ -72,6 +73,7 @@ def train_hybrid(labels, snr, *, alpha, prior, samples, seed):
     )  # fmt: skip
     net = HybridLabelNetRegressor(
         labels.signal_model, noise=labels.noise, alpha=alpha, label_estimator=labels,
-        normalize="rms", sigma_input=True, device=labels.device, random_state=seed, verbose=1,
+        normalize="rms", sigma_input=True, training=Training(device=labels.device),
+        random_state=seed, verbose=1,
     )  # fmt: skip
     return net.fit(X, y, sigma=sigma).set_params(verbose=0)

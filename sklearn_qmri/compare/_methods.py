@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
 from tqdm import tqdm
 
+from .._network import Training
 from ..datasets import make_signals
 from ..estimators import (
     HybridLabelNetRegressor,
@@ -21,12 +22,12 @@ from ..metrics import (
     least_weighted,
     mean_bias,
     noise_std,
+    product_decomposition,
+    quadratic,
     rms_bias,
     root_mean_squared_error,
     shrinkage_slope,
 )
-from ..metrics._decomposition import product_decomposition
-from ..metrics._rules import quadratic
 from ..noise import resolve_noise
 from ..signal_models import IVIM
 from ..tissues import prior_ranges
@@ -122,6 +123,7 @@ def compare_methods(
         raise ValueError(f"n_repeats expects at least 2, got {n_repeats!r}.")
     noise = resolve_noise(noise, signal_model)
     rule = least_weighted(weight=2) if rule is None else rule
+    rule.check()
     rng = check_random_state(random_state)
     groups, notes = tissues_of_interest(signal_model, tissues, prior, rng)
     every = np.concatenate(list(groups.values()))
@@ -177,7 +179,8 @@ def _known(signal_model, prior):
 def _methods(mle, settings, prior, known, seed):
     """Unfitted estimators by name, for the signal model and on the device of maximum likelihood."""
     signal_model = mle.signal_model
-    trained = {**settings, "device": mle.device, "random_state": seed}
+    training = Training(device=mle.device)
+    trained = {**settings, "training": training, "random_state": seed}
     net = HybridLabelNetRegressor(signal_model, **trained, alpha=1, label_estimator=mle)
     methods = {"MLE": mle}
     if isinstance(signal_model, IVIM):
@@ -191,7 +194,7 @@ def _methods(mle, settings, prior, known, seed):
             **trained,
             bounds={name: (value - _TINY, value + _TINY) for name, value in known.items()},
         ),
-        "alpha 0": clone(net).set_params(alpha=0, resample_noise=True),
+        "alpha 0": clone(net).set_params(alpha=0),
         "alpha 1": net,
     }
 

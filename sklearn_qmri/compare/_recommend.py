@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from ..metrics import least_variance
-from ..metrics._rules import quadratic
+from ..metrics import least_variance, quadratic
 
 
 def recommend(rule, parameters, bias, variance):

@@ -19,10 +19,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._arrays import as_floats, columns_by_name
 from .._solver import check_fixed
 from .._warnings import warn
-from ..noise import NoiseModel, check_sigma, resolve_noise, sigma_from_pairs
+from ..noise import CannotLearnSigma, NoiseModel, check_sigma, resolve_noise, sigma_from_pairs
 from ..signal_models import LinearGaussian, resolve_model
 from ..status import Status
-from ..tissues import outside_bounds
+from ..tissues import check_bounds, outside_bounds
 
 # Constraints of the parameters that estimators have in common.
 NOISE = [StrOptions({"auto", "gaussian", "rician"}), NoiseModel]
@@ -95,11 +95,22 @@ class TissueRegressorMixin(RegressorMixin):
         NotFittedError, ValueError
             Same as `predict`.
         """
-        model = getattr(self, "signal_model", None)
+        model = _named_model(self)
         if model is not None:
             y = columns_by_name(y, list(model.parameter_names), "y")
         predicted = self.predict(X) if sigma is None else self.predict(X, sigma=sigma)
         return r2_score(y, predicted, sample_weight=sample_weight)
+
+
+def _named_model(estimator):
+    """The signal model that the user has named, maybe of an estimator inside; None if none."""
+    for holder in (
+        estimator,
+        *(getattr(estimator, n, None) for n in ("estimator", "label_estimator")),
+    ):
+        if getattr(holder, "signal_model", None) is not None:
+            return holder.signal_model
+    return None
 
 
 def all_or_nothing(fit):
@@ -140,7 +151,7 @@ def refuse(estimator, **options):
             raise ValueError(f"{type(estimator).__name__} does not take {name}, got {value!r}.")
 
 
-def check_fit(estimator, X, y, sigma, *, y_needed):
+def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
     """Check what `fit` was given; settle signal model and noise model.
 
     Sets ``n_features_in_``, ``feature_names_in_``, ``signal_model_``, ``noise_`` and
@@ -156,6 +167,8 @@ def check_fit(estimator, X, y, sigma, *, y_needed):
         The argument of `fit`, which takes precedence over the parameter of the same name.
     y_needed : bool
         Whether None for y is an error.
+    settings : estimator, default=None
+        Has the parameters, where that is another: the network that a search is over.
 
     Returns
     -------
@@ -165,18 +178,22 @@ def check_fit(estimator, X, y, sigma, *, y_needed):
     Raises
     ------
     ValueError
-        If an argument or parameter is out of range or does not fit the signal model, or no row is
-        usable.
+        If an argument or parameter is out of range or does not fit the signal model, more than a
+        tenth of y is outside the bounds, or no row is usable.
     """
-    estimator._validate_params()
-    model = estimator.signal_model
+    settings = estimator if settings is None else settings
+    for checked in {id(each): each for each in (estimator, settings)}.values():
+        checked._validate_params()
+    model = settings.signal_model
     X = check_signals(estimator, X, reset=True, signal_model=model)
     single_output = False
     if y is not None or y_needed:
         y, single_output = check_parameters(y, X, model)
-    noise = resolve_noise(getattr(estimator, "noise", "auto"), model or LinearGaussian)
+        if model is not None:
+            check_truth(y, model, getattr(settings, "bounds", None))
+    noise = resolve_noise(getattr(settings, "noise", "auto"), model or LinearGaussian)
     usable = usable_rows(X, noise, *([] if y is None else [y]))
-    sigma = first_given(sigma, getattr(estimator, "sigma", None))
+    sigma = first_given(sigma, getattr(settings, "sigma", None))
     if sigma is not None:
         sigma = check_sigma(as_floats(sigma), len(X), usable)
     rows = Rows(*(take_rows(field, usable) for field in (X, y, sigma)), None, usable)
@@ -186,7 +203,7 @@ def check_fit(estimator, X, y, sigma, *, y_needed):
     return rows
 
 
-def settle_sigma(estimator, rows, sigma, learn=None):
+def settle_sigma(estimator, rows, sigma, learn=None, *, needed=True, settings=None):
     """Set ``sigma_``: as given (None of one per row), or learnt; and give every row its own.
 
     Parameters
@@ -198,20 +215,31 @@ def settle_sigma(estimator, rows, sigma, learn=None):
         The argument of `fit`.
     learn : callable, default=None
         Returns the noise level where none is given. None: from the signals of y.
+    settings : estimator, default=None
+        Has the parameter `sigma`, where that is another.
+    needed : bool, default=True
+        False where a noise level of NaN, which is unknown, will do.
 
     Returns
     -------
     Rows
         With a noise level for each.
+
+    Raises
+    ------
+    ValueError
+        If the noise level cannot be learnt and is needed.
     """
     if rows.sigma is None:
         if learn is None:
             level = sigma_from_pairs(estimator.signal_model_, estimator.noise_, rows.X, rows.y)
         else:
             level = learn()
+        if np.isnan(level) and needed:
+            raise CannotLearnSigma("Cannot learn sigma, which this estimator needs. Pass sigma.")
         estimator.sigma_ = level
         return rows._replace(sigma=np.full(len(rows.X), level))
-    sigma = first_given(sigma, estimator.sigma)
+    sigma = first_given(sigma, (estimator if settings is None else settings).sigma)
     estimator.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
     return rows
 
@@ -247,13 +275,17 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
         fixed = check_fixed(known, estimator.signal_model_, estimator.bounds_, len(X))
     for value in known.values():  # a map of B1, say, has no value outside of its mask
         usable &= ~np.isnan(value)
-    sigma = first_given(sigma, estimator.sigma_, getattr(estimator, "sigma", None))
+    learnt = estimator.sigma_
+    unneeded = sigma is None and learnt is not None and np.isnan(learnt)
+    sigma = first_given(sigma, learnt, getattr(estimator, "sigma", None))
     if sigma is None:
         raise ValueError(
             "Cannot tell sigma of these rows: fit was given one sigma per voxel. Pass sigma here "
             "too."
         )
-    sigma = check_sigma(as_floats(sigma), len(X), usable)
+    if not unneeded:
+        sigma = check_sigma(sigma, len(X), usable)
+    sigma = np.broadcast_to(sigma, len(X))
     warn_of_bad_rows(usable, "their estimates are NaN")
     taken = (take_rows(field, usable) for field in (X, None, sigma, fixed if known else None))
     return Rows(*taken, usable)
@@ -306,7 +338,10 @@ def check_signals(estimator, X, *, reset, signal_model=None):
     """
     if isinstance(X, np.ma.MaskedArray):
         X = as_floats(X)
-    X = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite=False)
+    # Row by row in memory: the order of a sum, and so its rounding, depends on the layout.
+    X = validate_data(
+        estimator, X, reset=reset, dtype=np.float64, order="C", ensure_all_finite=False
+    )
     if signal_model is not None and X.shape[1] != signal_model.n_measurements:
         raise ValueError(
             f"X has {X.shape[1]} measurements per voxel, but {signal_model!r} "
@@ -337,8 +372,7 @@ def check_parameters(y, X, signal_model=None, argument="y"):
     Raises
     ------
     ValueError
-        If y is missing, has another length than X, or other columns than the model's parameters,
-        or too many values outside the model's bounds.
+        If y is missing, has another length than X, or other columns than the model's parameters.
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
@@ -363,15 +397,17 @@ def check_parameters(y, X, signal_model=None, argument="y"):
             raise ValueError(
                 f"{argument} has {y.shape[1]} parameters, but {signal_model!r} has {names}."
             )
-        if argument == "y":
-            _check_truth(y, signal_model)
     return y, single_output
 
 
-def _check_truth(y, signal_model):
-    """Refuse y in other units, another order or standardised; warn of a few rows outside bounds."""
+def check_truth(y, signal_model, bounds=None):
+    """Refuse y in other units, another order or standardised; warn of a few rows outside bounds.
+
+    The user's own `bounds` count where they are wider than the signal model's.
+    """
     finite = np.isfinite(y)
-    outside = outside_bounds(y, signal_model) & finite
+    low, high = check_bounds(bounds, signal_model)
+    outside = outside_bounds(y, signal_model) & ~((y >= low) & (y <= high)) & finite
     for p, wrong, column in zip(signal_model.parameters, outside.T, y.T, strict=True):
         if wrong.mean() > _MOST_OUTSIDE:
             raise ValueError(

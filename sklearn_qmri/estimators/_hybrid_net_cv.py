@@ -8,21 +8,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.model_selection import GroupKFold, check_cv
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.validation import check_is_fitted
 
-from ..metrics import least_variance, least_weighted
-from ..metrics._decomposition import product_decomposition
-from ..metrics._rules import quadratic
+from ..metrics import least_variance, least_weighted, product_decomposition, quadratic
 from ..tissues import number_tissues
-from ._door import (
-    TissueRegressorMixin,
-    all_or_nothing,
-    check_parameters,
-    check_signals,
-    usable_rows,
-)
+from ._door import TissueRegressorMixin, all_or_nothing
 from ._hybrid_net import HybridLabelNetRegressor
-from ._output import error_scale
+from ._hybrid_training import check_hybrid, error_scale, train_on_labels
+from ._labels import label_rows
+from ._net import estimate_by_network, predict_by_network
 
 
 class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimator):
@@ -57,7 +50,13 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
     bias_path_, std_path_, rmse_path_ : ndarray of shape (n_alphas, n_folds, n_parameters)
         Root mean square bias over tissues (corrected for the finite number of repeats), noise
         standard deviation and root mean squared error, in the units of the parameters.
-    estimator_ : HybridLabelNetRegressor
+    signal_model_ : SignalModel
+    noise_ : NoiseModel
+    sigma_ : float or None
+        Noise level: as given, or as learnt; None if `fit` got one per row.
+    label_estimator_ : estimator or None
+        None if the labels were given.
+    network_ : FittedNetwork
         Trained on all rows, on both kinds of label; its predictions are blended by `alpha_`.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -105,7 +104,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
             With noise repeats: several rows of each tissue.
         sigma : float or array-like of shape (n_voxels,), default=None
-            As for the estimator.
+            Same as the estimator's.
         mle_labels : array-like of the shape of y, default=None
             Computed once for all folds where not given.
 
@@ -122,36 +121,27 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
         RuntimeError
             If a training diverges.
         """
-        self._validate_params()
         net = HybridLabelNetRegressor() if self.estimator is None else clone(self.estimator)
-        X = check_signals(self, X, reset=True, signal_model=net.signal_model)
-        labelled = self._label(net, X, y, sigma, mle_labels)
-        rows, y = labelled[0], labelled[2]
-        names = net.signal_model_.parameter_names
+        rows = check_hybrid(self, net, X, y, sigma)
+        names = self.signal_model_.parameter_names
         rule = self._check_rule(names)
-        self._scale_ = error_scale(
-            net.param_scale, net.signal_model_, y, np.ones_like(y), net.normalize
+        needed = np.ones(len(names), dtype=bool)
+        self.label_estimator_, labelled, kept = label_rows(net, rows, sigma, mle_labels, needed)
+        places = np.flatnonzero(rows.usable)[kept]
+        folds = self._split(len(rows.usable), places, labelled.y)
+        forms = [self._measure(net, labelled, *fold) for fold in folds]
+        scale = error_scale(
+            net.param_scale, self.signal_model_, labelled.y, np.ones_like(labelled.y)
         )
-        folds = self._split(len(X), rows, y)
-        forms = [self._measure(net, *labelled[1:], *fold) for fold in folds]
-        self._set_path(rule, names, *np.stack(forms, axis=3))
-        self.estimator_ = clone(net).set_params(alpha=self.alpha_)
-        self.estimator_._fit_labels(*labelled[1:], both=True)
-        self.estimator_.sigma_ = net.sigma_
-        self.estimator_.label_estimator_ = net.label_estimator_
+        self._set_path(rule, names, scale, *np.stack(forms, axis=3))
+        alpha = np.broadcast_to(self.alpha_, len(names))
+        self.network_ = self._train(net, labelled, np.stack([1 - alpha, alpha]))
         return self
 
-    def _label(self, net, X, y, sigma, mle_labels):
-        """Which rows are usable, and these with noise levels and labels, once for all folds."""
-        given = sigma is not None
-        all_y, self._single_output_ = check_parameters(y, X, net.signal_model)
-        net.label_estimator_ = None
-        usable_X, y, sigma, labels = net._validate_fit(X, y, sigma, mle_labels)
-        if labels is None:
-            labels = net._label(usable_X, y, sigma if given else None)
-        rows = np.flatnonzero(net.noise_.is_valid(X) & np.isfinite(all_y).all(axis=1))
-        kept = usable_rows(usable_X, net.noise_, y, labels)
-        return rows[kept], usable_X[kept], y[kept], sigma[kept], labels[kept]
+    def _train(self, net, labelled, mix):
+        """Network on both kinds of label, with predictions that are added by `mix`."""
+        ends = np.stack([np.zeros(mix.shape[1]), np.ones(mix.shape[1])])
+        return train_on_labels(net, self.signal_model_, self.noise_, labelled, ends, mix)
 
     def _check_rule(self, names):
         """The criterion, if it fits; alphas too are checked before anything is trained."""
@@ -160,6 +150,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
             raise ValueError(f"alphas expects values in [0, 1], got {self.alphas!r}.")
         self.alphas_ = alphas
         rule = least_weighted(weight=2) if self.criterion is None else self.criterion
+        rule.check()
         if rule.parameter is not None and rule.parameter not in names:
             raise ValueError(f"{rule!r} names no parameter of {list(names)}.")
         if rule.parameter is not None and self.per_parameter:
@@ -169,7 +160,11 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
         return rule
 
     def _split(self, n_rows, rows, y):
-        """Training and test rows of each fold, as places among the usable ones; whole tissues."""
+        """Training and test rows of each fold, as places among the usable ones; whole tissues.
+
+        A splitter is given all rows, since it may hold indices of those that the user has; `rows`
+        are the usable ones among them.
+        """
         tissues = np.full(n_rows, -1)
         tissues[rows] = number_tissues(y)
         place = np.full(n_rows, -1)
@@ -181,14 +176,14 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
                 raise ValueError(f"cv={self.cv!r} puts noise repeats of a tissue on both sides.")
             yield train, held_out
 
-    def _measure(self, net, X, y, sigma, labels, rows, held_out):
+    def _measure(self, net, labelled, rows, held_out):
         """Quadratic forms of bias and variance on the held-out tissues of a fold."""
-        net = clone(net)
-        net._fit_labels(X[rows], y[rows], sigma[rows], labels[rows], both=True)
-        found = net._per_label(X[held_out], sigma[held_out]).mean(axis=1)
-        return product_decomposition(y[held_out], found - y[held_out])
+        tested = labelled.take(held_out)
+        network = self._train(net, labelled.take(rows), np.ones((2, tested.y.shape[1])))
+        outputs = network.per_label(tested.X, tested.sigma).mean(axis=1)
+        return product_decomposition(tested.y, outputs - tested.y)
 
-    def _set_path(self, rule, names, bias, variance):
+    def _set_path(self, rule, names, scale, bias, variance):
         """Alpha and its path from forms (2, 2, n_folds, n_parameters)."""
         squared_bias, squared_std = (
             np.stack([quadratic(form, a) for a in self.alphas_]) for form in (bias, variance)
@@ -196,46 +191,13 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
         self.bias_path_ = np.sqrt(np.maximum(squared_bias, 0.0))
         self.std_path_ = np.sqrt(squared_std)
         self.rmse_path_ = np.sqrt(np.maximum(squared_bias + squared_std, 0.0))
-        forms = np.stack([bias, variance]).mean(axis=3) / self._scale_**2
+        forms = np.stack([bias, variance]).mean(axis=3) / scale**2
         if self.per_parameter:
             self.alpha_ = np.array([rule.best_alpha(*pair) for pair in np.moveaxis(forms, 3, 0)])
         elif rule.parameter is None:
             self.alpha_ = rule.best_alpha(*forms.mean(axis=3))
         else:
             self.alpha_ = rule.best_alpha(*forms[..., names.index(rule.parameter)])
-
-    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Predict tissue parameters; see `HybridLabelNetRegressor.predict`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
-        fixed : None
-            Known parameters are refused.
-        return_std : bool, default=False
-            With ``ensemble=True``, also return the spread of its members.
-
-        Returns
-        -------
-        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
-            NaN for rows that are not possible measurements.
-        std : ndarray of the same shape
-            Only with `return_std`.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            As of `HybridLabelNetRegressor.predict`.
-        """
-        check_is_fitted(self)
-        X = check_signals(self, X, reset=False)
-        found = self.estimator_.predict(X, sigma=sigma, fixed=fixed, return_std=return_std)
-        if not self._single_output_:
-            return found
-        return tuple(part[:, 0] for part in found) if return_std else found[:, 0]
 
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Predictions with their status; see `HybridLabelNetRegressor.estimate`.
@@ -247,9 +209,9 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
         sigma : float or array-like of shape (n_voxels,), default=None
             None: the one of `fit`.
         fixed : None
-            Known parameters are refused.
+            Known parameters are refused; `MLEEstimator` takes them.
         return_std : bool, default=False
-            With ``ensemble=True``, also return the spread of its members.
+            Also return the spread of an ensemble.
 
         Returns
         -------
@@ -259,8 +221,34 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
         Raises
         ------
         NotFittedError, ValueError
-            As of `HybridLabelNetRegressor.estimate`.
+            Same as `HybridLabelNetRegressor.estimate`.
         """
-        check_is_fitted(self)
-        X = check_signals(self, X, reset=False)
-        return self.estimator_.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
+        return estimate_by_network(self, X, sigma, fixed, return_std)
+
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
+        """Predict tissue parameters; see `HybridLabelNetRegressor.predict`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            None: the one of `fit`.
+        fixed : None
+            Refused, see `estimate`.
+        return_std : bool, default=False
+            Also return the spread of an ensemble.
+
+        Returns
+        -------
+        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
+            NaN for rows that are not possible measurements.
+        std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `HybridLabelNetRegressor.predict`.
+        """
+        return predict_by_network(self, X, sigma, fixed, return_std)

@@ -1,21 +1,31 @@
 """Blended labels for any regressor."""
 
-import warnings
-from inspect import signature
-
 import numpy as np
 from sklearn import get_config
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import Bunch, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import _check_method_params, check_is_fitted, validate_data
 
-from ._door import all_or_nothing, check_parameters
-from ._labels import check_alpha, compute_labels
+from .._arrays import as_floats
+from ..noise import Gaussian, expected_measurement
+from ..status import Status
+from ._door import (
+    TissueRegressorMixin,
+    all_or_nothing,
+    check_parameters,
+    check_truth,
+    predicted,
+    refuse,
+    scatter_results,
+    usable_rows,
+    warn_of_bad_rows,
+)
+from ._labels import accepted, blend, check_alpha, compute_labels
 from ._mle import MLEEstimator
 
 
-class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimator):
     """Any regressor, trained on labels blended from truth and maximum-likelihood estimates.
 
     Fits `regressor` to ``alpha * label + (1 - alpha) * y``, where the label is what
@@ -25,7 +35,8 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     Parameters
     ----------
     regressor : regressor
-        Fitted to X and the blended labels.
+        Fitted to X and the blended labels, in the floating-point type of X: a network of torch or
+        skorch in single precision gets float32 where X is.
     alpha : float or array-like of shape (n_parameters,), default=0.5
         Weight of the label, in [0, 1]. With 0, no labels are computed.
     label_estimator : regressor, default=None
@@ -46,6 +57,9 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     Notes
     -----
+    Where the label estimator has a signal model, columns of a DataFrame y are taken by its names,
+    and the amplitudes of labels are clipped as in `HybridLabelNetRegressor`.
+
     Fit and predict pass metadata on. With metadata routing they go where `regressor` and
     `label_estimator` request them; without, to every method that takes them by name.
 
@@ -61,6 +75,17 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     >>> hybrid = HybridLabelRegressor(forest, label_estimator=MLEEstimator(model, sigma=1 / 30))
     >>> hybrid.fit(X, y).predict(X).shape
     (200, 4)
+
+    A network of your own, by skorch, in single precision:
+
+    >>> import numpy as np
+    >>> from skorch import NeuralNetRegressor
+    >>> from torch import nn
+    >>> layers = nn.Sequential(nn.Linear(10, 32), nn.SiLU(), nn.Linear(32, 4))
+    >>> own = NeuralNetRegressor(layers, max_epochs=2, verbose=0)
+    >>> hybrid = HybridLabelRegressor(own, label_estimator=MLEEstimator(model, sigma=1 / 30))
+    >>> hybrid.fit(X.astype(np.float32), y).predict(X.astype(np.float32)).dtype
+    dtype('float32')
     """
 
     def __init__(self, regressor, *, alpha=0.5, label_estimator=None, memory=None):
@@ -72,7 +97,6 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         inner = get_tags(self.regressor)
-        tags.input_tags.allow_nan = inner.input_tags.allow_nan
         tags.target_tags.multi_output = inner.target_tags.multi_output
         tags.regressor_tags.poor_score = inner.regressor_tags.poor_score
         return tags
@@ -93,19 +117,21 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         return router.add(label_estimator=self._labeller(), method_mapping=labels)
 
     @all_or_nothing
-    def fit(self, X, y, *, mle_labels=None, **params):
+    def fit(self, X, y=None, *, sigma=None, mle_labels=None, **params):
         """Blend labels and fit the regressor to them.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
-        y : array-like of shape (n_samples, n_parameters) or (n_samples,)
+        y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
             True parameters.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Noise level, for those of the two estimators that take it.
         mle_labels : array-like of the shape of y, default=None
             Labels computed before; `label_estimator` is not used then.
         **params : dict
-            Metadata.
+            More metadata.
 
         Returns
         -------
@@ -120,92 +146,168 @@ class HybridLabelRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             For metadata that nothing takes.
         """
         X = self._check_signals(X, reset=True)
-        blend, single_output = check_parameters(y, X)
-        alpha = check_alpha(self.alpha, blend.shape[1])
-        routed = self._route("fit", params)
-        self.label_estimator_ = None
-        if alpha.any():
-            if mle_labels is None:
-                labeller = clone(self._labeller())
-                self.label_estimator_, labels = compute_labels(
-                    labeller, X, blend, routed.label_estimator, self.memory
-                )
-            else:
-                labels, _ = check_parameters(mle_labels, X)
-                if labels.shape != blend.shape:
-                    raise ValueError(f"mle_labels has shape {labels.shape}, y {blend.shape}.")
-            blend = np.where(alpha > 0, alpha * labels, 0) + (1 - alpha) * blend
-        params, usable = routed.regressor.fit, np.isfinite(blend).all(axis=1)
-        if not usable.any():
-            raise ValueError(f"All {len(usable)} rows have a y or a label of NaN or infinity.")
-        if not usable.all():
-            warnings.warn(
-                f"{np.count_nonzero(~usable)} of {len(usable)} rows have a y or a label of NaN or "
-                "infinity: left out of the fit.",
-                stacklevel=2,
+        model = getattr(self._labeller(), "signal_model", None)
+        y, single_output = check_parameters(y, X, model)
+        if model is not None:
+            check_truth(y, model)
+        alpha = check_alpha(self.alpha, y.shape[1])
+        routed = self._route("fit", params if sigma is None else {**params, "sigma": sigma})
+        usable = self._possible(X) & np.isfinite(y).all(axis=1)
+        self.label_estimator_, labels = None, y
+        if mle_labels is not None:
+            labels, _ = check_parameters(mle_labels, X, model, "mle_labels")
+            if labels.shape != y.shape:
+                raise ValueError(f"mle_labels has shape {labels.shape}, y {y.shape}.")
+        elif alpha.any() and usable.any():
+            labels = np.full(y.shape, np.nan)
+            given = _of_rows(X, routed.label_estimator, usable)
+            self.label_estimator_, labels[usable] = compute_labels(
+                clone(self._labeller()), X[usable], y[usable], given, self.memory
             )
-            rows = np.flatnonzero(usable)
-            params = _check_method_params(X, params, rows)
-            X, blend = X[rows], blend[rows]
-        target = blend[:, 0] if single_output else blend
-        self.regressor_ = clone(self.regressor).fit(X, target, **params)
+        labels = np.where(alpha > 0, labels, y)
+        usable &= np.isfinite(labels).all(axis=1)
+        usable_rows(np.where(usable[:, None], 0.0, np.nan), Gaussian())  # warns, or refuses none
+        target = blend(y[usable], labels[usable], alpha, model).astype(X.dtype)
+        given = _of_rows(X, routed.regressor, usable).fit
+        self._single_output_, self.n_outputs_ = single_output, y.shape[1]
+        self.regressor_ = clone(self.regressor).fit(
+            X[usable], target[:, 0] if single_output else target, **given
+        )
         return self
 
-    def predict(self, X, **params):
-        """Predict by the fitted regressor.
+    def estimate(self, X, *, sigma=None, fixed=None, return_std=False, **params):
+        """Predictions with what is known about each of them.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Noise level, if the regressor takes it.
+        fixed : None
+            Known parameters are refused; `MLEEstimator` takes them.
+        return_std : bool, default=False
+            Refused: regressors have no standard deviations in common.
         **params : dict
-            Metadata.
+            More metadata.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_parameters) or (n_samples,)
-            As the regressor gives them.
+        Bunch
+            Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
+            `Status`), `at_bound` (n_voxels, n_parameters), False throughout, and `residual_rms`
+            (units of X), which is known where the label estimator has a signal model and a noise
+            level. NaN for rows that the regressor cannot take.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If X does not fit what was trained on.
+            If X does not fit the training, or for `fixed` and `return_std`.
         TypeError
             For metadata that nothing takes.
         """
-        check_is_fitted(self, "regressor_")
+        refuse(self, fixed=fixed, return_std=return_std)
+        check_is_fitted(self)
         X = self._check_signals(X, reset=False)
-        return self.regressor_.predict(X, **self._route("predict", params).regressor.predict)
+        usable = self._possible(X)
+        warn_of_bad_rows(usable, "their estimates are NaN")
+        routed = self._route("predict", params if sigma is None else {**params, "sigma": sigma})
+        given = _of_rows(X, routed.regressor, usable).predict
+        X = X[usable]
+        parameters = self._predict(X, given)
+        finite = np.isfinite(parameters).all(axis=1)
+        return scatter_results(
+            usable,
+            parameters=parameters,
+            status=np.where(finite, Status.OK, Status.BAD_INPUT).astype(np.int8),
+            at_bound=np.zeros(parameters.shape, dtype=bool),
+            residual_rms=self._residual(X, parameters),
+        )
+
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False, **params):
+        """Predict by the fitted regressor.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Noise level, if the regressor takes it.
+        fixed : None
+            Refused, see `estimate`.
+        return_std : bool, default=False
+            Refused, see `estimate`.
+        **params : dict
+            More metadata.
+
+        Returns
+        -------
+        ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
+            NaN for rows that the regressor cannot take.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            Same as `estimate`.
+        """
+        given = {"sigma": sigma, "fixed": fixed, "return_std": return_std, **params}
+        return predicted(self, self.estimate(X, **given), return_std=False)
+
+    def _predict(self, X, given):
+        """Predictions of rows that the regressor can take, as columns."""
+        if not len(X):
+            return np.empty((0, self.n_outputs_))
+        outputs = np.asarray(self.regressor_.predict(X, **given))
+        return outputs.reshape(len(X), -1)
 
     def _check_signals(self, X, reset):
-        finite = "allow-nan" if get_tags(self.regressor).input_tags.allow_nan else True
-        return validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
+        if isinstance(X, np.ma.MaskedArray):
+            X = as_floats(X)
+        return validate_data(
+            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
+        )
+
+    def _possible(self, X):
+        """Rows that the regressor can take."""
+        if get_tags(self.regressor).input_tags.allow_nan:
+            return ~np.isinf(X).any(axis=1)
+        return np.isfinite(X).all(axis=1)
+
+    def _residual(self, X, parameters):
+        """Root mean square residual of each row, NaN where no signal or noise level is known."""
+        model, noise, sigma = (
+            getattr(self.label_estimator_, name, None)
+            for name in ("signal_model_", "noise_", "sigma_")
+        )
+        if model is None or sigma is None:
+            return np.full(len(X), np.nan)
+        parameters = parameters.astype(np.float64)
+        expected = expected_measurement(model, noise, parameters, np.full(len(X), sigma))
+        return np.sqrt(np.mean((X - expected) ** 2, axis=1))
 
     def _route(self, caller, params):
-        """Metadata for each estimator's methods."""
+        """Metadata for each estimator's methods: as requested, or without routing as declared."""
         if get_config()["enable_metadata_routing"]:
             return process_routing(self, caller, **params)
-
         estimators = {"regressor": self.regressor, "label_estimator": self._labeller()}
-        taken = {
-            name: Bunch(
-                **{
-                    method: {
-                        key: value
-                        for key, value in params.items()
-                        if key in signature(getattr(estimator, method)).parameters
-                    }
-                    for method in ("fit", "predict")
-                }
-            )
-            for name, estimator in estimators.items()
-        }
-        used = {key for each in taken.values() for method in each.values() for key in method}
+        routed, used = Bunch(), set()
+        for name, estimator in estimators.items():
+            taken = {m: set(params) & accepted(estimator, m) for m in ("fit", "predict")}
+            routed[name] = Bunch(**{m: {k: params[k] for k in keys} for m, keys in taken.items()})
+            used |= taken["fit"] | taken["predict"]
         if unknown := sorted(set(params) - used):
             raise TypeError(f"{caller} got {unknown}, which neither estimator takes.")
-        return Bunch(**taken)
+        return routed
 
     def _labeller(self):
         return MLEEstimator() if self.label_estimator is None else self.label_estimator
+
+
+def _of_rows(X, routed, usable):
+    """Metadata of usable rows, for each method."""
+    if usable.all():
+        return routed
+    rows = np.flatnonzero(usable)
+    return Bunch(**{m: _check_method_params(X, given, rows) for m, given in routed.items()})

@@ -1,14 +1,108 @@
-"""Labels: the second one, the weight between the two, and which rows validate."""
+"""Labels: the second one, the blend of the two, and rows that have both."""
 
-from inspect import signature
+from typing import NamedTuple
 
 import numpy as np
 from sklearn import get_config
+from sklearn.base import clone
 from sklearn.utils import Bunch
-from sklearn.utils.metadata_routing import process_routing
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.validation import check_memory
 
 from .._version import __version__
+from ._door import check_parameters, take_rows, usable_rows
+from ._mle import MLEEstimator
+
+_MOST = 3.0  # times the largest true amplitude
+
+
+class LabelledRows(NamedTuple):
+    """Training rows with both kinds of label.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_rows, n_measurements)
+    y : ndarray of shape (n_rows, n_parameters)
+        True parameters.
+    sigma : ndarray of shape (n_rows,)
+    labels : ndarray of shape (n_rows, n_parameters)
+        Maximum-likelihood labels; the true parameters where none are needed.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    sigma: np.ndarray
+    labels: np.ndarray
+
+    def take(self, rows):
+        """Some of the rows, by a bool or int array."""
+        return LabelledRows(*(field[rows] for field in self))
+
+
+def label_rows(net, rows, sigma, mle_labels, needed):
+    """Label rows by the label estimator of a network, or by labels computed before.
+
+    Parameters
+    ----------
+    net : HybridLabelNetRegressor
+        Its parameters only are read.
+    rows : Rows
+        With a noise level for each.
+    sigma : float or array-like or None
+        The argument of `fit`, for the label estimator.
+    mle_labels : array-like of shape (n_voxels, n_parameters) or None
+        Labels computed before, of all rows that `fit` was given.
+    needed : bool ndarray of shape (n_parameters,)
+        Parameters whose labels count.
+
+    Returns
+    -------
+    label_estimator : fitted regressor or None
+        None if no labels had to be computed.
+    labelled : LabelledRows
+        Rows whose labels are finite.
+    kept : bool ndarray of shape (n_usable,)
+        Which of the rows those are.
+    """
+    estimator, labels = None, rows.y
+    if mle_labels is not None:
+        shape = np.empty((len(rows.usable), 0))
+        labels, _ = check_parameters(mle_labels, shape, net.signal_model, "mle_labels")
+        labels = take_rows(labels, rows.usable)
+    elif needed.any():
+        # The label estimator gets sigma as the user gave it: one per row only where it was.
+        per_row = None if sigma is None else rows.sigma
+        estimator, labels = _compute(net, rows, per_row)
+    labels = np.where(needed, labels, rows.y)
+    kept = np.isfinite(labels).all(axis=1)
+    if not kept.all():
+        usable_rows(rows.X, Finite, labels)
+    return estimator, LabelledRows(rows.X, rows.y, rows.sigma, labels).take(kept), kept
+
+
+class Finite:
+    """Validity of rows that have been checked before."""
+
+    @staticmethod
+    def is_valid(X):
+        """All rows are valid."""
+        return np.ones(len(X), dtype=bool)
+
+
+def _compute(net, rows, sigma):
+    """Fitted label estimator and its labels of the rows."""
+    if net.label_estimator is None:
+        known = net.sigma if sigma is None else None
+        if sigma is None and known is None:
+            known = float(rows.sigma[0])  # learnt
+        estimator = MLEEstimator(
+            net.signal_model, noise=net.noise, sigma=known, verbose=net.verbose
+        )
+        params = Bunch(fit={"sigma": sigma}, predict={"sigma": sigma})
+    else:
+        estimator = clone(net.label_estimator)
+        params = route_sigma(net, estimator, sigma)
+    return compute_labels(estimator, rows.X, rows.y, params, net.memory)
 
 
 def compute_labels(estimator, X, y, params, memory):
@@ -49,14 +143,54 @@ def _fit_predict(estimator, X, y, params, version):
 
 
 def route_sigma(router, label_estimator, sigma):
-    """What the label estimator gets of `sigma`: what it requests, or without routing can take."""
+    """Keywords for the label estimator: sigma as it requests it, or without routing can take it."""
     if sigma is None:
         return Bunch(fit={}, predict={})
     if get_config()["enable_metadata_routing"]:
         return process_routing(router, "fit", sigma=sigma).label_estimator
-    methods = ("fit", "predict")
-    takes = {m: "sigma" in signature(getattr(label_estimator, m)).parameters for m in methods}
-    return Bunch(**{m: {"sigma": sigma} if takes[m] else {} for m in methods})
+    taken = {method: accepted(label_estimator, method) for method in ("fit", "predict")}
+    return Bunch(**{m: {"sigma": sigma} if "sigma" in names else {} for m, names in taken.items()})
+
+
+def accepted(estimator, method):
+    """Names of the metadata that a method of an estimator declares, requested or not.
+
+    Scikit-learn keeps them for every estimator, from the method's keywords.
+    """
+    routing = get_routing_for_object(estimator)
+    requests = getattr(routing, method, None) or getattr(_own_requests(routing), method, None)
+    return set() if requests is None else set(requests.requests)
+
+
+def _own_requests(router):
+    """Requests of a meta-estimator itself, beside those of the estimators that it holds."""
+    return getattr(router, "_self_request", None)
+
+
+def blend(truth, labels, alpha, signal_model=None):
+    """Blend of true parameters and labels, ``alpha * label + (1 - alpha) * truth``.
+
+    Labels of amplitudes are clipped at 3 times the largest true one: where a signal is all noise, a
+    rapid decay with any amplitude may explain it best, a hundred thousand times the true one. A few
+    such labels in a million would rule a squared error.
+
+    Parameters
+    ----------
+    truth, labels : ndarray of shape (n_rows, n_parameters)
+    alpha : ndarray of shape (n_parameters,)
+        Labels do not count, not even a NaN, where it is 0.
+    signal_model : SignalModel, default=None
+        Knows the amplitudes. None: nothing is clipped.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_parameters)
+    """
+    if signal_model is not None:
+        amplitude = [p.amplitude for p in signal_model.parameters]
+        limit = np.where(amplitude, _MOST * np.abs(truth).max(axis=0), np.inf)
+        labels = np.clip(labels, -limit, limit)
+    return np.where(alpha > 0, alpha * labels, 0.0) + (1 - alpha) * truth
 
 
 def check_alpha(alpha, n_parameters):

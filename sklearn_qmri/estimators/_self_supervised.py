@@ -1,19 +1,39 @@
 """Networks trained without labels: their predictions must explain the signals they came from."""
 
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._network import Domain, NetworkInputs, SignalLikelihood
+from .._network import MLP, SignalLikelihood, Task, Training, train
 from ..information import warn_of_unidentified
+from ..signal_models import SignalModel
 from ..tissues import check_bounds
-from ._door import all_or_nothing, check_fit, settle_sigma
+from ._door import (
+    NOISE,
+    SIGMA,
+    TissueRegressorMixin,
+    all_or_nothing,
+    check_fit,
+    settle_sigma,
+)
 from ._mle import MLEEstimator
-from ._net import NetRegressor, hold_out_tissues
+from ._net import (
+    estimate_by_network,
+    hold_out_tissues,
+    learn_domain,
+    make_inputs,
+    network_settings,
+    predict_by_network,
+)
+
+_LR = 0.01  # where the training settings have none
 
 
-class SelfSupervisedNetRegressor(NetRegressor):
+class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
     """Network trained to explain signals, without labels.
 
     Minimises the negative log-likelihood of each row under the signal model at the network's own
@@ -37,45 +57,18 @@ class SelfSupervisedNetRegressor(NetRegressor):
         With ``normalize="rms"`` those of amplitudes are in units of the row's root mean square.
     normalize : {None, "rms"}, default=None
         "rms": the network sees each row divided by its root mean square, so that the scanner's
-        scale does not matter; amplitudes are scaled back.
+        scale may differ between rows; amplitudes are scaled back.
     sigma_input : bool, default=False
         Give the network log(sigma / root mean square of the row) as one more input.
-    standardize : bool, default=True
-        Whiten the inputs, by what the training rows are like.
-    hidden_layer_sizes : tuple of int, default=(64, 64, 64)
-        Units of each hidden layer, from the input on.
-    activation : {"silu", "gelu", "elu", "relu", "tanh"}, default="silu"
-    output : {"auto", "sigmoid", "softplus", "abs", "identity"}, default="auto"
-        Shape of the last layer. "sigmoid" squashes each parameter between its bounds. "auto":
-        sigmoid where both are finite, softplus where only the lower one is, else identity. "abs"
-        is in units of the loss scale, for amplitudes of the mean of the rows' largest signals.
-    parallel_subnets : bool, default=False
-        One network per parameter, each with these hidden layers, instead of one for all.
-    dropout : float, default=0
-        Share of the units dropped in training, after every hidden layer but the last.
-    batch_norm : bool, default=False
-        Normalise each hidden layer over the batch before its activation.
-    n_init : int, default=1
-        Networks trained side by side from different initial weights; the one with the least
-        validation loss predicts.
-    ensemble : bool, default=False
-        Predict the mean of all `n_init` networks instead.
+    network : MLP, default=None
+        Architecture. None: ``MLP()``. Its output "sigmoid" squashes each parameter between its
+        bounds; "auto" is sigmoid where both bounds are finite, softplus where only the lower one
+        is, else identity; "abs" is in units of the loss scale, for amplitudes of the mean of the
+        rows' largest signals.
     max_epochs : int, default=40
-        Length of the one-cycle schedule of the learning rate.
-    batch_size : int, default=None
-        None: 1000, or less where that would leave fewer than 20 steps per epoch.
-    lr : float, default=0.01
-        Peak of the learning rate.
-    schedule : {"onecycle", "constant"}, default="onecycle"
-        Of the learning rate.
-    weight_decay : float, default=0
-        L2 penalty of all weights, as Adam takes it.
-    patience : int, default=None
-        Stop after this many epochs without a better validation loss. None: never.
-    validation_fraction : float, default=0.2
-        Share of the rows that is held out to choose epoch and network.
-    device : str, default="cpu"
-        Where torch trains.
+        Length of the training, in passes over the rows.
+    training : Training, default=None
+        Settings of the training. None: ``Training()``.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -84,17 +77,12 @@ class SelfSupervisedNetRegressor(NetRegressor):
     Attributes
     ----------
     signal_model_ : SignalModel
-    noise_ : noise model
+    noise_ : NoiseModel
     sigma_ : float or None
         Noise level: as given, or as learnt; None if `fit` got one per row.
-    coefs_, intercepts_ : list of ndarray
-        Weights of each layer, (n_networks, n_in, n_out) and (n_networks, 1, n_out), of what
-        predicts: one network; those of the ensemble; or for each of these one per parameter.
-    loss_curve_ : ndarray of shape (n_epochs, n_init)
-        Training loss of each network.
-    validation_loss_ : ndarray of shape (n_epochs, n_init)
-    best_init_ : int
-    n_epochs_ : int
+    network_ : FittedNetwork
+        The trained network: its weights `coefs` and `intercepts`, and `history`, the training and
+        validation losses of each epoch and member.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
@@ -117,8 +105,17 @@ class SelfSupervisedNetRegressor(NetRegressor):
     """
 
     _parameter_constraints: ClassVar = {
-        **NetRegressor._parameter_constraints,
+        "signal_model": [SignalModel],
+        "noise": NOISE,
+        "sigma": SIGMA,
         "bounds": [dict, None],
+        "normalize": [StrOptions({"rms"}), None],
+        "sigma_input": ["boolean"],
+        "network": [MLP, None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "training": [Training, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -130,53 +127,23 @@ class SelfSupervisedNetRegressor(NetRegressor):
         bounds=None,
         normalize=None,
         sigma_input=False,
-        standardize=True,
-        hidden_layer_sizes=(64, 64, 64),
-        activation="silu",
-        output="auto",
-        parallel_subnets=False,
-        dropout=0.0,
-        batch_norm=False,
-        n_init=1,
-        ensemble=False,
+        network=None,
         max_epochs=40,
-        batch_size=None,
-        lr=0.01,
-        schedule="onecycle",
-        weight_decay=0.0,
-        patience=None,
-        validation_fraction=0.2,
-        device="cpu",
+        training=None,
         random_state=None,
         verbose=0,
     ):
-        super().__init__(
-            signal_model=signal_model,
-            noise=noise,
-            sigma=sigma,
-            normalize=normalize,
-            sigma_input=sigma_input,
-            standardize=standardize,
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            output=output,
-            parallel_subnets=parallel_subnets,
-            dropout=dropout,
-            batch_norm=batch_norm,
-            n_init=n_init,
-            ensemble=ensemble,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            lr=lr,
-            schedule=schedule,
-            weight_decay=weight_decay,
-            patience=patience,
-            validation_fraction=validation_fraction,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
+        self.signal_model = signal_model
+        self.noise = noise
+        self.sigma = sigma
         self.bounds = bounds
+        self.normalize = normalize
+        self.sigma_input = sigma_input
+        self.network = network
+        self.max_epochs = max_epochs
+        self.training = training
+        self.random_state = random_state
+        self.verbose = verbose
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -208,39 +175,98 @@ class SelfSupervisedNetRegressor(NetRegressor):
         RuntimeError
             If the training diverges.
         """
+        network, training = network_settings(self)
         rows = check_fit(self, X, y, sigma, y_needed=False)
         warn_of_unidentified(self.signal_model_)
         rows = settle_sigma(self, rows, sigma, lambda: self._learn_sigma(rows.X))
         X, sigma = rows.X, rows.sigma
         tissues = np.arange(len(X), dtype=float)[:, None] if rows.y is None else rows.y
         rng = check_random_state(self.random_state)
-        self._inputs_ = NetworkInputs(
-            self.signal_model_, self.normalize, self.sigma_input, self.standardize
-        )
-        x = self._inputs_.fit(X, sigma).transform(X, sigma)
-        amplitude = self._inputs_.amplitude(X)
-        scaled = any(p.amplitude for p in self.signal_model_.parameters)
-        bounds = check_bounds(self.bounds, self.signal_model)
+        inputs = make_inputs(self, network, self.signal_model_, X, sigma)
+        amplitude = inputs.amplitude(X)
+        bounds = check_bounds(self.bounds, self.signal_model_)
         largest = np.mean(np.abs(X).max(axis=1, keepdims=True) / amplitude)
-        self._heads_ = [_shape_output(self.output, self.signal_model_, bounds, largest)]
-        # The loss is the squared error of what the network sees, if the noise is Gaussian.
-        factor = 2 * np.mean((sigma[:, None] / amplitude) ** 2)
-        self._train(
-            x,
-            np.hstack([X, amplitude if scaled else np.ones_like(amplitude)]) / sigma[:, None],
-            hold_out_tissues(tissues, self.validation_fraction, rng),
-            self._head(),
+        head = _shape_output(network.output, self.signal_model_, bounds, largest)
+        scaled = any(p.amplitude for p in self.signal_model_.parameters)
+        unit = amplitude if scaled else np.ones_like(amplitude)
+        # Measurements and amplitudes in units of sigma are what the likelihood compares.
+        target = np.hstack([X, unit]) / sigma[:, None]
+        # The loss is the squared error of what the network sees, if the noise is Gaussian, over
+        # the mean square of that: it does not depend on the units of X.
+        power = np.mean((X / amplitude) ** 2)
+        factor = 2 * np.mean((sigma[:, None] / amplitude) ** 2) / (power if power > 0 else 1.0)
+        task = Task(
+            inputs.transform(X, sigma),
+            target[None],
+            hold_out_tissues(tissues, training.validation_fraction, rng),
+            [head],
+            np.ones((1, len(self.signal_model_.parameters))),
             SignalLikelihood(self.signal_model_, self.noise_, factor),
-            rng,
         )
-        predicted = self._members(X, sigma).mean(axis=0)
-        domain = Domain(self.signal_model_, self.noise_, self._inputs_)
-        self._domain_ = domain.fit(X, predicted, sigma)
+        fitted = train(
+            task, inputs, network, training, max_epochs=self.max_epochs, lr=_LR, rng=rng,
+            verbose=self.verbose,
+        )  # fmt: skip
+        self.network_ = learn_domain(fitted, self.signal_model_, self.noise_, X, sigma)
         return self
 
     def _learn_sigma(self, X):
         mle = MLEEstimator(self.signal_model, noise=self.noise_, verbose=self.verbose)
         return mle.fit(X).sigma_
+
+    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
+        """Predictions with what is known about each of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            None: the one of `fit`.
+        fixed : None
+            Known parameters are refused; `MLEEstimator` takes them.
+        return_std : bool, default=False
+            Also return `std`, the spread of the members of an ensemble.
+
+        Returns
+        -------
+        Bunch
+            Same as `HybridLabelNetRegressor.estimate`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `HybridLabelNetRegressor.estimate`.
+        """
+        return estimate_by_network(self, X, sigma, fixed, return_std)
+
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
+        """Predict tissue parameters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            None: the one of `fit`.
+        fixed : None
+            Refused, see `estimate`.
+        return_std : bool, default=False
+            Also return the spread of an ensemble.
+
+        Returns
+        -------
+        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
+            NaN for rows that are not possible measurements.
+        std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `HybridLabelNetRegressor.predict`.
+        """
+        return predict_by_network(self, X, sigma, fixed, return_std)
 
 
 def _shape_output(output, signal_model, bounds, largest):
@@ -252,9 +278,9 @@ def _shape_output(output, signal_model, bounds, largest):
     for p, (low, high) in zip(signal_model.parameters, bounds.T, strict=True):
         shape = output
         if output == "auto":
-            shape = "sigmoid" if np.isfinite(low + high) else "softplus"
+            shape = "sigmoid" if np.isfinite([low, high]).all() else "softplus"
             shape = shape if np.isfinite(low) else "identity"
-        if shape == "sigmoid" and not np.isfinite(low + high):
+        if shape == "sigmoid" and not np.isfinite([low, high]).all():
             raise ValueError(
                 f"output='sigmoid' needs finite bounds, {p.name} has ({low:g}, {high:g})."
             )

@@ -15,10 +15,10 @@ def cramer_rao_bound(signal_model, theta, *, noise="auto", sigma):
     Parameters
     ----------
     signal_model : SignalModel
-        What a tissue would measure without noise.
+        Signals of tissues without noise.
     theta : array-like of shape (n_tissues, n_parameters)
         Tissues, in the order of the signal model's parameters.
-    noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
+    noise : {"auto", "gaussian", "rician"} or NoiseModel, default="auto"
         "auto" is the signal model's own.
     sigma : float or array-like of shape (n_tissues,)
         Standard deviation of the Gaussian noise per channel, in the units of the signal.
@@ -26,17 +26,17 @@ def cramer_rao_bound(signal_model, theta, *, noise="auto", sigma):
     Returns
     -------
     ndarray of shape (n_tissues, n_parameters)
-        In the units of the parameters; NaN for what one measurement does not identify.
+        In the units of the parameters; NaN for parameters that one measurement does not identify.
 
     Raises
     ------
     ValueError
-        If theta or sigma do not fit the signal model.
+        If theta or sigma has another shape than the signal model needs, or values out of range.
 
     Notes
     -----
-    Square roots of the diagonal of the inverse Fisher information, with all parameters unknown;
-    that of Rician noise is as of Karlsen et al.
+    Square roots of the diagonal of the inverse Fisher information, with all parameters unknown.
+    The information of Rician noise is that of Karlsen et al.
 
     References
     ----------

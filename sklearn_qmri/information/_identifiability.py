@@ -1,4 +1,4 @@
-"""What a protocol cannot tell at all, and what only at noise levels that no scan has."""
+"""Parameters that a protocol does not determine, or only at noise levels that no scan has."""
 
 import numpy as np
 import torch
@@ -8,16 +8,16 @@ from .._warnings import warn
 from ..noise import Gaussian
 from ._fisher import fisher_information, standard_deviations
 
-_TISSUES = 32  # of the prior, at which the derivatives are looked at
+_TISSUES = 32  # of the prior, at which the derivatives are taken
 _SINGULAR = 1e-7  # singular value, over the largest one, that counts as none
 _INVOLVED = 1e-3  # part of a direction without effect that makes a parameter part of it
-_SNR = 100  # of the largest signal, where what is still lost in noise is called hardly determined
+_SNR = 100  # of the largest signal; parameters lost in such noise are hardly determined
 
 
 def unidentified(signal_model, known=()):
     """Parameters that can change together without any effect on the signal.
 
-    To first order, at most of a few tissues from all over the prior.
+    To first order, at the majority of a few tissues from all over the prior.
 
     Parameters
     ----------
@@ -35,7 +35,10 @@ def unidentified(signal_model, known=()):
         return []
     scale = np.array([signal_model.parameters[j].loss_scale for j in free])
     effects = np.moveaxis(jacobian, -1, 0) * scale[:, None]  # (n_tissues, n_free, n_measurements)
-    directions, size, _ = np.linalg.svd(effects, full_matrices=True)
+    # All directions of the parameters are needed. The thin decomposition has them where there are
+    # as many measurements; the full one also returns n_measurements^2 numbers that nobody needs.
+    few = effects.shape[2] < len(free)
+    directions, size, _ = np.linalg.svd(effects, full_matrices=few)
     size = np.pad(size, ((0, 0), (0, len(free) - size.shape[1])))
     lost = size < _SINGULAR * size[:, :1]
     involved = (lost[:, None, :] & (np.abs(directions) > _INVOLVED)).any(axis=2)
@@ -45,8 +48,8 @@ def unidentified(signal_model, known=()):
 def hardly_identified(signal_model, known=()):
     """Parameters whose Cramer-Rao standard deviation at an SNR of 100 exceeds their prior's range.
 
-    At most of a few tissues from all over the prior; Gaussian noise of a hundredth of the largest
-    signal.
+    At the majority of a few tissues from all over the prior, with Gaussian noise of a hundredth of
+    the largest signal.
 
     Parameters
     ----------
@@ -70,7 +73,14 @@ def hardly_identified(signal_model, known=()):
 
 
 def warn_of_unidentified(signal_model, known=()):
-    """One warning that names what the protocol does not, or hardly, determine, if anything."""
+    """Warn once, by name, of parameters that the protocol does not, or hardly, determine.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    known : collection of str
+        Names of parameters that are not to be estimated.
+    """
     names, how = unidentified(signal_model, known), "does not determine"
     if not names:
         names, how = hardly_identified(signal_model, known), "hardly determines"
@@ -79,7 +89,7 @@ def warn_of_unidentified(signal_model, known=()):
         warn(
             f"{signal_model!r} {how} {', '.join(names)}: it has {signal_model.n_measurements} "
             f"measurements, repeats included, for {n_free} free parameters. Measure more, or fix "
-            "what is known; their estimates are arbitrary."
+            "known parameters; their estimates are arbitrary."
         )
 
 

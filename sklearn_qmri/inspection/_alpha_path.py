@@ -78,7 +78,7 @@ class AlphaPathDisplay:
             np.sqrt(np.mean(path**2, axis=1))
             for path in (estimator.bias_path_, estimator.std_path_, estimator.rmse_path_)
         )
-        parameters = estimator.estimator_.signal_model_.parameters
+        parameters = estimator.signal_model_.parameters
         display = cls(estimator.alphas_, *paths, parameters, estimator.alpha_, limits)
         return display.plot()
 

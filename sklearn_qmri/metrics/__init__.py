@@ -1,7 +1,7 @@
 """Bias and variance of parameter estimates, measured on noise repeats."""
 
 from ..information import cramer_rao_bound
-from ._decomposition import bias_variance_decomposition
+from ._decomposition import bias_variance_decomposition, product_decomposition
 from ._parameters import (
     bias_curve,
     failure_rate,
@@ -12,7 +12,7 @@ from ._parameters import (
     shrinkage_slope,
 )
 from ._repeatability import repeatability, roi_statistics
-from ._rules import least_variance, least_weighted
+from ._rules import least_variance, least_weighted, quadratic
 from ._scorers import bias_variance_scorer, parameter_scorer
 
 __all__ = [

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import Bunch, check_array, check_consistent_length, column_or_1d
 
+from .._arrays import as_floats
 from ..tissues import number_tissues
 
 
@@ -13,14 +14,14 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     denominator, and variance / n is taken off the squared deviation of the mean from the truth,
     so that both are unbiased (the squared bias may come out negative) and add up to the mean
     squared error exactly. Tissues weigh equally, however many repeats they have; those with only
-    one are left out.
+    one are excluded.
 
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
         True parameters.
     y_pred : array-like of the same shape
-        Rows with NaN are left out and counted.
+        Rows with NaN are excluded and counted.
     groups : array-like of shape (n_samples,), default=None
         Repeats are identical rows of `y_true`; with groups, only within the same group.
     scale : array-like of shape (n_parameters,), default=None
@@ -33,7 +34,7 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
         Arrays of shape (n_parameters,): `squared_bias`, `variance`, `mse`; in the parameters'
         units squared, or in units of the squared scale if there is one. With a scale also
         `scaled`, a Bunch of the three averaged over parameters. `n_groups`, `n_failed` (rows with
-        NaN predictions), `n_single` (tissues left out for having one row).
+        NaN predictions), `n_single` (tissues excluded for having one row).
 
     Raises
     ------
@@ -48,15 +49,15 @@ def bias_variance_decomposition(y_true, y_pred, *, groups=None, scale=None):
     >>> parts.variance.round(3), parts.squared_bias.round(3)
     (array([0.02]), array([0.]))
     """
-    y_true, y_pred = _check_pair(y_true, y_pred)
-    groups = _label_groups(y_true, groups)
+    y_true, y_pred = check_pair(y_true, y_pred)
+    groups = label_groups(y_true, groups)
     if not np.isfinite(y_pred).all(axis=1).any():
         raise ValueError(f"All {len(y_pred)} predictions are NaN: there is nothing to measure.")
     error = y_pred - y_true
     if scale is not None:
         error = error / _check_scale(scale, error.shape[1])
     kept = np.isfinite(error).all(axis=1)
-    n, mean, variance = _group_moments(error[kept], groups[kept])
+    n, mean, variance = group_moments(error[kept], groups[kept])
     _check_repeats(n)
     repeated = n >= 2
     n, mean, variance = n[repeated, None], mean[repeated], variance[repeated]
@@ -96,7 +97,7 @@ def product_decomposition(y_true, errors):
     ValueError
         If no tissue has two rows.
     """
-    groups = _label_groups(y_true, None)
+    groups = label_groups(y_true, None)
     n, counts = np.bincount(groups)[:, None], len(errors)
     _check_repeats(n)
     means = np.stack([_sums(e, groups) / n for e in errors])
@@ -125,7 +126,15 @@ def _sums(columns, groups):
     return np.stack([np.bincount(groups, column) for column in columns.T], axis=1)
 
 
-def _check_pair(y_true, y_pred):
+def check_pair(y_true, y_pred):
+    """Validate truth and predictions, as (n_samples, n_parameters); masked values are NaN.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, or the truth is not finite.
+    """
+    y_true, y_pred = (as_floats(y) if np.ma.isMaskedArray(y) else y for y in (y_true, y_pred))
     y_true = check_array(y_true, ensure_2d=False, dtype=np.float64, input_name="y_true")
     y_pred = check_array(
         y_pred, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y_pred"
@@ -138,13 +147,13 @@ def _check_pair(y_true, y_pred):
 
 
 def _check_scale(scale, n_parameters):
-    scale = np.asarray(scale, dtype=np.float64)
+    scale = as_floats(scale)
     if scale.shape != (n_parameters,) or not (np.isfinite(scale) & (scale > 0)).all():
         raise ValueError(f"scale expects {n_parameters} positive numbers, got {scale!r}.")
     return scale
 
 
-def _label_groups(y_true, groups):
+def label_groups(y_true, groups):
     """Number each row's noise repeats from 0: identical rows, within the same group if given."""
     tissue = number_tissues(y_true)
     if groups is None:
@@ -154,7 +163,7 @@ def _label_groups(y_true, groups):
     return group * (tissue.max() + 1) + tissue
 
 
-def _group_moments(values, groups):
+def group_moments(values, groups):
     """Size, mean and unbiased variance of each group that has rows; NaN variance for one row."""
     _, groups = np.unique(groups, return_inverse=True)
     n = np.bincount(groups)

@@ -3,7 +3,12 @@
 import numpy as np
 from sklearn.utils import Bunch
 
-from ._decomposition import _check_pair, _group_moments, _label_groups, bias_variance_decomposition
+from ._decomposition import (
+    bias_variance_decomposition,
+    check_pair,
+    group_moments,
+    label_groups,
+)
 
 
 def mean_bias(y_true, y_pred):
@@ -14,7 +19,7 @@ def mean_bias(y_true, y_pred):
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
         True parameters.
     y_pred : array-like of the same shape
-        Rows with NaN are left out; `failure_rate` counts them.
+        Rows with NaN are excluded; `failure_rate` counts them.
 
     Returns
     -------
@@ -47,7 +52,7 @@ def rms_bias(y_true, y_pred):
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
         True parameters; noise repeats are identical rows.
     y_pred : array-like of the same shape
-        Rows with NaN are left out.
+        Rows with NaN are excluded.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def noise_std(y_true, y_pred):
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
         True parameters; noise repeats are identical rows.
     y_pred : array-like of the same shape
-        Rows with NaN are left out.
+        Rows with NaN are excluded.
 
     Returns
     -------
@@ -108,7 +113,7 @@ def root_mean_squared_error(y_true, y_pred):
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
         True parameters.
     y_pred : array-like of the same shape
-        Rows with NaN are left out.
+        Rows with NaN are excluded.
 
     Returns
     -------
@@ -138,7 +143,7 @@ def shrinkage_slope(y_true, y_pred):
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
         True parameters.
     y_pred : array-like of the same shape
-        Rows with NaN are left out.
+        Rows with NaN are excluded.
 
     Returns
     -------
@@ -189,7 +194,7 @@ def failure_rate(y_true, y_pred):
     >>> failure_rate([1.0, 2.0], [1.0, float("nan")])
     0.5
     """
-    _, y_pred = _check_pair(y_true, y_pred)
+    _, y_pred = check_pair(y_true, y_pred)
     return float(np.mean(~np.isfinite(y_pred).all(axis=1)))
 
 
@@ -203,7 +208,7 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     y_true : array-like of shape (n_samples,) or (n_samples, n_parameters)
         True parameters; noise repeats are identical rows.
     y_pred : array-like of the same shape
-        Rows with NaN are left out.
+        Rows with NaN are excluded.
     parameter : int
         Column.
     n_bins : int, default=10
@@ -233,10 +238,10 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     if len(y_true) == 0:
         raise ValueError("All predictions are NaN: there is nothing to measure.")
     true, error = y_true[:, [parameter]], (y_pred - y_true)[:, [parameter]]
-    groups = _label_groups(y_true, None)
-    n, bias, variance = _group_moments(error, groups)
+    groups = label_groups(y_true, None)
+    n, bias, variance = group_moments(error, groups)
     bias, variance = bias[:, 0], variance[:, 0]
-    values = _group_moments(true, groups)[1][:, 0]
+    values = group_moments(true, groups)[1][:, 0]
     edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)[1:-1]))
     index = np.searchsorted(edges, values, side="right")
     squared = bias**2 + np.where(n > 1, variance * (n - 1) / n, 0.0)
@@ -255,7 +260,7 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
 
 
 def _finite_rows(y_true, y_pred):
-    y_true, y_pred = _check_pair(y_true, y_pred)
+    y_true, y_pred = check_pair(y_true, y_pred)
     kept = np.isfinite(y_pred).all(axis=1)
     return y_true[kept], y_pred[kept]
 

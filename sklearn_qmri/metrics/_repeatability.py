@@ -1,7 +1,9 @@
-"""What repeated acquisitions and regions tell where no truth is known."""
+"""Measures of repeated acquisitions and of regions, where no truth is known."""
 
 import numpy as np
 from sklearn.utils import Bunch
+
+from .._arrays import as_floats
 
 _COVERAGE = 1.96  # standard deviations that 95 % of normal differences lie within
 
@@ -15,8 +17,8 @@ def repeatability(estimates):
     Parameters
     ----------
     estimates : array-like of shape (n_repeats, n_subjects) or (n_repeats, n_subjects, n_parameters)
-        Subjects, regions or voxels in the same order in every repeat. Those with NaN in any
-        repeat are left out, for each parameter.
+        Subjects, regions or voxels in the same order in every repeat. Those with NaN, or masked,
+        in any repeat are excluded, for each parameter.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def repeatability(estimates):
     >>> found.within_subject_std.round(3), found.repeatability_coefficient.round(3)
     (array([0.115]), array([0.32]))
     """
-    estimates = np.asarray(estimates, dtype=np.float64)
+    estimates = as_floats(estimates)
     if estimates.ndim not in (2, 3) or len(estimates) < 2:
         raise ValueError(
             "estimates expects shape (n_repeats, n_subjects[, n_parameters]) with at least 2 "
@@ -82,9 +84,9 @@ def roi_statistics(maps, labels):
     Parameters
     ----------
     maps : dict of {str: array-like}
-        By parameter name; NaN counts as failed.
+        By parameter name; NaN and masked values count as failed.
     labels : array-like of the shape of each map
-        0 outside regions; a positive integer for each.
+        0 outside regions, as are masked values; a positive integer for each.
 
     Returns
     -------
@@ -103,13 +105,13 @@ def roi_statistics(maps, labels):
     >>> roi_statistics({"D": [1.0, 2.0, 9.0]}, [1, 1, 0])[0]["mean"]
     1.5
     """
-    labels = np.asarray(labels)
+    labels = np.ma.filled(labels, 0) if np.ma.isMaskedArray(labels) else np.asarray(labels)
     regions = [label for label in np.unique(labels) if label > 0]
     if not regions:
         raise ValueError("labels has no region: none of it is above 0.")
     rows = []
     for parameter, values in maps.items():
-        values = np.asarray(values, dtype=np.float64)
+        values = as_floats(values)
         if values.shape != labels.shape:
             raise ValueError(
                 f"The map of {parameter} has shape {values.shape}, labels {labels.shape}."

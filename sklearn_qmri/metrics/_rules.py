@@ -1,25 +1,52 @@
 """Rules that choose between bias and variance, for a grid search or along an alpha path."""
 
+from abc import abstractmethod
+from numbers import Real
+
 import numpy as np
 
+from .._value import Value
 
-class _Rule:
-    """A rule on squared bias and variance, of one parameter or averaged over all.
+
+class BiasVarianceRule(Value):
+    """Base class of rules on squared bias and variance, of one parameter or averaged over all.
 
     Between two estimators with errors e_0 and e_1, ``(1 - alpha) * e_0 + alpha * e_1`` has a
     squared bias and a variance that are quadratic forms in (1 - alpha, alpha), given by the
     matrices `bias` and `variance`, both (2, 2, n_parameters).
+
+    A rule is a value: it has `get_params` and `set_params`, and two with the same arguments are
+    equal. Its arguments are checked when it is used.
     """
 
     parameter = None
 
+    @abstractmethod
+    def check(self):
+        """Refuse arguments that are out of range.
+
+        Raises
+        ------
+        ValueError
+            With the argument's name.
+        """
+
+    @abstractmethod
+    def _candidates(self, bias, variance):
+        """Alphas among which the best one is, unless it is 0 or 1."""
+
+    @abstractmethod
+    def _loss(self, squared_bias, variance, what, rounding=0.0):
+        """Loss of each candidate; squared biases may be too large by `rounding`."""
+
     def __call__(self, cv_results):
         """Index of the chosen candidate among those of ``cv_results_``."""
+        self.check()
         suffix = "" if self.parameter is None else f"_{self.parameter}"
         if f"mean_test_neg_variance{suffix}" not in cv_results:
-            of = "" if self.parameter is None else f" of a parameter {self.parameter!r}"
+            owner = "" if self.parameter is None else f" of a parameter {self.parameter!r}"
             raise ValueError(
-                f"cv_results has no scores of bias and variance{of}. They come from "
+                f"cv_results has no scores of bias and variance{owner}. They come from "
                 "scoring=bias_variance_scorer; where all scores failed, error_score='raise' of the "
                 "search says why."
             )
@@ -46,15 +73,16 @@ class _Rule:
         Raises
         ------
         ValueError
-            If no alpha meets the rule.
+            If no alpha meets the rule, or an argument of the rule is out of range.
         """
-        alphas = np.unique(np.clip(self._candidates(bias, variance), 0.0, 1.0))
-        loss = self._loss(quadratic(bias, alphas), quadratic(variance, alphas), "alpha")
-        return float(alphas[np.argmin(loss)])
-
-    def __repr__(self):
-        params = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({params})"
+        self.check()
+        inner = self._candidates(bias, variance)
+        alphas = np.unique(np.clip([0.0, 1.0, *inner], 0.0, 1.0))
+        # The weights of a form's three entries add up to 1, so each of the about 8 operations on
+        # them is off by at most an eps of the largest entry.
+        rounding = 8 * np.finfo(float).eps * np.abs(bias).max()
+        squared_bias, variances = quadratic(bias, alphas), quadratic(variance, alphas)
+        return float(alphas[np.argmin(self._loss(squared_bias, variances, "alpha", rounding))])
 
 
 def quadratic(form, alpha):
@@ -63,14 +91,37 @@ def quadratic(form, alpha):
     return form[0, 0] * (1 - alpha) ** 2 + both + form[1, 1] * alpha**2
 
 
+def _polynomial(form):
+    """Coefficients c, b, a of ``c + 2 * b * alpha + a * alpha^2``, which is the quadratic form."""
+    cross = (form[0, 1] + form[1, 0]) / 2
+    return form[0, 0], cross - form[0, 0], form[0, 0] + form[1, 1] - 2 * cross
+
+
 def _stationary(form):
     """Where a quadratic form in (1 - alpha, alpha) has its minimum; nothing where it has none."""
-    cross = (form[0, 1] + form[1, 0]) / 2
-    curvature = form[0, 0] + form[1, 1] - 2 * cross
-    return [(form[0, 0] - cross) / curvature] if curvature > 0 else []
+    _, b, a = _polynomial(form)
+    return [-b / a] if a > 0 else []
 
 
-class least_weighted(_Rule):
+def _crossings(form, level):
+    """Alphas at which a quadratic form in (1 - alpha, alpha) has the value `level`.
+
+    Where it only touches the level, as a squared bias with a zero does at a level of 0, the
+    discriminant ``b^2 - a * c`` is 0, and by rounding maybe less: within an eps of its terms it
+    counts as 0. Of the two roots ``(-b +- sqrt(b^2 - a * c)) / a`` the one without cancellation
+    is ``q / a`` with ``q = -b - sign(b) * sqrt(...)``; their product is ``c / a``, so that the
+    other one is ``c / q``, which also holds for a = 0.
+    """
+    c, b, a = _polynomial(form)
+    c = c - level
+    discriminant = b * b - a * c
+    if discriminant < -8 * np.finfo(float).eps * (b * b + abs(a * c)):
+        return []
+    q = -b - np.copysign(np.sqrt(max(discriminant, 0.0)), b)
+    return [numerator / divisor for numerator, divisor in ((q, a), (c, q)) if divisor != 0]
+
+
+class least_weighted(BiasVarianceRule):
     """Rule: least ``variance + weight * bias^2``.
 
     For ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_weighted(...))``, and
@@ -80,14 +131,14 @@ class least_weighted(_Rule):
     Parameters
     ----------
     weight : float
-        What a unit of squared bias costs in units of variance.
+        Cost of a unit of squared bias, in units of variance.
     parameter : str, default=None
         Parameter whose bias and variance count. None: their averages over parameters.
 
     Raises
     ------
     ValueError
-        For a weight that is negative or not finite; when called, if all scores are NaN.
+        When used, for a weight that is negative or not finite, or if all scores are NaN.
 
     Notes
     -----
@@ -105,19 +156,20 @@ class least_weighted(_Rule):
     """
 
     def __init__(self, weight, parameter=None):
-        if not 0 <= weight < np.inf:
-            raise ValueError(f"least_weighted expects a weight of 0 or more, got {weight!r}.")
         self.weight = weight
         self.parameter = parameter
 
-    def _candidates(self, bias, variance):
-        return [0.0, 1.0, *_stationary(self.weight * bias + variance)]
+    def check(self):
+        _check_limit("weight of least_weighted", self.weight)
 
-    def _loss(self, squared_bias, variance, what):
+    def _candidates(self, bias, variance):
+        return _stationary(self.weight * bias + variance)
+
+    def _loss(self, squared_bias, variance, what, rounding=0.0):
         return variance + self.weight * squared_bias
 
 
-class least_variance(_Rule):
+class least_variance(BiasVarianceRule):
     """Rule: least variance among those whose bias is within a limit.
 
     For ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_variance(...))``, and
@@ -133,8 +185,8 @@ class least_variance(_Rule):
     Raises
     ------
     ValueError
-        For a limit that is negative or not finite; when called, if no candidate is within it, with
-        the smallest bias there is.
+        When used, for a limit that is negative or not finite, or if no candidate is within it,
+        with the smallest bias there is.
 
     Examples
     --------
@@ -146,21 +198,19 @@ class least_variance(_Rule):
     """
 
     def __init__(self, max_bias, parameter=None):
-        if not 0 <= max_bias < np.inf:
-            raise ValueError(f"least_variance expects max_bias of 0 or more, got {max_bias!r}.")
         self.max_bias = max_bias
         self.parameter = parameter
 
+    def check(self):
+        _check_limit("max_bias of least_variance", self.max_bias)
+
     def _candidates(self, bias, variance):
         # Where the bias meets its limit; the least bias of all, for the error; the optimum.
-        cross = (bias[0, 1] + bias[1, 0]) / 2
-        limit = [bias[0, 0] + bias[1, 1] - 2 * cross, 2 * (cross - bias[0, 0])]
-        roots = np.roots([*limit, bias[0, 0] - self.max_bias**2])
-        edges = roots.real[np.abs(roots.imag) < 1e-12]
-        return [0.0, 1.0, *edges, *_stationary(bias), *_stationary(variance)]
+        edges = _crossings(bias, self.max_bias**2)
+        return [*edges, *_stationary(bias), *_stationary(variance)]
 
-    def _loss(self, squared_bias, variance, what):
-        bias = np.sqrt(np.maximum(squared_bias, 0.0))
+    def _loss(self, squared_bias, variance, what, rounding=0.0):
+        bias = np.sqrt(np.maximum(squared_bias - rounding, 0.0))
         allowed = bias <= self.max_bias * (1 + 1e-9)
         if not allowed.any():
             raise ValueError(
@@ -168,3 +218,8 @@ class least_variance(_Rule):
                 f"the smallest is {np.nanmin(bias):.4g}."
             )
         return np.where(allowed, variance, np.inf)
+
+
+def _check_limit(name, value):
+    if not isinstance(value, Real) or not 0 <= value < np.inf:
+        raise ValueError(f"{name} expects a finite number of 0 or more, got {value!r}.")

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from .._arrays import columns_by_name
+from .._value import Value
 from ._decomposition import bias_variance_decomposition
 from ._parameters import (
     failure_rate,
@@ -14,7 +16,7 @@ from ._parameters import (
 )
 
 
-class bias_variance_scorer:
+class bias_variance_scorer(Value):
     """Scorer of bias and variance for `GridSearchCV` and friends.
 
     Calling it with a fitted estimator, X and y returns a dict of negated values, higher being
@@ -31,7 +33,8 @@ class bias_variance_scorer:
     scale : array-like of shape (n_parameters,)
         Divides each parameter's errors.
     parameter_names : sequence of str, default=None
-        None: ``y0``, ``y1``, ...
+        Names of the predictions, in their order, which are those of the columns of a DataFrame y.
+        None: the names of the estimator's signal model, if it has one, else ``y0``, ``y1``, ...
 
     See Also
     --------
@@ -105,26 +108,24 @@ class bias_variance_scorer:
         Raises
         ------
         ValueError
-            As of `bias_variance_decomposition`, or if y has other columns than `parameter_names`.
+            If a DataFrame y has other columns than `parameter_names`, and same as
+            `bias_variance_decomposition`.
         """
-        if hasattr(y, "columns") and self.parameter_names is not None:
-            if set(y.columns) != set(self.parameter_names):
-                raise ValueError(
-                    f"y has columns {list(y.columns)}, expected {list(self.parameter_names)}."
-                )
-            y = y[list(self.parameter_names)]
-        y_pred = estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)
+        names = self.parameter_names
+        if names is None:
+            names = modelled_parameters(estimator)
+        if names is not None:
+            y = columns_by_name(y, names, "y")
+        else:
+            names = [f"y{j}" for j in range(len(self.scale))]
+        y_pred = _predict(estimator, X, sigma)
         parts = bias_variance_decomposition(y, y_pred, groups=groups, scale=self.scale)
-        names = self.parameter_names or [f"y{j}" for j in range(len(self.scale))]
         scores = {"neg_failure_rate": -parts.n_failed / len(X)}
         for measure in ("squared_bias", "variance", "mse"):
             scores[f"neg_{measure}"] = -parts.scaled[measure]
             for name, value in zip(names, parts[measure], strict=True):
                 scores[f"neg_{measure}_{name}"] = -value
         return scores
-
-    def __repr__(self):
-        return f"{type(self).__name__}({self.scale!r}, {self.parameter_names!r})"
 
 
 _LOSS = {
@@ -136,7 +137,7 @@ _LOSS = {
 }
 
 
-class parameter_scorer:
+class parameter_scorer(Value):
     """Scorer of one measure of one parameter; greater is better.
 
     The negated measure; of `mean_bias` the negated size, of `shrinkage_slope` the negated
@@ -147,8 +148,9 @@ class parameter_scorer:
     measure : {"mean_bias", "rms_bias", "noise_std", "root_mean_squared_error", \
 "shrinkage_slope", "failure_rate"}
         The function of this name.
-    parameter : int, default=0
-        Column of y; of no matter to "failure_rate".
+    parameter : int or str, default=0
+        Column of y, or the name of the parameter in the estimator's signal model or, if it has
+        none, among the columns of a DataFrame y. "failure_rate" is that of all parameters.
 
     Examples
     --------
@@ -196,17 +198,60 @@ class parameter_scorer:
         Raises
         ------
         ValueError
-            As of the measure, or if there is none of its name.
+            Same as the measure's, or if there is no measure or parameter of this name, or a
+            DataFrame y has other columns than the signal model has parameters.
         """
-        y_pred = estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)
-        if self.measure == "failure_rate":
-            return -failure_rate(y, y_pred)
-        if self.measure not in _LOSS:
+        if self.measure not in _LOSS and self.measure != "failure_rate":
             raise ValueError(
                 f"measure expects one of {[*_LOSS, 'failure_rate']}, got {self.measure!r}."
             )
+        names = modelled_parameters(estimator)
+        if names is not None:
+            y = columns_by_name(y, names, "y")
+        elif hasattr(y, "columns"):
+            names = list(y.columns)
+        y_pred = _predict(estimator, X, sigma)
+        if self.measure == "failure_rate":
+            return -failure_rate(y, y_pred)
         measure, loss = _LOSS[self.measure]
-        return float(-loss(measure(y, y_pred))[self.parameter])
+        values = measure(y, y_pred)
+        return float(-loss(values)[self._column(names, len(values))])
 
-    def __repr__(self):
-        return f"{type(self).__name__}({self.measure!r}, {self.parameter!r})"
+    def _column(self, names, n_parameters):
+        if isinstance(self.parameter, str):
+            if self.parameter in (names or ()):
+                return names.index(self.parameter)
+        elif -n_parameters <= self.parameter < n_parameters:
+            return self.parameter
+        known = f"one of {names} or " if names else ""  # nothing has names here
+        raise ValueError(
+            f"parameter expects {known}a column of {n_parameters}, got {self.parameter!r}."
+        )
+
+
+def modelled_parameters(estimator):
+    """Names of the parameters that an estimator predicts, None if it has no signal model.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Or a pipeline, search or transformed-target regressor around it.
+
+    Returns
+    -------
+    list of str or None
+    """
+    while True:
+        if hasattr(estimator, "steps"):
+            inside = estimator.steps[-1][1]
+        else:
+            inside = getattr(estimator, "best_estimator_", getattr(estimator, "regressor_", None))
+        if inside is None:
+            break
+        estimator = inside
+    model = getattr(estimator, "signal_model", None)
+    return None if model is None else list(model.parameter_names)
+
+
+def _predict(estimator, X, sigma):
+    return estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)

@@ -23,9 +23,12 @@ class NoiseModel(Value, ABC):
     ----------
     even : bool
         True where the likelihood is even in the signal, as that of a magnitude is.
+    estimates_need_sigma : bool
+        False where maximum-likelihood estimates do not depend on the noise level.
     """
 
     even = False
+    estimates_need_sigma = True
 
     @abstractmethod
     def derivatives(self, x, a):
@@ -44,7 +47,7 @@ class NoiseModel(Value, ABC):
 
     @abstractmethod
     def normalizer(self, x):
-        """What `derivatives` leaves out of the negative log-likelihood.
+        """Part of the negative log-likelihood that `derivatives` leaves out.
 
         Parameters
         ----------
@@ -54,7 +57,8 @@ class NoiseModel(Value, ABC):
         Returns
         -------
         tensor
-            In nats, for a density in units of sigma.
+            In nats, for a density in units of sigma. Finite: where the density of a possible
+            measurement is 0 for every signal, its infinite part is left out too.
         """
 
     @abstractmethod
@@ -69,7 +73,7 @@ class NoiseModel(Value, ABC):
         Returns
         -------
         tensor
-            Less most of the bias that noise adds, if it does.
+            Most of the bias that noise adds, if any, is taken off.
         """
 
     @abstractmethod
@@ -135,7 +139,7 @@ class NoiseModel(Value, ABC):
         """
 
     def is_valid(self, X):
-        """Which rows can be measurements at all.
+        """Whether each row is a possible measurement.
 
         Parameters
         ----------

@@ -20,6 +20,8 @@ class Gaussian(NoiseModel):
     (2.0, -2.0, 1.0)
     """
 
+    estimates_need_sigma = False  # least squares
+
     def derivatives(self, x, a):
         residual = a - x
         return 0.5 * residual * residual, residual, torch.ones_like(residual)

@@ -3,20 +3,27 @@
 import math
 
 import numpy as np
+from scipy.stats import chi2
 
 from .._arrays import as_floats
+
+_LARGE = 5.0  # in units of sigma; below, magnitudes are not Gaussian
+_ROUNDS = 10
 
 
 def sigma_from_repeats(repeats):
     """Noise level from repeated measurements of the same signals.
 
-    The pooled standard deviation over repeats of the signals that are at least 5 times as large;
-    below, magnitudes are not Gaussian.
+    From the variance of each signal over its repeats, for the signals that are at least 5 times as
+    large as sigma; below, magnitudes are not Gaussian. Only the smaller half of the variances
+    counts, so that signals that change between repeats (motion, pulsation) have a small effect: 5 %
+    of them raise sigma by 1 to 5 %, 20 % of them by 3 to 30 %, the more the fewer repeats.
 
     Parameters
     ----------
     repeats : array-like of shape (n_repeats, ...)
-        Magnitudes or signed signals, the same ones in every repeat.
+        Magnitudes or signed signals, the same ones in every repeat. Of a masked array, signals
+        that are masked in any repeat are excluded.
 
     Returns
     -------
@@ -26,39 +33,72 @@ def sigma_from_repeats(repeats):
     Raises
     ------
     ValueError
-        For fewer than two repeats, values that are not finite, or no signal that is large enough.
+        For fewer than two repeats, values that are not finite, no signal that is large enough, or
+        signals most of which do not differ between repeats.
+
+    Notes
+    -----
+    Of n Gaussian repeats, n - 1 times the variance over sigma^2 is a chi-squared variable with k =
+    n - 1 degrees of freedom. Below its median m it has the mean ``2 k F_{k+2}(m)``, as x times the
+    density with k degrees is k times the density with k + 2. The sum of the smaller half of the
+    variances over that mean is consistent; its standard error is 1.2 to 2 times that of the mean
+    of all. A median would be coarse where signals are rounded to few counts.
 
     Examples
     --------
     >>> import numpy as np
-
-    from .._arrays import as_floats
     >>> from sklearn_qmri.noise import sigma_from_repeats
     >>> round(sigma_from_repeats(100 + np.random.RandomState(0).normal(size=(9, 10_000))), 2)
     1.0
     """
+    excluded = np.ma.getmaskarray(repeats).any(axis=0) if np.ma.isMaskedArray(repeats) else None
     repeats = as_floats(repeats)
     if repeats.ndim < 1 or len(repeats) < 2:
-        raise ValueError(f"repeats expects at least two along its first axis, got {repeats.shape}.")
+        raise ValueError(
+            f"repeats expects at least two along its first axis, got shape {repeats.shape}."
+        )
+    repeats = repeats.reshape(len(repeats), -1)
+    if excluded is not None:
+        repeats = repeats[:, ~excluded.reshape(-1)]
     if not np.isfinite(repeats).all():
         raise ValueError("repeats expects finite values, got NaN or infinity among them.")
-    mean, variance = repeats.mean(axis=0), repeats.var(axis=0, ddof=1)
-    sigma = math.sqrt(np.mean(variance))
-    large = np.abs(mean) >= 5 * sigma
-    if not large.any():
-        raise ValueError(f"No signal is 5 times the standard deviation over repeats ({sigma:.4g}).")
-    return math.sqrt(np.mean(variance[large]))
+    size = np.abs(repeats.mean(axis=0))
+    freedom = len(repeats) - 1
+    squared = repeats.var(axis=0, ddof=1) * freedom
+    expected = 2 * freedom * chi2.cdf(chi2.median(freedom), freedom + 2)
+    # Air has less variance than sigma^2, so the first guess may be too low, and then too many
+    # signals count as large: again, until their number stays.
+    large = np.ones(len(size), dtype=bool)
+    for _ in range(_ROUNDS):
+        half = np.sort(squared[large])[: (np.count_nonzero(large) + 1) // 2]
+        sigma = math.sqrt(half.mean() / expected) if half.size else 0.0
+        before, large = large, size >= _LARGE * sigma
+        if not large.any():
+            raise ValueError(
+                f"repeats expects signals of at least {_LARGE:g} times the standard deviation over "
+                f"repeats ({sigma:.4g}), got at most {size.max(initial=0):.4g}."
+            )
+        if (large == before).all():
+            break
+    if sigma == 0:
+        raise ValueError(
+            "repeats expects signals that differ between repeats, got the same ones in most "
+            "places: they are copies, or rounded more coarsely than the noise."
+        )
+    return sigma
 
 
 def sigma_from_background(background):
-    """Noise level from magnitudes of air, which are Rayleigh distributed: sqrt(mean(M^2) / 2).
+    """Noise level from magnitudes of air: ``sqrt(mean(M^2) / 2)``.
 
-    As of Rician noise without a signal (Gudbjartsson and Patz, Magn Reson Med 1995;34:910).
+    Rician magnitudes without a signal are Rayleigh distributed, with a mean square of 2 sigma^2
+    (Gudbjartsson and Patz, Magn Reson Med 1995;34:910).
 
     Parameters
     ----------
     background : array-like
         Magnitudes of voxels without signal, from one receiver channel or an adaptive combination.
+        Masked values are excluded.
 
     Returns
     -------
@@ -69,29 +109,27 @@ def sigma_from_background(background):
     ------
     ValueError
         If there are no values, any is negative or not finite, or so many are 0 that the scanner
-        has masked them.
+        has set them to it.
 
     Examples
     --------
     >>> import numpy as np
-
-    from .._arrays import as_floats
     >>> from sklearn_qmri.noise import sigma_from_background
     >>> round(sigma_from_background(np.random.RandomState(0).rayleigh(3.0, 100_000)), 1)
     3.0
     """
-    if isinstance(background, np.ma.MaskedArray):  # what is masked is no air
+    if np.ma.isMaskedArray(background):
         background = background.compressed()
     background = as_floats(background)
     if background.size == 0 or not (np.isfinite(background) & (background >= 0)).all():
-        raise ValueError("background expects finite magnitudes of at least 0, and at least one.")
+        raise ValueError("background expects at least one value, all finite and 0 or more.")
     sigma = math.sqrt(np.mean(background**2) / 2)
     # Rounding to integers puts this share of honest Rayleigh noise below half a count.
     expected = 0.125 / sigma**2 if sigma else 0.0
     zeros = np.mean(background == 0)
     if zeros > 0.01 + 2 * expected:
         raise ValueError(
-            f"{zeros:.0%} of the background is exactly 0: the scanner has masked it, and what is "
-            "left tells nothing about the noise."
+            f"{zeros:.0%} of the background is exactly 0: the scanner has masked it, and the rest "
+            "tells nothing about the noise."
         )
     return sigma

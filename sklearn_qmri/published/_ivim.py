@@ -1,5 +1,6 @@
 """Networks for intravoxel incoherent motion."""
 
+from .._network import MLP, Training
 from ..estimators import HybridLabelNetRegressor, MLEEstimator, SelfSupervisedNetRegressor
 from ..signal_models import IVIM, IVIMKurtosis
 
@@ -47,7 +48,7 @@ def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose
     Examples
     --------
     >>> from sklearn_qmri.published import barbieri2019
-    >>> barbieri2019().hidden_layer_sizes
+    >>> barbieri2019().network.hidden_layer_sizes
     (7, 7, 7)
     """
     width = sum(b > 0 for b in b_values)
@@ -56,15 +57,9 @@ def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose
         noise="gaussian",
         sigma=sigma,
         normalize="rms",
-        standardize=False,
-        hidden_layer_sizes=(width,) * 3,
-        activation="elu",
-        output="abs",
+        network=MLP((width,) * 3, activation="elu", output="abs", standardize=False),
         max_epochs=1000,
-        batch_size=128,
-        lr=1e-3,
-        schedule="constant",
-        patience=10,
+        training=Training(1e-3, batch_size=128, schedule="constant", patience=10),
         random_state=random_state,
         verbose=verbose,
     )
@@ -111,7 +106,7 @@ def kaandorp2021(b_values=_KAANDORP_B, *, sigma=None, random_state=None, verbose
     Examples
     --------
     >>> from sklearn_qmri.published import kaandorp2021
-    >>> kaandorp2021().parallel_subnets
+    >>> kaandorp2021().network.parallel_subnets
     True
     """
     return SelfSupervisedNetRegressor(
@@ -120,20 +115,24 @@ def kaandorp2021(b_values=_KAANDORP_B, *, sigma=None, random_state=None, verbose
         sigma=sigma,
         bounds={"S0": (0, 5), "f": (-0.21, 0.91), "D": (-1.5, 6.5), "D_star": (0.1, 258.5)},
         normalize="rms",
-        standardize=False,
-        hidden_layer_sizes=(len(b_values),) * 2,
-        activation="elu",
-        output="sigmoid",
-        parallel_subnets=True,
-        dropout=0.1,
-        batch_norm=True,
+        network=MLP(
+            (len(b_values),) * 2,
+            activation="elu",
+            output="sigmoid",
+            standardize=False,
+            parallel_subnets=True,
+            dropout=0.1,
+            batch_norm=True,
+        ),
         max_epochs=1000,
-        batch_size=128,
-        lr=3e-5,
-        schedule="constant",
-        weight_decay=1e-4,
-        patience=10,
-        validation_fraction=0.1,
+        training=Training(
+            3e-5,
+            batch_size=128,
+            schedule="constant",
+            weight_decay=1e-4,
+            patience=10,
+            validation_fraction=0.1,
+        ),
         random_state=random_state,
         verbose=verbose,
     )
@@ -185,7 +184,7 @@ def epstein2022(
     Examples
     --------
     >>> from sklearn_qmri.published import epstein2022
-    >>> epstein2022(alpha=0).hidden_layer_sizes
+    >>> epstein2022(alpha=0).network.hidden_layer_sizes
     (10, 10, 10)
     """
     model = IVIM(b_values)
@@ -195,17 +194,11 @@ def epstein2022(
         alpha=alpha,
         sigma=sigma,
         label_estimator=MLEEstimator(model, sigma=sigma, bounds=bounds, verbose=verbose),
-        standardize=False,
-        hidden_layer_sizes=(len(b_values),) * 3,
-        activation="elu",
-        output="abs",
         param_scale=(1.0, 0.3, 1.7, 80.0),
-        n_init=n_init,
+        network=MLP((len(b_values),) * 3, activation="elu", output="abs", standardize=False),
         max_epochs=187,
-        batch_size=100,
-        lr=1e-3,
-        schedule="constant",
-        patience=37,
+        training=Training(1e-3, batch_size=100, schedule="constant", patience=37, n_init=n_init),
+        resample_noise=False,
         random_state=random_state,
         verbose=verbose,
     )

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 
+from .._network import MLP, Training
 from ..estimators import HybridLabelNetRegressor, SelfSupervisedNetRegressor
 from ..signal_models import SIRSphericalMean, SphericalMeanTwoCompartment
 
@@ -68,10 +69,9 @@ def gyori2022(method="network", b_values=_GYORI_B, *, sigma=None, random_state=N
         SphericalMeanTwoCompartment(b_values),
         alpha=0.0,
         sigma=sigma,
-        hidden_layer_sizes=(256,) * 8,
-        activation="relu",
-        lr=1e-3,
-        schedule="constant",
+        network=MLP((256,) * 8, activation="relu"),
+        training=Training(1e-3, schedule="constant"),
+        resample_noise=False,
         random_state=random_state,
         verbose=verbose,
     )
@@ -180,27 +180,32 @@ def grussu2021(
     --------
     >>> from sklearn_qmri.published import grussu2021
     >>> protocol = [0, 1000, 0, 2000], [100, 400, 1000, 2000], [500, 500, 500, 500]
-    >>> grussu2021("signals", *protocol).hidden_layer_sizes
+    >>> grussu2021("signals", *protocol).network.hidden_layer_sizes
     (4,)
     """
     model = SIRSphericalMean(b_values, inversion_times, delay_times, magnitude=False)
     n_parameters = len(model.parameters)
+    hidden = n_parameters + (len(b_values) - n_parameters) // 2
+    supervised = method == "parameters"
     shared = {
         "sigma": sigma,
         "normalize": "rms",
-        "standardize": False,
-        "hidden_layer_sizes": (n_parameters + (len(b_values) - n_parameters) // 2,),
-        "activation": "relu",
+        "network": MLP(
+            (hidden,),
+            activation="relu",
+            output="softplus" if supervised else "sigmoid",
+            standardize=False,
+        ),
         "max_epochs": 500,
-        "batch_size": 100,
-        "lr": 1e-3,
-        "schedule": "constant",
+        "training": Training(1e-3, batch_size=100, schedule="constant"),
         "random_state": random_state,
         "verbose": verbose,
     }
     if method == "signals":
-        return SelfSupervisedNetRegressor(model, bounds={"S0": (0, 5)}, output="sigmoid", **shared)
-    if method != "parameters":
+        return SelfSupervisedNetRegressor(model, bounds={"S0": (0, 5)}, **shared)
+    if not supervised:
         raise ValueError(f"method expects 'parameters' or 'signals', got {method!r}.")
     scale = [p.prior[1] - p.prior[0] for p in model.parameters]
-    return HybridLabelNetRegressor(model, alpha=0.0, output="softplus", param_scale=scale, **shared)
+    return HybridLabelNetRegressor(
+        model, alpha=0.0, param_scale=scale, resample_noise=False, **shared
+    )

@@ -1,0 +1,187 @@
+"""The skorch net that trains stacked members, and its callbacks.
+
+skorch owns the loop over epochs and batches, the optimiser, the learning-rate schedule and the
+history; what is here is what stacked members need of their own: batches of tensors that are never
+copied row by row, a loss per member, and the best state of each member.
+"""
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, LRScheduler
+from tqdm import tqdm
+
+_WARM_UP = 0.15  # share of the steps before the peak of the one-cycle schedule
+_LEAST_STEPS = 10  # in fewer the cycle has no room, and the rate stays at its peak
+
+
+class Batches:
+    """Rows of tensors in batches, shuffled anew every time they are gone through.
+
+    Parameters
+    ----------
+    x : tensor of shape (..., n_rows, n_inputs)
+    target : tensor of shape (..., n_rows, n_columns)
+    batch_size : int
+    generator : torch.Generator or None
+        None: in their order.
+    refresh : callable, default=None
+        Returns (x, target) of the next epoch, in place of the ones given.
+    least : int, default=1
+        Rows that a batch must have; a last batch with fewer is dropped.
+    """
+
+    def __init__(self, x, target, batch_size, generator, *, refresh=None, least=1):
+        self.x = x
+        self.target = target
+        self.batch_size = batch_size
+        self.generator = generator
+        self.refresh = refresh
+        self.least = least
+
+    def __len__(self):
+        n_whole, rest = divmod(self.x.shape[-2], self.batch_size)
+        return n_whole + (rest >= self.least)
+
+    def __iter__(self):
+        x, target = self.x, self.target
+        if self.refresh is not None:
+            x, target = (tensor.to(x.device) for tensor in self.refresh())
+        if self.generator is not None:
+            order = torch.randperm(x.shape[-2], generator=self.generator).to(x.device)
+            x, target = x[..., order, :], target[..., order, :]
+        pairs = zip(x.split(self.batch_size, -2), target.split(self.batch_size, -2), strict=True)
+        return (pair for pair in pairs if pair[0].shape[-2] >= self.least)
+
+
+class PatienceExhausted(Exception):
+    """No member has improved for as many epochs as the patience."""
+
+
+class BestMembers(Callback):
+    """Keep each member's weights of the epoch with its least validation loss.
+
+    Adam works elementwise, so members are independent of each other although they share an
+    optimiser; each may therefore have its own best epoch.
+
+    Parameters
+    ----------
+    patience : int or None
+    """
+
+    def __init__(self, patience):
+        self.patience = patience
+
+    def on_train_begin(self, net, **kwargs):
+        """Start with the initial weights."""
+        self.since_best_ = 0
+        self.state_ = [p.detach().clone() for p in _state(net.module_)]
+        n_members = len(net.module_.coefs[0]) // net.module_.n_subnets
+        self.loss_ = torch.full((n_members,), torch.inf, device=self.state_[0].device)
+
+    @torch.no_grad()
+    def on_epoch_end(self, net, **kwargs):
+        """Record the losses of the epoch; keep what improved."""
+        train, valid = net.take_losses()
+        if not (torch.isfinite(train).all() and torch.isfinite(valid).all()):
+            raise RuntimeError(
+                f"Training diverged in epoch {len(net.history)} of {net.max_epochs}: lower lr "
+                f"(now {net.lr:g}), or look for extreme values in X and y."
+            )
+        net.history.record("train_loss", train.tolist())
+        net.history.record("valid_loss", valid.tolist())
+        common = valid.unflatten(0, (net.module_.n_labels, -1)).mean(0)
+        better = common < self.loss_
+        self.loss_ = torch.where(better, common, self.loss_)
+        networks = better.repeat_interleave(net.module_.n_subnets)
+        for best, current in zip(self.state_, _state(net.module_), strict=True):
+            best[networks] = current.detach()[networks]
+        self.since_best_ = 0 if better.any() else self.since_best_ + 1
+        if self.patience is not None and self.since_best_ >= self.patience:
+            raise PatienceExhausted
+
+    @torch.no_grad()
+    def restore(self, net):
+        """Give each member its best weights back."""
+        for best, current in zip(self.state_, _state(net.module_), strict=True):
+            current.data.copy_(best)
+
+
+def _state(module):
+    """All that a member's predictions depend on, with the networks along the first axis."""
+    state = [*module.coefs, *module.intercepts]
+    for norm in module.norms:
+        for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            state.append(values.detach().view(norm.shape))
+    return state
+
+
+class EpochBar(Callback):
+    """A progress bar over the epochs."""
+
+    def on_train_begin(self, net, **kwargs):
+        """Open the bar."""
+        self.bar_ = tqdm(total=net.max_epochs, desc="training", unit=" epochs")
+
+    def on_epoch_end(self, net, **kwargs):
+        """Advance the bar."""
+        self.bar_.update()
+
+    def close(self):
+        """Close the bar, also after an error."""
+        self.bar_.close()
+
+
+class StackedNet(NeuralNet):
+    """A skorch net of several members with a loss each."""
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """Batches to train on and to validate on, which is what X holds already."""
+        return X
+
+    def get_iterator(self, dataset, training=False):
+        """Batches are their own iterator."""
+        return dataset
+
+    def check_data(self, X, y=None):
+        """Nothing is to be checked: batches are made here."""
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Sum over members, whose gradients do not mix."""
+        losses = self.criterion_(y_pred, y_true)
+        self._losses.setdefault(training, []).append((losses.detach(), y_true.shape[-2]))
+        return losses.sum()
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Start the epoch's mean losses anew."""
+        super().on_epoch_begin(net, **kwargs)
+        self._losses = {}
+
+    def take_losses(self):
+        """Mean losses per member of the epoch, of training and validation rows."""
+        return (_mean_loss(self._losses[training]) for training in (True, False))
+
+
+def _mean_loss(batches):
+    total = sum(loss * n for loss, n in batches)
+    return total / sum(n for _, n in batches)
+
+
+def one_cycle(lr, n_steps):
+    """Callbacks of the one-cycle schedule; none where the steps leave it no room."""
+    if n_steps < _LEAST_STEPS:
+        return []
+    schedule = LRScheduler(
+        torch.optim.lr_scheduler.OneCycleLR,
+        step_every="batch",
+        event_name=None,
+        max_lr=lr,
+        total_steps=n_steps,
+        pct_start=_WARM_UP,
+    )
+    return [("schedule", schedule)]
+
+
+def losses(history):
+    """Losses of each epoch and member by name, as arrays."""
+    return {name: np.array(history[:, name]) for name in ("train_loss", "valid_loss")}
