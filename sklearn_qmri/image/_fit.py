@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._network import Training
 from ..datasets import make_signals
 from ..estimators import (
     ESTIMATORS,
@@ -44,6 +45,7 @@ def fit_to_scan(
     noise="auto",
     sigma=None,
     bounds=None,
+    fixed=None,
     prior=None,
     alpha=0.5,
     n_tissues=50_000,
@@ -73,6 +75,8 @@ def fit_to_scan(
         Noise level, units of X. None: learnt from X by maximum likelihood.
     bounds : dict of {str: (float, float)}, default=None
         Bounds by parameter name in place of the signal model's.
+    fixed : dict of {str: float}, default=None
+        Values of known parameters by name, for "mle" only.
     prior : dict, ndarray or callable, default=None
         Tissues to train on or to weigh, same as `prior` of `make_signals`.
     alpha : float, default=0.5
@@ -96,7 +100,8 @@ def fit_to_scan(
     Raises
     ------
     ValueError
-        If there is no estimator of this name, or X does not fit the signal model.
+        If there is no estimator of this name, it cannot take known parameters, or X does not fit
+        the signal model.
 
     Examples
     --------
@@ -110,12 +115,14 @@ def fit_to_scan(
     '0.03'
     """
     method = _class_of(name)
+    if fixed and method is not MLEEstimator:
+        raise ValueError(f"{name!r} cannot take known parameters, got fixed={fixed!r}.")
     tell = tell or (lambda text: None)
     if method is SegmentedIVIMEstimator:
         return FittedToScan(method(signal_model, bounds=bounds).fit(X))
     mle = MLEEstimator(
-        signal_model, noise=noise, sigma=sigma, bounds=bounds, n_jobs=n_jobs, device=device,
-        verbose=verbose,
+        signal_model, noise=noise, sigma=sigma, bounds=bounds, fixed=fixed, n_jobs=n_jobs,
+        device=device, verbose=verbose,
     ).fit(X)  # fmt: skip
     mle.set_params(verbose=0)
     sigma = float(mle.sigma_)
@@ -124,7 +131,9 @@ def fit_to_scan(
         return FittedToScan(mle)
     given = {"noise": noise, "sigma": sigma, "random_state": random_state, "verbose": verbose}
     if method is SelfSupervisedNetRegressor:
-        made = method(signal_model, bounds=bounds, normalize="rms", device=device, **given)
+        made = method(
+            signal_model, bounds=bounds, normalize="rms", training=Training(device=device), **given
+        )
         return FittedToScan(made.fit(X).set_params(verbose=0))
     ranges = amplitude_ranges(signal_model, mle.predict(X), sigma)
     if method is PosteriorMeanEstimator:
@@ -202,7 +211,8 @@ def train_for_snr(
     labels = MLEEstimator(signal_model, noise=noise, bounds=bounds, n_jobs=n_jobs, device=device)
     net = HybridLabelNetRegressor(
         signal_model, noise=noise, alpha=alpha, label_estimator=labels, normalize="rms",
-        sigma_input=True, device=device, random_state=random_state, verbose=verbose,
+        sigma_input=True, training=Training(device=device), random_state=random_state,
+        verbose=verbose,
     )  # fmt: skip
     return net.fit(X, y, sigma=sigma).set_params(verbose=0)
 
