@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from sklearn_qmri import MLEEstimator
-from sklearn_qmri.image import average_repeats, predict_image, read_acquisition, write_nifti
+from sklearn_qmri.image import (
+    average_repeats,
+    open_scan,
+    predict_image,
+    read_acquisition,
+    write_nifti,
+)
 from sklearn_qmri.signal_models import ADC, SPGR, InversionRecovery, T2Decay
 
 
@@ -77,10 +83,24 @@ def test_file_collections(tmp_path, suffix, entity, fields, expected):
         np.testing.assert_allclose(found[name], values)
 
 
-def test_a_field_that_one_sidecar_lacks(tmp_path):
-    paths = collection(tmp_path, "MESE", "echo", [{"EchoTime": 0.01}, {}])
-    with pytest.raises(ValueError, match="sidecar of .*echo-2_MESE.nii.gz has no EchoTime"):
-        read_acquisition(paths)
+@pytest.mark.parametrize("field", ["FlipAngle", "RepetitionTime", "EchoTime"])
+def test_a_field_that_one_sidecar_lacks_is_unknown(tmp_path, field):
+    """It may be one that the signal model has no use for."""
+    fields = [{"InversionTime": 0.05, field: 9}, {"InversionTime": 2.0}]
+    with pytest.warns(UserWarning, match=f"inv-2_IRT1.nii.gz has no {field}"):
+        known = read_acquisition(collection(tmp_path, "IRT1", "inv", fields))
+    assert set(known) == {"inversion_times"}
+
+
+def test_files_beside_a_pair_and_of_an_opened_scan(tmp_path):
+    nibabel.save(nibabel.Nifti1Pair(np.ones((2, 2, 2, 3), np.int16), np.eye(4)), tmp_path / "d.img")
+    (tmp_path / "d.bval").write_text("0 500 1000")
+    for name in ("d.img", "d.hdr"):
+        assert read_acquisition(tmp_path / name)["b_values"].tolist() == [0, 500, 1000]
+    scan = open_scan(tmp_path / "d.img")
+    assert read_acquisition(scan)["b_values"].tolist() == [0, 500, 1000]
+    with pytest.raises(ValueError, match="in memory only has no files"):
+        read_acquisition(nibabel.Nifti1Image(np.ones((2, 2, 2, 3)), np.eye(4)))
 
 
 def test_one_image_with_bval_and_sidecar(tmp_path):
@@ -162,6 +182,11 @@ def test_averaging_repeats(rng):
     assert shells.tolist() == [0, 400, 795, 800, 805], "by default only repeats"
     with pytest.raises(ValueError, match="2 b-values were given for 6 volumes"):
         average_repeats(nibabel.Nifti1Image(data, np.eye(4)), [0, 1])
+    for tolerance in (np.nan, -1):
+        with pytest.raises(ValueError, match="tolerance expects a finite number"):
+            average_repeats(image, b, tolerance=tolerance)
+    with pytest.raises(ValueError, match="b_values expects finite numbers"):
+        average_repeats(image, [np.nan, *b[1:]])
 
 
 def test_means_of_magnitudes_are_fitted_with_gaussian_noise():

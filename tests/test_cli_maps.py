@@ -54,7 +54,7 @@ def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, ca
     np.testing.assert_array_equal(np.isfinite(image.get_fdata()), inside)
     np.testing.assert_array_equal(image.affine, nibabel.load(files[0]).affine)
     story = json.loads((out / f"dwi_desc-{name}_Dmap.json").read_text())
-    assert story["Units"] == "um^2/ms"
+    assert story["Units"] == "mm^2/s"
     levels = json.loads((out / f"dwi_desc-{name}_statusmap.json").read_text())["Levels"]
     assert levels["1"] == "AT_BOUND"
     assert story["SignalModel"]["Name"] == "IVIM"

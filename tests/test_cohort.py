@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 
 import nibabel
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from sklearn_qmri import MLEEstimator
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.image import predict_cohort, write_nifti
+from sklearn_qmri.image._workers import on_own_processes
 from sklearn_qmri.signal_models import ADC
 
 SHAPE = (6, 5, 4)
@@ -144,3 +147,31 @@ def test_paths_are_taken_from_where_the_caller_is(mle, cohort, tmp_path, monkeyp
     report = predict_cohort(mle, scans, None, "../../../maps")
     assert [row.outcome for row in report] == ["done", "done"]
     assert report[1].maps[0].parent == tmp_path / "maps" / "sub-02" / "dwi"
+
+
+def test_a_sidecar_that_is_not_ours_costs_its_scan_alone(mle, cohort, tmp_path):
+    predict_cohort(mle, *cohort, tmp_path / "maps")
+    sidecars = sorted((tmp_path / "maps").rglob("*_S0map.json"))
+    story = json.loads(sidecars[0].read_text())
+    sidecars[0].write_text(json.dumps(story | {"Voxels": None}))
+    sidecars[1].write_text("{")
+    with pytest.warns(UserWarning, match="2 of 3 scans failed"):
+        report = predict_cohort(mle, *cohort, tmp_path / "maps")
+    assert [row.outcome for row in report] == ["failed", "failed", "skipped"]
+    assert "has no Voxels" in report[0].reason
+    assert f"{sidecars[1]} is not a JSON sidecar" in report[1].reason
+
+
+def _die(item):
+    """Die at one item, as when memory is short."""
+    if item == "bad":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item.upper()
+
+
+def test_a_process_that_dies_costs_its_scan_alone():
+    items = ["a", "b", "bad", "c", "d", "e"]
+    *results, last = on_own_processes(2, _die, items)
+    assert [r for r in results if isinstance(r, str)] == ["A", "B", "C", "D"]
+    assert last == "E"
+    assert "its process died" in str(results[2])

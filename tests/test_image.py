@@ -1,3 +1,7 @@
+import gzip
+import warnings
+
+import nibabel
 import numpy as np
 import pytest
 
@@ -6,6 +10,7 @@ from sklearn_qmri.image import (
     axial_slice,
     load_nifti,
     read_b_values,
+    read_volume,
     unmask,
     write_nifti,
 )
@@ -81,3 +86,91 @@ def test_masks_and_counts_are_written(tmp_path):
         write_nifti(tmp_path / "map.nii.gz", data, np.eye(4))
         np.testing.assert_array_equal(load_nifti(tmp_path / "map.nii.gz").get_fdata(), data)
         assert axial_slice(data, np.eye(4)).shape == (3, 2)
+
+
+def test_integers_that_do_not_fit_are_refused(tmp_path):
+    for values in ([2**31, 5], [-(2**40), 5]):
+        with pytest.raises(ValueError, match="do not fit into int32"):
+            write_nifti(tmp_path / "x.nii", np.array([[values]]), np.eye(4))
+    write_nifti(tmp_path / "x.nii", np.array([[[2**31 - 1, -(2**31)]]]), np.eye(4))
+    assert load_nifti(tmp_path / "x.nii").get_fdata().ravel().tolist() == [2**31 - 1, -(2**31)]
+
+
+def test_a_flipped_bit_is_found_by_the_checksum(tmp_path, rng):
+    """Wherever it is, and whichever slab is read."""
+    path = tmp_path / "scan.nii.gz"
+    write_nifti(path, rng.randint(0, 900, (12, 12, 8)).astype(np.int16), np.eye(4))
+    good = path.read_bytes()
+    read_volume(load_nifti(path), slice(0, 1))
+    for place in rng.randint(500, len(good), 12):
+        bad = bytearray(good)
+        bad[place] ^= 1 << rng.randint(8)
+        path.write_bytes(bad)
+        with pytest.raises(ValueError, match="damaged"):
+            read_volume(load_nifti(path), slice(0, 1))
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_header_that_claims_more_than_the_file_has(tmp_path, ending):
+    header = bytearray(nibabel.Nifti1Image(np.zeros((1, 1, 1, 4)), np.eye(4)).to_bytes()[:352])
+    header[42:50] = np.array([3000, 3000, 300, 4], "<i2").tobytes()
+    path = tmp_path / f"scan{ending}"
+    path.write_bytes(gzip.compress(header) if ending == ".nii.gz" else header)
+    with pytest.raises(
+        ValueError, match=r"header claims an image of 86,400,000,352 bytes, the fil"
+    ):
+        load_nifti(path)
+
+
+def test_a_stream_that_does_not_end_is_refused(tmp_path):
+    path = tmp_path / "bomb.nii.gz"
+    content = nibabel.Nifti1Image(np.zeros((4, 4, 4)), np.eye(4)).to_bytes()
+    path.write_bytes(gzip.compress(content + bytes(2**24)))
+    with pytest.raises(ValueError, match="holds more than the"):
+        read_volume(load_nifti(path))
+
+
+def test_a_name_that_is_not_utf8(tmp_path):
+    """A reader of compressed files would crash at it."""
+    with pytest.raises(ValueError, match=r"expects UTF-8, got '.*bad.udcff.nii.gz'"):
+        load_nifti(f"{tmp_path}/bad\udcff.nii.gz")
+
+
+def test_masked_arrays_are_nan_where_masked(tmp_path):
+    hot = np.ma.masked_greater(np.arange(8.0).reshape(2, 2, 2), 6)
+    image = nibabel.Nifti1Image(hot, np.eye(4))
+    for values in (
+        read_volume(image).ravel(),
+        apply_mask(hot, np.ones((2, 2))).ravel(),
+        unmask(hot[1, 1], [1, 1]),
+    ):
+        assert np.isnan(values).sum() == 1
+    write_nifti(tmp_path / "x.nii", hot.astype(int), np.eye(4))
+    assert np.isnan(load_nifti(tmp_path / "x.nii").get_fdata()).sum() == 1
+    inside = np.ma.masked_array([[True, True]], [[True, False]])
+    assert apply_mask(np.ones((1, 2, 3)), inside).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("mask", "inside", "limit"),
+    [
+        ([1 + 1e-8, 1e-8, 1e-8, 1], 2, "at least 0.5"),
+        ([0.9, 0.5, 0.49, 0], 2, "at least 0.5"),
+        ([800.0, 3.5, 1e-5, 0], 2, "more than 0.0008"),
+    ],
+)
+def test_dust_and_fractions_of_masks_are_told(mask, inside, limit):
+    with pytest.warns(UserWarning, match=rf"in \d voxels, of which {inside} are inside.*{limit}"):
+        assert len(apply_mask(np.ones((4, 3)), mask)) == inside
+
+
+def test_masks_and_labels_are_taken_as_they_are():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for mask in (
+            [1.0, 0, 1, 1],
+            [3.0, 0, 1, 2],
+            [True, False, True, True],
+            [-1.0, np.nan, 1, 1],
+        ):
+            assert len(apply_mask(np.ones((4, 3)), mask)) == 3

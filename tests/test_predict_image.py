@@ -1,6 +1,7 @@
 """Whole images: geometry, masks, noise maps, damage, memory."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -9,9 +10,13 @@ import nibabel
 import numpy as np
 import pytest
 from conftest import hybrid_net
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_qmri import (
     HybridLabelNetRegressorCV,
@@ -23,13 +28,17 @@ from sklearn_qmri.image import (
     _scan,
     apply_mask,
     compute_mask,
+    fit_to_scan,
+    mean_signal,
+    open_scan,
     predict_image,
     read_b_values,
+    read_map,
     read_volume,
     sample_voxels,
     write_maps,
 )
-from sklearn_qmri.signal_models import IVIM
+from sklearn_qmri.signal_models import ADC, IVIM, T2Decay
 
 
 @pytest.fixture
@@ -280,7 +289,7 @@ def test_maps_of_a_story(scan, tmp_path):
     assert [p.name for p in paths][3] == "sub-01_desc-mle_Dstarmap.nii.gz"
     story = json.loads((tmp_path / "sub-01_desc-mle_Dstarmap.json").read_text())
     assert story["Parameter"] == "D_star"
-    assert story["Units"] == "um^2/ms"
+    assert story["Units"] == "mm^2/s"
     assert story["Sigma"] == 12.5
     assert story["Noise"] == "Rician()"
     assert story["Sources"] == ["dwi.nii.gz"]
@@ -365,3 +374,143 @@ def test_hybrid_of_any_regressor_has_maps(scan):
         LinearRegression(), label_estimator=MLEEstimator(mle.signal_model, sigma=14.0), alpha=1
     ).fit(X, mle.predict(X))
     assert set(predict_image(forest, image, mask)) == {"S0", "f", "D", "D_star"}
+
+
+@pytest.fixture
+def adc():
+    """Simulated image of ADC, in counts, and a fitted estimator."""
+    model = ADC([0, 200, 500, 1000])
+    truth = np.stack([np.full(480, 1000.0), np.linspace(0.5, 2.5, 480)], axis=1)
+    noise = np.random.RandomState(0).normal(0, 20, (2, 480, 4))
+    X = np.hypot(model.simulate(truth) + noise[0], noise[1])
+    image = nibabel.Nifti1Image(X.reshape(8, 6, 10, 4).astype(np.float32), np.eye(4))
+    return image, MLEEstimator(model, sigma=20.0).fit(X)
+
+
+def test_a_scan_is_opened_once_and_handed_on(adc):
+    image, mle = adc
+    mask = np.arange(480).reshape(8, 6, 10) % 3 > 0
+    scan = open_scan(image, mask, 15.0, n_expected=4)
+    assert (scan.n_measurements, scan.n_voxels) == (4, 320)
+    here, there = predict_image(mle, scan), predict_image(mle, image, mask, sigma=15.0)
+    for name in there:
+        np.testing.assert_array_equal(here[name].get_fdata(), there[name].get_fdata())
+    assert len(sample_voxels(scan)) == 320
+    assert len(sample_voxels(scan, np.ones(mask.shape))) == 480, "another mask, when given"
+    np.testing.assert_array_equal(mean_signal(scan), mean_signal(image))
+    with pytest.raises(ValueError, match="has 4 volumes, but 5 measurements"):
+        open_scan(scan, n_expected=5)
+
+
+def test_training_does_not_look_at_air():
+    """Fits of noise alone have any S0; the range of tissue is 300 / 10, give or take."""
+    rng = np.random.RandomState(0)
+    model, n, sigma = T2Decay([10, 25, 50, 90, 150, 250]), 400, 10.0
+    tissue = np.stack([300 * rng.uniform(0.9, 1.1, n), rng.uniform(40, 120, n)], axis=1)
+    clean = np.concatenate([model.simulate(tissue), np.zeros((n // 2, 6))])
+    noise = rng.normal(0, sigma, (2, *clean.shape))
+    X = np.hypot(clean + noise[0], noise[1])
+    given = {"sigma": sigma, "n_tissues": 500, "random_state": 0}
+    hybrid = fit_to_scan("hybrid", model, X, **given)
+    assert hybrid.sigma == sigma
+    assert hybrid.snr[0] == 2, "voxels without signal are among those to predict"
+    assert 31 < hybrid.snr[1] < 38
+    assert 24 < fit_to_scan("hybrid", model, X[:n], **given).snr[0] < 28
+    low, high = fit_to_scan("posterior-mean", model, X, **given).estimator.prior["S0"]
+    assert (low, high / sigma) == (20, pytest.approx(hybrid.snr[1]))
+    with pytest.raises(ValueError, match="Cannot tell the scan's S0"):
+        fit_to_scan("hybrid", model, X[n:] / 2, **given)
+    with pytest.raises(ValueError, match="name expects one of .*'mle'.*got 'bayes'"):
+        fit_to_scan("bayes", model, X)
+
+
+def test_estimators_say_what_they_take(adc):
+    image, mle = adc
+    X = read_volume(image).reshape(-1, 4)
+    pipeline = make_pipeline(FunctionTransformer(), mle).fit(X)
+    maps = predict_image(pipeline, image, sigma=20.0)
+    expected = predict_image(mle, image, sigma=20.0)["D"].get_fdata()
+    np.testing.assert_array_equal(maps["D"].get_fdata(), expected)
+    y = mle.predict(X)
+    hybrid = HybridLabelRegressor(LinearRegression(), label_estimator=mle, alpha=1)
+    search = GridSearchCV(hybrid, {"alpha": [0.5, 1.0]}, cv=2).fit(X, y)
+    assert {"S0", "D"} == set(predict_image(search, image))
+    with pytest.raises(ValueError, match="GridSearchCV takes no sigma"):
+        predict_image(search, image, sigma=20.0)
+    with pytest.raises(ValueError, match="GridSearchCV gives no standard deviations"):
+        predict_image(search, image, return_std=True)
+
+
+@pytest.mark.parametrize("backend", ["multiprocessing", "threading", "loky"])
+def test_backends_change_no_bit_and_no_filter(adc, backend):
+    image, mle = adc
+    one = predict_image(mle, image, chunk_size=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        with parallel_config(backend=backend):
+            two = predict_image(mle, image, chunk_size=50, n_jobs=2)
+        assert warnings.filters == before
+    for name in one:
+        np.testing.assert_array_equal(one[name].get_fdata(), two[name].get_fdata())
+
+
+def test_truncated_slabs_are_estimated_anew(adc, tmp_path):
+    image, mle = adc
+    first = predict_image(mle, image, chunk_size=100, memory=str(tmp_path))
+    parts = list(tmp_path.rglob("output.pkl"))
+    assert len(parts) > 2
+    for length, part in zip((0, 40, 100), parts, strict=False):
+        os.truncate(part, length)
+    again = predict_image(mle, image, chunk_size=100, memory=str(tmp_path))
+    for name in first:
+        np.testing.assert_array_equal(again[name].get_fdata(), first[name].get_fdata())
+
+
+def test_files_are_in_the_units_of_bids_and_read_back(adc, tmp_path):
+    image, mle = adc
+    maps = predict_image(mle, image, return_std=True)
+    given = {"prefix": "sub-01", "description": "mle"}
+    paths = {p.name.split("_")[-1]: p for p in write_maps(maps, tmp_path, mle, **given)}
+    for name in ("D", "D_std"):
+        path, values = paths[f"{name.replace('_', '')}map.nii.gz"], maps[name].get_fdata()
+        np.testing.assert_allclose(nibabel.load(path).get_fdata(), values / 1000, rtol=1e-6)
+        np.testing.assert_allclose(read_map(path), values, rtol=1e-6)
+    np.testing.assert_array_equal(read_map(paths["S0map.nii.gz"]), maps["S0"].get_fdata())
+    sidecar = tmp_path / "sub-01_desc-mle_Dmap.json"
+    sidecar.write_text("{}")
+    with pytest.raises(ValueError, match="has no Units"):
+        read_map(paths["Dmap.nii.gz"])
+
+
+def test_a_volume_without_numbers_is_named(adc):
+    data = adc[0].get_fdata().copy()
+    data[..., 2] = np.nan
+    with pytest.raises(ValueError, match=r"Volumes \[2\] of the image"):
+        mean_signal(nibabel.Nifti1Image(data, np.eye(4)))
+
+
+def test_zeros_in_some_volumes_only_are_told(adc):
+    """Of the edge of a field of view that moved; rounding at low signal makes few, and is not."""
+    image, mle = adc
+    data = image.get_fdata().copy()
+    data[0, :, :, 1:3] = 0
+    with pytest.warns(UserWarning, match=r"60 of 480 voxels are exactly 0 .*volumes \[1, 2\]"):
+        predict_image(mle, nibabel.Nifti1Image(data, np.eye(4)))
+    noise = np.random.RandomState(0).normal(0, 1.0, (2, 20, 20, 6, 4))
+    counts = np.hypot(*noise).round().astype(np.int16)  # 12 % are 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predict_image(mle, nibabel.Nifti1Image(counts + (counts.sum(-1) == 0)[..., None],
+                                               np.eye(4), dtype=np.int16), sigma=1.0)  # fmt: skip
+
+
+def test_images_without_an_affine_or_with_a_named_type(adc):
+    image, mle = adc
+    data = image.get_fdata().round()
+    with pytest.raises(ValueError, match="image has no affine"):
+        predict_image(mle, nibabel.Nifti1Image(data, None))
+    expected = predict_image(mle, nibabel.Nifti1Image(data, np.eye(4)))["D"].get_fdata()
+    for name in ("compat", "smallest"):
+        named = nibabel.Nifti1Image(data.astype(np.int64), np.eye(4), dtype=name)
+        np.testing.assert_array_equal(predict_image(mle, named)["D"].get_fdata(), expected)

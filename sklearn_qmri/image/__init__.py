@@ -2,7 +2,7 @@
 
 from ._acquisition import average_repeats, read_acquisition, read_b_values
 from ._cohort import predict_cohort
-from ._derivatives import derivative_prefix, write_maps
+from ._derivatives import derivative_prefix, read_map, write_maps
 from ._fit import FittedToScan, fit_to_scan, train_for_snr
 from ._masks import apply_mask, compute_mask, mean_signal, sample_voxels, unmask
 from ._nifti import axial_slice, load_nifti, read_volume, write_nifti
@@ -25,6 +25,7 @@ __all__ = [
     "predict_image",
     "read_acquisition",
     "read_b_values",
+    "read_map",
     "read_volume",
     "sample_voxels",
     "train_for_snr",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ._nifti import like, read_volume
+from .._arrays import as_floats
+from .._warnings import warn
+from ._nifti import like, read_volume, stem_of
 from ._scan import Scan, open_images
 
 # All that `read_acquisition` may know, by the arguments of signal models.
@@ -87,15 +89,14 @@ def read_acquisition(image, *, b_values=None):
     dict of {str: ndarray or float}
         What of ``b_values``, ``echo_times``, ``inversion_times``, ``flip_angles`` and
         ``repetition_times`` is known, one value per measurement, and ``repetition_time`` where
-        it is the same in all.
+        it is the same in all. A field that some sidecars lack is unknown, and a warning says so.
 
     Raises
     ------
     OSError
         If there is no such image.
     ValueError
-        If a file is damaged, has more or fewer values than the image has measurements, or lacks a
-        field that those of other measurements have.
+        If a file is damaged, or has more or fewer values than the image has measurements.
 
     Examples
     --------
@@ -150,7 +151,7 @@ def average_repeats(image, b_values, *, tolerance=0.0):
     b_values : array-like of shape (n_measurements,)
         s/mm^2.
     tolerance : float, default=0.0
-        Neighbours in ascending order that differ by no more are the same, s/mm^2.
+        Neighbours in ascending order that differ by no more are the same, s/mm^2. Not negative.
 
     Returns
     -------
@@ -164,7 +165,7 @@ def average_repeats(image, b_values, *, tolerance=0.0):
     Raises
     ------
     ValueError
-        If there are not as many b-values as volumes.
+        If there are not as many b-values as volumes, or a number is not finite or negative.
 
     Examples
     --------
@@ -177,9 +178,13 @@ def average_repeats(image, b_values, *, tolerance=0.0):
     ((2, 2, 1, 2), array([  0., 800.]), array([2, 3]))
     """
     (image,) = open_images(image)
-    b = np.asarray(b_values, dtype=np.float64)
+    b = as_floats(b_values)
     if b.shape != image.shape[3:]:
         raise ValueError(f"{b.size} b-values were given for {image.shape[3]} volumes.")
+    if not (np.isfinite(b) & (b >= 0)).all():
+        raise ValueError(f"b_values expects finite numbers of 0 or more, got {b.tolist()}.")
+    if not (np.isfinite(tolerance) and tolerance >= 0):
+        raise ValueError(f"tolerance expects a finite number of 0 or more, got {tolerance!r}.")
     order = np.argsort(b, kind="stable")
     group = np.empty(len(b), dtype=int)
     group[order] = np.cumsum(np.diff(b[order], prepend=b[order[0]]) > tolerance)
@@ -194,7 +199,7 @@ def average_repeats(image, b_values, *, tolerance=0.0):
 
 def _beside(path, ending):
     """File of the same name with another ending."""
-    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ending)
+    return path.with_name(stem_of(path) + ending)
 
 
 def _read_sidecar(path):
@@ -211,11 +216,14 @@ def _read_sidecar(path):
 
 
 def _have(field, sidecars, paths):
-    """Whether sidecars have a field; ValueError if only some do."""
+    """Whether all sidecars have a field; one that only some have is unknown, and warned of."""
     having = [field in sidecar for sidecar in sidecars]
     if any(having) and not all(having):
         without = paths[having.index(False)]
-        raise ValueError(f"The sidecar of {without} has no {field}, as others of the scan have.")
+        warn(
+            f"The sidecar of {without} has no {field}, as others of the scan have: it counts as "
+            "unknown."
+        )
     return all(having)
 
 

@@ -2,17 +2,16 @@
 
 import csv
 import os
-import warnings
 from contextlib import contextmanager
 from functools import partial
 from numbers import Real
 from pathlib import Path
 
-from joblib import Parallel, delayed
 from sklearn.utils import Bunch
 from tqdm import tqdm
 
 from .._files import replacing
+from .._warnings import quiet, warn
 from ..status import Status
 from ._derivatives import (
     derivative_prefix,
@@ -24,8 +23,9 @@ from ._derivatives import (
     write_maps,
 )
 from ._estimators import core, signal_model_of
-from ._predict import estimate_scan, on_workers, spread
+from ._predict import estimate_scan
 from ._scan import open_scan
+from ._workers import on_own_processes, on_workers, spread
 
 _REPORT = "cohort.tsv"
 
@@ -55,7 +55,7 @@ def predict_cohort(
     Parameters
     ----------
     estimator : fitted estimator
-        As of `predict_image`.
+        Same as in `predict_image`.
     images : sequence
         One path per scan, or a list of paths where a scan is one image per measurement.
     masks : sequence of path-like or None
@@ -71,9 +71,10 @@ def predict_cohort(
     description : str, default=None
         Letters and digits in the names of the maps. None: the estimator's class, lower case.
     chunk_size : int, default=65536
-        As of `predict_image`.
+        Same as in `predict_image`.
     n_jobs : int, default=None
-        Number of scans at once, each in a process.
+        Number of scans at once, each in a process. A scan at which its process dies (for lack of
+        memory, say) is reported as failed.
     client : dask.distributed.Client, default=None
         Spread the slabs of all scans over its workers instead, which read scans and write maps
         themselves, so that they must see the same folders. What a worker had in hand when it died
@@ -125,8 +126,11 @@ def predict_cohort(
         overwrite=overwrite,
     )  # fmt: skip
     if client is None:
-        jobs = (delayed(work)(estimator, scan) for scan in scans)
-        rows = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
+        rows = on_own_processes(n_jobs, partial(work, estimator), scans)
+        rows = (
+            _failure(scan, row) if isinstance(row, Exception) else row
+            for scan, row in zip(scans, rows, strict=True)
+        )
     else:
         room = sum(client.nthreads().values())
         work = partial(work, room=max(2, 2 * room // len(scans)))
@@ -186,8 +190,7 @@ def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overw
     try:
         if not overwrite and (row := _finished(estimator, scan, return_std, sources, whose)):
             return row
-        with warnings.catch_warnings(), _runner(room) as run:
-            warnings.simplefilter("ignore", UserWarning)  # the report counts voxels
+        with quiet(), _runner(room) as run:  # the report counts voxels
             opened = open_scan(
                 scan.image,
                 scan.mask,
@@ -220,6 +223,8 @@ def _finished(estimator, scan, return_std, sources, whose):
             f"{paths[0]} was made with another {', '.join(differ)}; overwrite=True replaces it."
         )
     voxels = story["Voxels"]
+    if not isinstance(voxels, dict):
+        raise ValueError(f"The sidecar of {paths[0]} has no Voxels: overwrite=True replaces it.")
     return Bunch(image=scan.image, outcome="skipped", maps=paths, voxels=voxels, reason="")
 
 
@@ -257,16 +262,18 @@ def _failure(scan, error):
 def _warn_of_failures(report, path):
     failed = [row for row in report if row.outcome == "failed"]
     if failed:
-        warnings.warn(
+        warn(
             f"{len(failed)} of {len(report)} scans failed, the first for: {failed[0].reason} "
-            f"All are in {path}.",
-            stacklevel=3,
+            f"All are in {path}."
         )
 
 
 def _write_report(report, path):
     statuses = [code.name for code in Status]
-    with replacing(path) as scratch, scratch.open("w", newline="") as file:
+    with (
+        replacing(path) as scratch,
+        scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(["image", "outcome", *(s.lower() for s in statuses), "reason"])
         for row in report:

@@ -9,7 +9,8 @@ from .._files import replacing
 from .._version import __version__, library_versions
 from ..status import Status, count_statuses
 from ._estimators import describe, signal_model_of
-from ._nifti import read_volume
+from ._nifti import like, load_nifti, read_volume, stem_of
+from ._units import factor_to_memory, unit_in_files
 
 _BIDS_VERSION = "1.10.0"
 _GENERATED_BY = [{"Name": "sklearn_qmri", "Version": __version__}]
@@ -21,14 +22,15 @@ def write_maps(
     """Write maps of `predict_image` and their JSON sidecars.
 
     Names follow BIDS derivatives, ``<prefix>_desc-<description>_<parameter>map.nii.gz``, without
-    underscores within the parts. Each sidecar holds the map's unit and the method, signal model,
-    noise, sigma, alpha and seed of the estimator, versions, and how many voxels failed, are on a
-    bound or out of domain.
+    underscores within the parts. Values are in the units of BIDS: times in s, diffusivities in
+    mm^2/s, rates in Hz; `read_map` converts them back. Each sidecar holds the map's unit, the
+    method, signal model, noise, sigma, alpha and seed of the estimator, versions, and how many
+    voxels have each status.
 
     Parameters
     ----------
     maps : dict of {str: nibabel image}
-        As `predict_image` returns them.
+        Same as from `predict_image`.
     out_dir : path-like
         Made if it is not there.
     estimator : fitted estimator
@@ -84,12 +86,74 @@ def write_maps(
     out_dir.mkdir(parents=True, exist_ok=True)
     for path in present:  # without its sidecar a map is unfinished
         _sidecar(path).unlink(missing_ok=True)
-    paths = [_write_map(image, f"{stems[name]}.nii.gz") for name, image in maps.items()]
+    units = _units(estimator)
+    paths = [
+        _write_map(_converted(image, units.get(name)), f"{stems[name]}.nii.gz")
+        for name, image in maps.items()
+    ]
     for path in set(present) - set(paths):
         path.unlink()
     for name in reversed(stems):
         _write_text(f"{stems[name]}.json", texts[name])
     return paths
+
+
+def read_map(path):
+    """Read a map that `write_maps` has written, in the units of this package.
+
+    Parameters
+    ----------
+    path : path-like
+        Its sidecar, which has the unit, lies beside it.
+
+    Returns
+    -------
+    ndarray of shape (n_x, n_y, n_z)
+        Times in ms, diffusivities in um^2/ms, other values as in the file.
+
+    Raises
+    ------
+    OSError
+        If there is no such map or no sidecar.
+    ValueError
+        If a file is damaged, or the sidecar has no unit.
+
+    Examples
+    --------
+    >>> import nibabel, tempfile
+    >>> import numpy as np
+    >>> from sklearn_qmri import MLEEstimator
+    >>> from sklearn_qmri.image import predict_image, read_map, write_maps
+    >>> from sklearn_qmri.signal_models import T2Decay
+    >>> model = T2Decay([10, 40, 90])
+    >>> signals = model.simulate([[100, 80.0]]).reshape(1, 1, 1, 3)
+    >>> mle = MLEEstimator(model, sigma=1.0).fit(signals.reshape(1, 3))
+    >>> maps = predict_image(mle, nibabel.Nifti1Image(signals, np.eye(4)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = write_maps(maps, folder, mle, prefix="sub-01", description="mle")
+    ...     in_file = nibabel.load(paths[1]).get_fdata().item()
+    ...     T2 = read_map(paths[1]).item()
+    >>> f"{in_file:.3f} s, {T2:.1f} ms"
+    '0.080 s, 80.0 ms'
+    """
+    path = Path(path)
+    story = read_sidecar(path.with_name(stem_of(path) + ".json"))
+    if not isinstance(story.get("Units"), str):
+        raise ValueError(f"The sidecar of {path} has no Units.")
+    values = read_volume(load_nifti(path))
+    factor = factor_to_memory(story["Units"])
+    return values if factor == 1 else (values * factor).astype(values.dtype)
+
+
+def read_sidecar(path):
+    """Fields of a JSON sidecar."""
+    try:
+        fields = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not a JSON sidecar: {error}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} is not a JSON sidecar: it holds no object.")
+    return fields
 
 
 def derivative_prefix(image):
@@ -116,7 +180,7 @@ def derivative_prefix(image):
     'dwi_corrected'
     """
     paths = image if isinstance(image, (list, tuple)) else [image]
-    stems = [Path(path).name.removesuffix(".gz").removesuffix(".nii") for path in paths]
+    stems = [stem_of(Path(path)) for path in paths]
     parts = [stem.split("_") for stem in stems]
     entities = [p for p in parts[0] if "-" in p and all(p in others for others in parts)]
     return "_".join(entities) if parts[0][0].startswith("sub-") and entities else stems[0]
@@ -145,7 +209,7 @@ def finished_maps(names, out_dir, prefix, description):
     sidecars = [Path(f"{stem}.json") for stem in stems.values()]
     if not all(path.exists() for path in sidecars):
         return [], None
-    return present_maps(out_dir, prefix, description), json.loads(sidecars[0].read_text())
+    return present_maps(out_dir, prefix, description), read_sidecar(sidecars[0])
 
 
 def describe_run(estimator, sigma, sources):
@@ -176,8 +240,7 @@ def voxel_counts(maps):
 
 def _sidecars(maps, estimator, sigma, sources):
     """Text of each map's sidecar."""
-    units = {p.name: p.unit for p in signal_model_of(estimator).parameters}
-    units["residual_rms"] = "signal"
+    units = _units(estimator)
     levels = {"-1": "outside the mask"} | {str(code.value): code.name for code in Status}
     of_one = {"status": {"Levels": levels}}
     common = {
@@ -189,13 +252,30 @@ def _sidecars(maps, estimator, sigma, sources):
     }
     return {
         name: json.dumps(
-            {"Parameter": name, "Units": units.get(name.removesuffix("_std"), "")}
+            {"Parameter": name, "Units": unit_in_files(units.get(name, ""))[0]}
             | of_one.get(name, {})
             | common,
             indent=1,
         )
         for name in maps
     }
+
+
+def _units(estimator):
+    """Unit of each map in memory."""
+    units = {p.name: p.unit for p in signal_model_of(estimator).parameters}
+    return (
+        units | {f"{name}_std": unit for name, unit in units.items()} | {"residual_rms": "signal"}
+    )
+
+
+def _converted(image, unit):
+    """Map in the unit of files."""
+    factor = unit_in_files(unit)[1]
+    if factor == 1:
+        return image
+    values = read_volume(image)
+    return like(image, (values * factor).astype(values.dtype))
 
 
 def _sidecar(path):

@@ -10,12 +10,10 @@ _INNER = ("best_estimator_", "estimator_")  # of estimators that hold others
 
 
 def core(estimator):
-    """Estimator of this package that a pipeline, a search or the like ends in."""
-    while entry_of(estimator) is None:
+    """Estimator with a signal model that a pipeline, a search or the like ends in."""
+    while not _has_model(estimator):
         inner = [getattr(estimator, name) for name in _INNER if hasattr(estimator, name)]
         if not inner and not hasattr(estimator, "steps"):
-            if hasattr(estimator, "signal_model_"):  # not ours, and made alike
-                return estimator
             raise ValueError(_NAMELESS.format(estimator))
         estimator = inner[0] if inner else estimator[-1]
     return estimator
@@ -60,3 +58,7 @@ def describe(estimator):
         "Alpha": None if alpha is None else np.asarray(alpha, dtype=float).tolist(),
         "Seed": int(seed) if isinstance(seed, (int, np.integer)) else None,
     }
+
+
+def _has_model(estimator):
+    return hasattr(estimator, "signal_model_") or hasattr(estimator, "label_estimator")

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn.utils import check_random_state
 
+from .._arrays import as_floats
 from ._scan import is_inside, open_scan
 
 _INSTALL = "Automatic masks need scikit-image: pip install 'sklearn-qmri[image]'."
@@ -36,12 +37,12 @@ def apply_mask(volumes, mask):
     >>> apply_mask(np.ones((4, 3, 2, 10)), np.ones((4, 3, 2))).shape
     (24, 10)
     """
-    volumes, mask = np.asarray(volumes), is_inside(mask)
+    volumes, mask = np.asanyarray(volumes), is_inside(mask)
     if mask.shape != volumes.shape[:-1]:
         raise ValueError(f"mask has shape {mask.shape}, but the volumes {volumes.shape[:-1]}.")
     if not mask.any():
         raise ValueError(f"mask of shape {mask.shape} has no voxel in it.")
-    return volumes[mask].astype(np.float64)
+    return as_floats(volumes[mask])
 
 
 def unmask(values, mask, fill=np.nan):
@@ -73,6 +74,8 @@ def unmask(values, mask, fill=np.nan):
     array([[0.5, nan],
            [nan, 0.7]])
     """
+    if isinstance(values, np.ma.MaskedArray):
+        values = as_floats(values)
     values, mask = np.asarray(values), is_inside(mask)
     if len(values) != np.count_nonzero(mask):
         raise ValueError(f"{len(values)} values for {np.count_nonzero(mask)} voxels in the mask.")

@@ -5,7 +5,9 @@ import zlib
 
 import numpy as np
 
+from .._arrays import as_floats
 from .._files import replacing
+from ._integrity import check_size, check_stream
 
 _INSTALL = "NIfTI images need nibabel: pip install 'sklearn-qmri[image]'."
 _DAMAGE = (EOFError, OSError, ValueError, zlib.error)  # what nibabel raises for damaged files
@@ -37,7 +39,8 @@ def load_nifti(path):
     OSError
         If there is no such file.
     ValueError
-        If it is not an image that nibabel can read.
+        If it is not an image that nibabel can read, its file is too small for what the header
+        claims, or its name is not UTF-8.
     TypeError
         If it is neither a path nor an image.
     ImportError
@@ -59,8 +62,9 @@ def load_nifti(path):
         return path
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"An image expects a path or a nibabel image, got {type(path).__name__}.")
+    _check_name(os.fspath(path))
     try:
-        return nibabel.load(path)
+        image = nibabel.load(path)
     except (
         nibabel.filebasedimages.ImageFileError,
         nibabel.spatialimages.HeaderDataError,
@@ -68,6 +72,22 @@ def load_nifti(path):
         zlib.error,
     ) as error:
         raise ValueError(f"{path} is not a NIfTI image, or damaged: {error}") from error
+    check_size(image)
+    return image
+
+
+def _check_name(path):
+    """ValueError for a name that is not UTF-8, at which readers of compressed files crash."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"The name of a file expects UTF-8, got {path!a}: rename it.") from error
+
+
+def stem_of(path):
+    """Name of an image's file without ``.nii``, ``.nii.gz`` or the endings of a pair."""
+    name = path.name.removesuffix(".gz")
+    return name.removesuffix(".nii").removesuffix(".img").removesuffix(".hdr")
 
 
 def is_nifti(image):
@@ -89,6 +109,9 @@ def like(image, values):
 
 def read_volume(image, slab=slice(None)):
     """Data of a NIfTI image as an array; integers without scaling stay integers.
+
+    The first time that a compressed file is read, all of it is compared with its checksum. What a
+    masked array in memory hides is NaN.
 
     Parameters
     ----------
@@ -117,9 +140,17 @@ def read_volume(image, slab=slice(None)):
     (4, 3, 2)
     """
     try:
-        return np.asanyarray(image.dataobj[:, :, slab])
+        check_stream(image)
+        values = np.asanyarray(image.dataobj[:, :, slab])
     except _DAMAGE as error:
         raise ValueError(f"{image.get_filename()} is damaged: {error}") from error
+    return as_floats(values) if isinstance(values, np.ma.MaskedArray) else values
+
+
+def stored_type(image):
+    """Data type of an image, also where it was made with one of nibabel's names for it."""
+    kind = image.get_data_dtype()
+    return image.dataobj.dtype if isinstance(kind, str) else kind
 
 
 def write_nifti(path, data, affine):
@@ -130,7 +161,8 @@ def write_nifti(path, data, affine):
     path : path-like
         Ends in ``.nii.gz`` or ``.nii``.
     data : ndarray
-        Voxels, stored in this type; bool as bytes, integers of 64 bits as ones of 32.
+        Voxels, stored in this type; bool as bytes, integers of 64 bits as ones of 32. Of a
+        masked array, what it hides is NaN.
     affine : ndarray of shape (4, 4)
         From voxels to millimetres.
 
@@ -138,6 +170,8 @@ def write_nifti(path, data, affine):
     ------
     OSError
         If the file cannot be written; no part of it is left.
+    ValueError
+        If integers do not fit into 32 bits.
 
     Examples
     --------
@@ -148,11 +182,25 @@ def write_nifti(path, data, affine):
     ...     write_nifti(pathlib.Path(folder) / "map.nii.gz", np.zeros((4, 3, 2)), np.eye(4))
     """
     nibabel = _nibabel()
-    stored = {"b": np.uint8, "i": np.int32, "u": np.uint32}  # what NIfTI lacks, or few can read
-    if data.dtype == bool or (data.dtype.kind in "iu" and data.dtype.itemsize == 8):
-        data = data.astype(stored[data.dtype.kind])
+    if isinstance(data, np.ma.MaskedArray):
+        data = as_floats(data)
+    if data.dtype == bool:
+        data = data.astype(np.uint8)
+    elif data.dtype.kind in "iu" and data.dtype.itemsize == 8:
+        data = _in_32_bits(data)
     with replacing(path) as scratch:
         nibabel.save(nibabel.Nifti1Image(data, affine), scratch)
+
+
+def _in_32_bits(data):
+    """The same integers in 32 bits: few programs read NIfTI with 64."""
+    limits = np.iinfo({"i": np.int32, "u": np.uint32}[data.dtype.kind])
+    if data.size and (data.min() < limits.min or data.max() > limits.max):
+        raise ValueError(
+            f"Integers from {data.min()} to {data.max()} do not fit into {limits.dtype}: write "
+            "them as floats."
+        )
+    return data.astype(limits.dtype)
 
 
 def axial_slice(volume, affine, index=None):

@@ -1,20 +1,19 @@
 """Estimates of all voxels of an image, slab by slab."""
 
-import warnings
-from collections import deque
 from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, check_memory
 from tqdm import tqdm
 
 from .._version import __version__, library_versions
 from .._warnings import quiet, warn
 from ..status import describe_statuses
-from ._estimators import signal_model_of, takes
+from ._estimators import core, signal_model_of, takes
 from ._nifti import like
 from ._scan import open_scan
+from ._workers import on_processes, on_workers
+from ._zeros import Zeros
 
 
 def predict_image(
@@ -100,7 +99,7 @@ def predict_image(
     ['D', 'D_star', 'S0', 'f', 'residual_rms', 'status']
     """
     scan = open_scan(image, mask, sigma, n_expected=getattr(estimator, "n_features_in_", None))
-    run = partial(_on_processes, n_jobs) if client is None else partial(on_workers, client)
+    run = partial(on_processes, n_jobs) if client is None else partial(on_workers, client)
     return estimate_scan(
         estimator, scan, run, return_std=return_std, fill=fill, chunk_size=chunk_size,
         memory=memory, verbose=verbose,
@@ -119,12 +118,14 @@ def estimate_scan(
     name = type(estimator).__name__
     if return_std and not takes(estimator, "std"):
         raise ValueError(f"{name} gives no standard deviations.")
-    if scan.sigma is not None and not takes(estimator, "sigma"):
+    # Every `estimate` takes sigma, if only to check it; a `predict` of others may not.
+    if not (scan.sigma is None or hasattr(estimator, "estimate") or takes(estimator, "sigma")):
         raise ValueError(f"{name} takes no sigma: its estimates do not depend on the noise level.")
     slabs = scan.slabs(chunk_size)
     estimate = check_memory(memory).cache(estimate_rows)
     versions = (__version__, library_versions())
-    arguments = ((*scan.read(slab), return_std, versions) for slab in slabs)
+    zeros = Zeros(scan.n_measurements)
+    arguments = ((*zeros.counted(*scan.read(slab)), return_std, versions) for slab in slabs)
     maps = {}
     with tqdm(total=scan.n_voxels, desc="maps", unit=" voxels", disable=not verbose) as bar:
         for slab, rows in zip(slabs, run(estimate, estimator, arguments), strict=True):
@@ -135,42 +136,11 @@ def estimate_scan(
                     maps[name] = np.full(scan.inside.shape, outside, dtype=values.dtype)
                 maps[name][:, :, slab][here] = values
             bar.update(np.count_nonzero(here))
+    level = scan.sigma if scan.sigma is not None else getattr(core(estimator), "sigma_", None)
+    zeros.warn_if_masked(level)
     if "status" in maps and (text := describe_statuses(maps["status"][scan.inside])):
         warn(text)
     return {name: like(scan.images[0], values) for name, values in maps.items()}
-
-
-def _on_processes(n_jobs, function, first, arguments):
-    """Results of processes, in order."""
-    jobs = (delayed(function)(first, *given) for given in arguments)
-    return Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
-
-
-def on_workers(client, function, first, arguments, room=None):
-    """Results of Dask workers, in order."""
-    return (future.result() for future in spread(client, function, first, arguments, room))
-
-
-def spread(client, function, first, arguments, room=None):
-    """Futures of Dask workers in order, with no more in flight than keeps the workers busy.
-
-    What all calls share is sent once, as the result of a task of its own: when the worker that
-    holds it dies, another does that task again.
-    """
-    shared, waiting = client.submit(_same, first, pure=False), deque()
-    room = 2 * sum(client.nthreads().values()) if room is None else room
-    for given in arguments:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sending large graph")  # a slab is large
-            waiting.append(client.submit(function, shared, *given, pure=False))
-        if len(waiting) >= max(1, room):
-            yield waiting.popleft()
-    while waiting:
-        yield waiting.popleft()
-
-
-def _same(value):
-    return value
 
 
 def estimate_rows(estimator, X, sigma, return_std, versions):

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from .._arrays import as_floats
-from ._nifti import is_nifti, load_nifti, read_volume
+from .._warnings import warn
+from ._nifti import is_nifti, load_nifti, read_volume, stored_type
 
+_DUST = 1e-6  # of a mask's largest value: what interpolation leaves where there was 0
 _BYTES = 2**27  # of an image, as float64, that is read at once
 
 
@@ -58,7 +60,7 @@ class Scan:
     @property
     def n_voxels(self):
         """Number of voxels inside."""
-        return np.count_nonzero(self.inside)
+        return int(np.count_nonzero(self.inside))
 
     def slabs(self, chunk_size):
         """Runs of slices along the third axis with about `chunk_size` voxels inside each.
@@ -92,10 +94,18 @@ class Scan:
         return signals, self.sigma[:, :, slab][here] if np.ndim(self.sigma) else self.sigma
 
     def mean(self):
-        """Mean magnitude of each voxel, inside or not."""
+        """Mean magnitude of each voxel, inside or not; ValueError for a volume without numbers."""
         mean = np.empty(self.inside.shape)
+        seen = np.zeros(self.n_measurements, dtype=bool)  # volumes with any finite number
         for part in self._parts(slice(0, self.inside.shape[2])):
-            mean[:, :, part] = np.abs(self._load(part).astype(np.float64)).mean(axis=-1)
+            signals = self._load(part).astype(np.float64)
+            seen |= np.isfinite(signals).any(axis=(0, 1, 2))
+            mean[:, :, part] = np.abs(signals, out=signals).mean(axis=-1)
+        if not seen.all():
+            raise ValueError(
+                f"Volumes {np.flatnonzero(~seen).tolist()} of the image (the first is 0) hold no "
+                "finite number, only NaN or infinity: leave them and their measurements out."
+            )
         return mean
 
     def sample(self, n_voxels, rng):
@@ -196,9 +206,9 @@ def open_images(image):
                 f"{_name(each)}; a scan is one image of 4 dimensions, or one of 3 dimensions for "
                 "each measurement."
             )
-        if each.get_data_dtype().kind not in "iuf":
+        if stored_type(each).kind not in "iuf":
             raise ValueError(
-                f"The image expects real numbers, got {each.get_data_dtype()}{_name(each)}."
+                f"The image expects real numbers, got {stored_type(each)}{_name(each)}."
             )
         _check_geometry(each, images[0], f"image{_name(each)}")
     return images
@@ -210,8 +220,28 @@ def n_measurements(images):
 
 
 def is_inside(mask):
-    """Where a mask is neither 0 nor NaN, which maps have outside."""
-    return np.nan_to_num(np.asarray(mask), nan=0.0) != 0
+    """Where a mask is neither 0 nor NaN, which maps have outside, nor masked.
+
+    Fractions (a probability map, a resampled mask with its dust of 1e-8) are inside from a half on.
+    Any other values are, as those of an image with air set to 0, but for dust beside the largest.
+    """
+    mask = np.asanyarray(mask)
+    if mask.dtype.kind != "f" and not isinstance(mask, np.ma.MaskedArray):
+        return mask != 0
+    size = np.abs(np.nan_to_num(as_floats(mask), nan=0.0))
+    largest = size.max(initial=0.0)
+    nonzero = size > 0
+    whole = size == np.round(size)
+    fractions = largest <= 1 + _DUST and not whole.all()
+    inside = size >= 0.5 if fractions else size > _DUST * largest
+    n_nonzero, n_inside = np.count_nonzero(nonzero), np.count_nonzero(inside)
+    if n_inside < n_nonzero:
+        limit = "at least 0.5" if fractions else f"more than {_DUST * largest:.2g}"
+        warn(
+            f"The mask is not 0 in {n_nonzero:,} voxels, of which {n_inside:,} are inside: those "
+            f"of {limit}. Pass mask > 0, an array, to count all."
+        )
+    return inside
 
 
 def _fitting(values, image, name):
@@ -229,6 +259,10 @@ def _fitting(values, image, name):
 def _check_geometry(other, image, name):
     if other.shape[:3] != image.shape[:3] or (other is not image and len(other.shape) != 3):
         raise ValueError(f"{name} has shape {other.shape}, but the image {image.shape[:3]}.")
+    if other.affine is None or image.affine is None:
+        raise ValueError(
+            f"{name} has no affine: make it with one, nibabel.Nifti1Image(data, affine)."
+        )
     if not np.allclose(other.affine, image.affine, atol=1e-3):
         raise ValueError(f"The affine of {name} is not that of the image: resample it.")
 
