@@ -108,6 +108,8 @@ def _load_scan(seed):
         phantom = make_phantom(IVIM(_B_VALUES), shape=(128, 128, 3), snr=20, random_state=seed)
         scan = open_scan(nibabel.Nifti1Image(phantom.data, np.eye(4)), phantom.mask)
         return _Shown(scan, np.array(_B_VALUES, dtype=float), "Simulated phantom, IVIM")
+    except nibabel.filebasedimages.ImageFileError as error:
+        raise ValueError(f"The pelvis scan is damaged: {error}") from error
     notes.print(f"Pelvis scan from {pelvis.source}")
     return _Shown(
         open_scan(pelvis.dwi, pelvis.mask),
@@ -130,7 +132,7 @@ def _fit(name, title, model, X, **settings):
     """Maps of a method, and the noise level."""
     start = time.perf_counter()
     fitted = fit_to_scan(name, model, X, **settings, verbose=1, tell=notes.print)
-    maps = fitted.estimator.estimate(X, sigma=fitted.sigma)
+    maps = fitted.estimator.set_params(verbose=1).estimate(X, sigma=fitted.sigma)
     seconds = time.perf_counter() - start
     sigma = fitted.estimator.sigma_ if fitted.sigma is None else fitted.sigma
     return _Maps(title, seconds, maps.parameters, maps.status), sigma
