@@ -106,7 +106,11 @@ def test_damaged_scan_is_one_line(crop, tmp_path, monkeypatch, capsys):
         (["compare", "--b-values", "0 1"], 1, "either --snr or --scan"),
         (["compare", "--b-values", "0 1", "--snr", "9", "--model", "I"], 1, "one of ['ADC'"),
         (["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f"], 1, "name=value, got 'f'"),
-        (["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f=1"], 1, "expects two numbers"),
+        (
+            ["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f=1"],
+            1,
+            "expects two numbers",
+        ),
         (["compare", "--b-values", "0 1", "--snr", "9", "--tissue", "a:f=1"], 1, "gives ['f']"),
         (["compare", "--b-values", "0 1", "--weight", "1", "--max-bias", "1"], 1, "two rules"),
         (["demo", "--bogus"], 2, "No such option"),
