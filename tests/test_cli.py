@@ -87,7 +87,7 @@ def test_damaged_scan_is_one_line(crop, tmp_path, monkeypatch, capsys):
         scan.write_bytes(damage)
         code, _, err = run(monkeypatch, capsys, "demo", "--out", str(tmp_path / "maps"))
         assert code == 1
-        assert "dwi.nii.gz is" in err
+        assert "dwi.nii.gz" in err
         assert "damaged" in err
         assert "Traceback" not in err
 
@@ -97,7 +97,7 @@ def test_damaged_scan_is_one_line(crop, tmp_path, monkeypatch, capsys):
     [
         (["demo", "--alpha", "2"], 2, "Invalid value for '--alpha'"),
         (["demo", "--alpha", "much"], 2, "Invalid value for '--alpha'"),
-        (["compare", "--snr", "20"], 1, "missing a required argument: 'b_values'"),
+        (["compare", "--snr", "20"], 1, "IVIM needs b_values"),
         (
             ["compare", "--b-values", "0 x", "--snr", "20"],
             1,
@@ -106,7 +106,11 @@ def test_damaged_scan_is_one_line(crop, tmp_path, monkeypatch, capsys):
         (["compare", "--b-values", "0 1"], 1, "either --snr or --scan"),
         (["compare", "--b-values", "0 1", "--snr", "9", "--model", "I"], 1, "one of ['ADC'"),
         (["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f"], 1, "name=value, got 'f'"),
-        (["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f=1"], 1, "(low, high)"),
+        (
+            ["compare", "--b-values", "0 1", "--snr", "9", "--prior", "f=1"],
+            1,
+            "expects two numbers",
+        ),
         (["compare", "--b-values", "0 1", "--snr", "9", "--tissue", "a:f=1"], 1, "gives ['f']"),
         (["compare", "--b-values", "0 1", "--weight", "1", "--max-bias", "1"], 1, "two rules"),
         (["demo", "--bogus"], 2, "No such option"),

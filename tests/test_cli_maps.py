@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-import joblib
 import nibabel
 import numpy as np
 import pytest
@@ -17,10 +16,10 @@ from test_cli import run
 
 from sklearn_qmri import MLEEstimator, SegmentedIVIMEstimator
 from sklearn_qmri.cli import _console
-from sklearn_qmri.cli._protocol import refuse_other_protocol
+from sklearn_qmri.cli._protocol import make_model, refuse_other_protocol
 from sklearn_qmri.cli._summary import summarise
 from sklearn_qmri.datasets import make_phantom
-from sklearn_qmri.image import read_b_values, sample_voxels
+from sklearn_qmri.image import read_b_values, read_map, sample_voxels
 from sklearn_qmri.persistence import load_estimator, save_estimator
 from sklearn_qmri.signal_models import IVIM, SPGR, R2StarDecay, T2Decay
 
@@ -41,7 +40,8 @@ def files(crop):
 def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, capsys, method):
     out = tmp_path / "maps"
     arguments = ["fit", *files, "--estimator", method, "--out", str(out), "--samples", "1000"]
-    arguments += ["--bounds", "f=0:0.5"]
+    if method != "posterior-mean":
+        arguments += ["--bounds", "f=0:0.5"]
     if method in ("hybrid", "posterior-mean"):
         arguments += ["--prior", "D=0.05:3"]
     code, text, err = run(monkeypatch, capsys, *arguments)
@@ -106,7 +106,7 @@ def test_models_are_listed(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
-        (lambda f: ["fit", f[0], "--model", "T2Decay"], 1, "missing a required argument"),
+        (lambda f: ["fit", f[0], "--model", "T2Decay"], 1, "T2Decay needs echo_times"),
         (lambda f: ["fit", *f, "--estimator", "best"], 2, "Invalid value for '--estimator'"),
         (lambda f: ["fit", f[4], *f[1:3]], 1, "expects 4 dimensions"),
         (lambda f: ["fit", f[0], "--bval", "0 100"], 1, "has 10 volumes, but 2 measurements"),
@@ -117,7 +117,7 @@ def test_models_are_listed(monkeypatch, capsys):
         (lambda f: ["fit", *f, "--average"], 1, "no b-value is there twice"),
         (lambda f: ["fit", *f, "--sigma", "0"], 1, "'sigma' parameter of MLEEstimator must be"),
         (lambda f: ["fit", *f, "--device", "moon"], 1, "device='moon' cannot be used"),
-        (lambda f: ["fit", *f, "--std", "--estimator", "segmented"], 1, "no standard deviations"),
+        (lambda f: ["fit", *f, "--std", "--estimator", "segmented"], 1, "--std is for --estimator"),
         (lambda f: ["train", *f[1:3], "--snr", "9:3"], 1, "--snr expects low:high, got '9:3'"),
         (lambda f: ["train", *f[1:3], "--samples", "9"], 2, "Invalid value for '--samples'"),
         (lambda f: ["fit", *f, "--bounds", "f=1"], 1, "bounds['f'] expects two numbers"),
@@ -135,7 +135,7 @@ def test_errors_are_one_line(files, tmp_path, monkeypatch, capsys, change, code,
 
 def blocks(out, command):
     """Finished parts of an unfinished command."""
-    return sorted(out.glob(f".*_desc-{command}.unfinished/**/estimate_rows/*/output.pkl"))
+    return sorted(out.glob(f".*_desc-{command}.unfinished/parts/estimate_rows-*.npz"))
 
 
 def test_only_one_command_makes_the_same_maps(files, tmp_path, monkeypatch, capsys):
@@ -223,8 +223,9 @@ def test_killed_and_resumed_gives_the_same_bytes(real_data, tmp_path, command):
 
     # What was finished is taken as it stands: spoilt, it shows in the maps.
     first = next(iter(blocks(keep, "hybrid")))
-    spoilt = {name: values * 0 for name, values in joblib.load(first).items()}
-    joblib.dump(spoilt, first)
+    with np.load(first, allow_pickle=False) as arrays:
+        spoilt = {name: values * 0 for name, values in arrays.items()}
+    np.savez(first, **spoilt)
     subprocess.run([*arguments, "--out", str(keep), "--resume"], check=True, capture_output=True)
     values = nibabel.load(keep / "dwi_desc-hybrid_Dmap.nii.gz").get_fdata()
     assert np.count_nonzero(values == 0) == len(spoilt["D"])
@@ -246,7 +247,7 @@ def test_collection_of_images_needs_no_option(tmp_path, monkeypatch, capsys):
     assert str(out / "sub-01_desc-mle_T2map.nii.gz") in found["maps"]
     assert [p["name"] for p in found["parameters"]] == ["S0", "T2"]
     assert found["voxels"]["BAD_INPUT"] == 0
-    T2 = nibabel.load(out / "sub-01_desc-mle_T2map.nii.gz").get_fdata()
+    T2 = read_map(out / "sub-01_desc-mle_T2map.nii.gz")
     truth = phantom.truth[..., 1]
     inside = np.isfinite(T2) & np.isfinite(truth)
     assert np.median(np.abs(T2[inside] / truth[inside] - 1)) < 0.1
@@ -270,3 +271,33 @@ def test_averaging_is_asked_for_and_told(crop, tmp_path, monkeypatch, capsys):
     story = json.loads((tmp_path / "b" / "dwi_desc-mle_Dmap.json").read_text())
     assert story["Noise"] == "Rician()"
     assert story["SignalModel"]["b_values"].count(800.0) == 2, "repeats stay separate"
+
+
+@pytest.mark.parametrize("kind", ["link", "open to others"])
+def test_folder_that_others_may_have_made_is_left_alone(files, tmp_path, monkeypatch, capsys, kind):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "parts").mkdir(parents=True)
+    (elsewhere / "parts" / "precious").touch()
+    folder = tmp_path / "maps" / ".dwi_desc-mle.unfinished"
+    folder.parent.mkdir()
+    if kind == "link":
+        folder.symlink_to(elsewhere)
+    else:
+        elsewhere.rename(folder)
+        folder.chmod(0o777)
+    code, _, err = run(monkeypatch, capsys, "fit", *files, "--out", str(folder.parent))
+    assert code == 1
+    assert "only you can enter" in err
+    assert (folder / "parts" / "precious").exists()
+
+
+@pytest.mark.parametrize("text", ["no", "False", "off", "0"])
+def test_settings_have_the_type_of_their_default(text):
+    assert not make_model("T2Decay", None, ["echo_times=10,20", f"offset={text}"]).offset
+    with pytest.raises(ValueError, match="offset expects yes or no"):
+        make_model("T2Decay", None, ["echo_times=10,20", "offset=perhaps"])
+
+
+def test_setting_that_contradicts_the_files_is_refused():
+    with pytest.raises(ValueError, match=r"10\.0, 20\.0\] contradicts .* \[20\.0, 10\.0\]"):
+        make_model("T2Decay", None, ["echo_times=10,20"], {"echo_times": [20, 10]})

@@ -1,6 +1,7 @@
 """Model files: what comes back is what went in, and nothing else gets in."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -171,7 +172,44 @@ def test_file_of_another_format_says_why(tmp_path, monkeypatch):
         load_estimator(path)
 
 
-def test_list_of_types_names_what_there_is():
-    for name in persistence._PRIVATE:
+def test_cache_folder_is_neither_written_nor_read(tmp_path):
+    path = tmp_path / "model.skops"
+    made = HybridLabelRegressor(RandomForestRegressor(3), memory=str(tmp_path / "cache"))
+    with pytest.warns(UserWarning, match="without memory"):
+        save_estimator(made, path)
+    assert load_estimator(path).memory is None
+    assert made.memory is not None, "the estimator itself stays as it is"
+
+    def point_elsewhere(text):
+        schema = json.loads(text)
+        schema["content"]["content"]["memory"]["content"] = '"/tmp/elsewhere"'
+        return json.dumps(schema)
+
+    tampered(path, point_elsewhere)
+    with pytest.raises(ValueError, match="names a cache folder"):
+        load_estimator(path)
+
+
+def test_reference_to_a_text_is_no_none():
+    node = {"__loader__": "JsonNode", "__id__": 1, "content": "null"}
+    assert list(persistence._cache_folders({"memory": node})) == []
+    other = {**node, "content": '"/tmp/elsewhere"'}
+    assert list(persistence._cache_folders({"a": other, "memory": node})) == ["memory"]
+
+
+def test_bombs_are_refused_unread(tmp_path):
+    path = tmp_path / "model.skops"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", bytes(2**28 + 1))
+    with pytest.raises(ValueError, match="claim to hold 268,435,457"):
+        load_estimator(path)
+    save_estimator(MLEEstimator(MODEL), path, overwrite=True)
+    tampered(path, lambda text: '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(ValueError, match="no model file, or damaged"):
+        load_estimator(path)
+
+
+def test_only_classes_are_trusted():
+    for name in persistence._trusted_types():
         module, _, attribute = name.rpartition(".")
         assert isinstance(getattr(__import__(module, fromlist=[attribute]), attribute), type)

@@ -1,5 +1,6 @@
 """The command line: a thin layer over the same functions that Python users call."""
 
+import io
 import sys
 import warnings
 from typing import Annotated
@@ -16,6 +17,7 @@ from ._console import notes
 from ._demo import demo
 from ._maps import fit, predict
 from ._models import models
+from ._signals import orderly_end
 from ._train import train
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -41,17 +43,21 @@ for command in (demo, fit, train, predict, compare, models):
 
 
 def _show_warning(message, *_):
-    notes.print(f"Note: {message}", markup=False)
+    notes.print(f"Note: {message}")
 
 
 def main():
     """Run the command line; exit code 0 done, 1 failed with a one-line reason, 2 usage.
 
-    Typer makes 130 of an interruption.
+    Typer makes 130 of an interruption; SIGTERM ends with 143.
     """
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be of its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        notes.print(f"sklearn-qmri: {' '.join(str(error).split())}", markup=False)
+        with orderly_end():
+            app()
+    except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        notes.print(f"sklearn-qmri: {text}")
         sys.exit(1)

@@ -2,34 +2,27 @@
 
 import json
 from enum import StrEnum
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
-from sklearn.base import clone
 
-from .._network import Training
-from .._version import __version__
-from ..estimators import (
-    HybridLabelNetRegressor,
-    MLEEstimator,
-    PosteriorMeanEstimator,
-    SegmentedIVIMEstimator,
-    SelfSupervisedNetRegressor,
-)
+from .._version import __version__, library_versions
+from ..estimators import ESTIMATORS, MLEEstimator, entry_of
 from ..image import (
+    Scan,
     average_repeats,
     derivative_prefix,
+    fit_to_scan,
+    open_scan,
     predict_image,
     read_volume,
     sample_voxels,
     write_maps,
 )
 from ..image._derivatives import present_maps
-from ..image._estimators import core, signal_model_of
-from ..image._scan import open_scan
+from ..image._estimators import core, signal_model_of, takes
 from ..persistence import load_estimator
 from ._console import console, notes, unfinished
 from ._options import (
@@ -37,6 +30,7 @@ from ._options import (
     BValues,
     ChunkSize,
     Device,
+    Fixed,
     Jobs,
     Json,
     Maps,
@@ -56,53 +50,44 @@ from ._protocol import (
     known_acquisition,
     make_model,
     parse_bounds,
+    parse_fixed,
     parse_prior,
     refuse_other_protocol,
     scan_mask,
 )
 from ._summary import summarise, summary_table
-from ._train import train_hybrid
 
-_LEAST_SNR = 2.0
 _CHUNK = 65536
+_OFFERED = {entry.name: entry for entry in ESTIMATORS if entry.name}
 
-
-class Method(StrEnum):
-    """Estimators of the command line."""
-
-    mle = "mle"
-    segmented = "segmented"
-    hybrid = "hybrid"
-    self_supervised = "self-supervised"
-    posterior_mean = "posterior-mean"
-
-
-_METHODS = {
-    MLEEstimator: Method.mle,
-    SegmentedIVIMEstimator: Method.segmented,
-    HybridLabelNetRegressor: Method.hybrid,
-    SelfSupervisedNetRegressor: Method.self_supervised,
-    PosteriorMeanEstimator: Method.posterior_mean,
-}
+Method = StrEnum("Method", {name.replace("-", "_"): name for name in _OFFERED})
 
 
 class _Task(NamedTuple):
-    """A scan, its voxels of interest, and where its maps go."""
+    """A scan with its voxels of interest, the files it is from, and where its maps go."""
 
-    scan: list
-    image: object
-    inside: np.ndarray
+    scan: Scan
+    files: list
     out: Path
     description: str
 
     @property
     def prefix(self):
-        return derivative_prefix(self.scan)
+        return derivative_prefix(self.files)
 
     @property
     def folder(self):
-        """Where finished parts are kept until all is done."""
+        """Folder of finished parts until all is done."""
         return self.out / f".{self.prefix}_desc-{self.description}.unfinished"
+
+
+class _Output(NamedTuple):
+    """Options of how maps are made and shown."""
+
+    std: bool
+    n_jobs: int
+    chunk_size: int
+    as_json: bool
 
 
 def fit(
@@ -117,10 +102,11 @@ def fit(
     ] = False,
     estimator: Annotated[Method, typer.Option(help="How to estimate.")] = Method.mle,
     alpha: Annotated[
-        float | None, typer.Option(min=0, max=1, help="As of train (hybrid; default: 0.5).")
+        float | None, typer.Option(min=0, max=1, help="Same as of train (hybrid; default: 0.5).")
     ] = None,
     prior: Prior = None,
     bounds: Bounds = None,
+    fixed: Fixed = None,
     samples: Samples = 50_000,
     sigma: Sigma = None,
     std: Std = False,
@@ -140,23 +126,26 @@ def fit(
 
     Example: sklearn-qmri fit dwi.nii.gz --bval dwi.bval --mask mask.nii.gz --out maps
     """
-    _refuse_unused(estimator, alpha=alpha, prior=prior)
-    image, noise = scan if len(scan) > 1 else scan[0], "auto"
-    known = known_acquisition(image, b_values)
+    _refuse_unused(estimator, alpha=alpha, prior=prior, bounds=bounds, fixed=fixed, std=std)
+    opened, noise = open_scan(scan if len(scan) > 1 else scan[0]), "auto"
+    known = known_acquisition(opened, b_values)
     if average:
-        image, known, noise = _average(image, known)
+        opened, known, noise = _average(opened, known)
     signal_model = make_model(model, None, settings or [], known)
     ranges = parse_prior(prior, signal_model)
-    limits = parse_bounds(bounds, signal_model)
-    mle = MLEEstimator(signal_model, noise=noise, sigma=sigma, bounds=limits, device=device)
-    task = _begin(scan, image, mask, out, estimator, signal_model, resume, overwrite)
-    with unfinished(task.folder, resume) as memory:
-        X = sample_voxels(image, task.inside, random_state=seed)
-        work = memory.cache(_fit).call_and_shelve(
-            estimator, mle, X, 0.5 if alpha is None else alpha, ranges, samples, seed, __version__
+    mle = MLEEstimator(
+        signal_model, noise=noise, sigma=sigma, bounds=parse_bounds(bounds, signal_model),
+        fixed=parse_fixed(fixed, signal_model), device=device,
+    )  # fmt: skip
+    task = _begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite)
+    with unfinished(task.folder, resume) as parts:
+        X = sample_voxels(task.scan, random_state=seed)
+        made, level, model_file = parts.fitted(
+            _fit, estimator, mle, X, 0.5 if alpha is None else alpha, ranges, samples, seed,
+            _versions(),
         )  # fmt: skip
-        made, level = work.get()  # as read from the file, so that going on finds it unchanged
-        _finish(task, made, level, std, n_jobs, chunk_size, memory, as_json)
+        parts = parts.of(model_file)
+        _finish(task, made, level, parts, _Output(std, n_jobs, chunk_size, as_json))
 
 
 def predict(
@@ -184,115 +173,96 @@ def predict(
     """
     made = load_estimator(model_file)
     signal_model = signal_model_of(made)
-    image = scan if len(scan) > 1 else scan[0]
-    refuse_other_protocol(signal_model, known_acquisition(image, b_values), model_file)
-    method = _METHODS.get(type(core(made)), type(core(made)).__name__.lower())
-    task = _begin(scan, image, mask, out, method, signal_model, resume, overwrite)
-    with unfinished(task.folder, resume) as memory:
-        if not _takes_sigma(made):
+    opened = open_scan(scan if len(scan) > 1 else scan[0])
+    refuse_other_protocol(signal_model, known_acquisition(opened, b_values), model_file)
+    task = _begin(opened, scan, mask, out, _method_of(made), signal_model, resume, overwrite)
+    with unfinished(task.folder, resume) as parts:
+        if not takes(made, "sigma"):
             sigma = None
         elif sigma is None:
-            X = sample_voxels(image, task.inside, random_state=seed)
+            X = sample_voxels(task.scan, random_state=seed)
             mle = MLEEstimator(signal_model, noise=core(made).noise, device=device)
-            sigma = memory.cache(_learn_sigma)(mle, X, __version__)
-        _finish(task, made, sigma, std, n_jobs, chunk_size, memory, as_json)
+            fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
+            sigma = float(fitted.sigma_)
+        parts = parts.of(model_file)
+        _finish(task, made, sigma, parts, _Output(std, n_jobs, chunk_size, as_json))
 
 
-_TAKES = {"alpha": (Method.hybrid,), "prior": (Method.hybrid, Method.posterior_mean)}
+def _versions():
+    return (__version__, library_versions())
+
+
+def _method_of(estimator):
+    """Name of an estimator in the table, or else of its class."""
+    inner = core(estimator)
+    entry = entry_of(inner)
+    return entry.name if entry and entry.name else type(inner).__name__.lower()
 
 
 def _refuse_unused(method, **options):
     """ValueError for an option that a method has no use for."""
     for name, value in options.items():
-        if value not in (None, []) and method not in _TAKES[name]:
-            raise ValueError(f"--{name} is for --estimator {' or '.join(_TAKES[name])}.")
+        given = value is not None and value is not False and value != []
+        if given and name not in _OFFERED[method].takes:
+            able = [other for other, entry in _OFFERED.items() if name in entry.takes]
+            raise ValueError(f"--{name} is for --estimator {' or '.join(able)}.")
 
 
-def _average(image, known):
-    if "b_values" not in known or isinstance(image, list):
+def _average(scan, known):
+    """Scan of the means of repeats, its acquisition, and the noise of a mean."""
+    if "b_values" not in known or len(scan.images) > 1:
         raise ValueError("--average expects one scan of 4 dimensions and its b-values.")
     n_volumes = len(known["b_values"])
-    image, shells, counts = average_repeats(image, known["b_values"])
+    means, shells, counts = average_repeats(scan.images[0], known["b_values"])
     if max(counts) == 1:
         raise ValueError("--average expects repeats, but no b-value is there twice.")
     notes.print(
         f"Averaged {n_volumes} volumes into {len(shells)}, {min(counts)} to {max(counts)} in each: "
         "noise counts as Gaussian; what it has added to small signals stays."
     )
-    return image, {"b_values": shells}, "gaussian"
+    return open_scan(means), {"b_values": shells}, "gaussian"
 
 
-def _begin(scan, image, mask, out, method, signal_model, resume, overwrite):
+def _begin(scan, files, mask, out, method, signal_model, resume, overwrite):
     """Task of a command, once nothing speaks against it."""
-    open_scan(image, n_expected=signal_model.n_measurements)
-    inside = open_scan(image, scan_mask(image, mask)).inside
-    task = _Task(scan, image, inside, out, method.replace("-", ""))
+    open_scan(scan, n_expected=signal_model.n_measurements)
+    scan = open_scan(scan, scan_mask(scan, mask))
+    task = _Task(scan, files, out, method.replace("-", ""))
     present = present_maps(out, task.prefix, task.description)
     if present and not (overwrite or (resume and task.folder.exists())):
         raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
     return task
 
 
-def _fit(method, mle, X, alpha, ranges, samples, seed, version):
-    """Fitted estimator for a scan that X are some voxels of, and the noise level to give it."""
-    model = mle.signal_model
-    if method is Method.segmented:
-        return SegmentedIVIMEstimator(model, bounds=mle.bounds).fit(X), None
-    sigma = _learn_sigma(mle, X, version)
-    if method is Method.mle:
-        return mle, None
-    given = {"noise": mle.noise, "sigma": sigma, "random_state": seed, "verbose": 1}
-    if method is Method.self_supervised:
-        net = SelfSupervisedNetRegressor(
-            model, normalize="rms", training=Training(device=mle.device), **given
-        )
-        return net.fit(X).set_params(verbose=0), None
-    amplitudes = _amplitudes(model, mle.predict(X))
-    if method is Method.posterior_mean:
-        given |= {"prior": amplitudes | (ranges or {})}
-        return PosteriorMeanEstimator(model, **given).fit(X), None
-    snr = np.clip(next(iter(amplitudes.values())), _LEAST_SNR * sigma, None) / sigma
-    labels = clone(mle).set_params(sigma=None)  # the network hands on that of each tissue
-    net = train_hybrid(labels, tuple(snr), alpha=alpha, prior=ranges, samples=samples, seed=seed)
-    return net, sigma
+def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions):
+    """Estimator for a scan that X are some voxels of, and the noise level to give it.
+
+    `mle` has the signal model and the settings of its likelihood. The result may be kept; the
+    versions only are part of its key.
+    """
+    fitted = fit_to_scan(
+        method, mle.signal_model, X, noise=mle.noise, sigma=mle.sigma, bounds=mle.bounds,
+        fixed=mle.fixed, prior=prior, alpha=alpha, n_tissues=n_tissues,
+        device=mle.device, random_state=seed, verbose=1, tell=notes.print,
+    )  # fmt: skip
+    return fitted.estimator, fitted.sigma
 
 
-def _learn_sigma(mle, X, version):
-    """Noise level by maximum likelihood; the version is part of the key of a cache only."""
-    sigma = float(mle.set_params(verbose=1).fit(X).set_params(verbose=0).sigma_)
-    notes.print(f"Noise level: sigma = {sigma:.4g} (units of the scan)")
-    return sigma
-
-
-def _takes_sigma(estimator):
-    method = getattr(estimator, "estimate", estimator.predict)
-    return "sigma" in signature(method).parameters
-
-
-def _amplitudes(signal_model, parameters):
-    """Range of each amplitude but for outliers."""
-    return {
-        p.name: tuple(np.nanpercentile(column, [0.5, 99.5]))
-        for p, column in zip(signal_model.parameters, parameters.T, strict=True)
-        if p.amplitude
-    }
-
-
-def _finish(task, made, sigma, std, n_jobs, chunk_size, memory, as_json):
-    """Estimate, write and tell."""
+def _finish(task, made, sigma, parts, output):
+    """Estimate, write and report."""
     maps = predict_image(
-        made, task.image, task.inside, sigma=sigma, return_std=std, chunk_size=chunk_size,
-        n_jobs=n_jobs, memory=memory, verbose=1,
+        made, task.scan, sigma=sigma, return_std=output.std, chunk_size=output.chunk_size,
+        n_jobs=output.n_jobs, memory=parts, verbose=1,
     )  # fmt: skip
     paths = write_maps(
         maps, task.out, made, prefix=task.prefix, description=task.description, sigma=sigma,
-        sources=task.scan, overwrite=True,
+        sources=task.files, overwrite=True,
     )  # fmt: skip
     model = signal_model_of(made)
-    rows = {name: read_volume(image)[task.inside] for name, image in maps.items()}
+    rows = {name: read_volume(image)[task.scan.inside] for name, image in maps.items()}
     parameters = np.stack([rows[name] for name in model.parameter_names], axis=1)
     summary = summarise(model, parameters, rows.get("status"))
-    if as_json:
+    if output.as_json:
         print(json.dumps({"maps": [str(path) for path in paths], **summary}, indent=1))
         return
     console.print(summary_table({task.description: summary}))

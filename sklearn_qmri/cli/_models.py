@@ -34,13 +34,13 @@ def models(as_json: Json = False):
 
 
 def _row(name, model):
-    arguments = inspect.signature(model).parameters.values()
-    needed = {a.name: [0.0] for a in arguments if a.default is a.empty}
+    arguments = model.arguments()
+    needed = {key: [0.0] for key, default in arguments.items() if default is ...}
     bounds = {float("inf"): None}
     return {
         "model": name,
         "summary": inspect.getdoc(model).splitlines()[0],
-        "arguments": [a.name for a in arguments],
+        "arguments": list(arguments),
         "parameters": [
             {
                 "name": p.name,

@@ -29,6 +29,9 @@ Prior = Annotated[
 Bounds = Annotated[
     list[str] | None, typer.Option(help="Bounds of an estimate by likelihood, e.g. f=0:0.5.")
 ]
+Fixed = Annotated[
+    list[str] | None, typer.Option(help="Parameter that is known, e.g. B1=1.0; it is not fitted.")
+]
 Samples = Annotated[int, typer.Option(min=100, help="Simulated tissues to train on.")]
 Sigma = Annotated[float | None, typer.Option(help="Noise level; else learnt from the scan.")]
 Std = Annotated[

@@ -1,6 +1,5 @@
 """Options that say what was measured and what tissue is like."""
 
-import inspect
 import os
 
 import numpy as np
@@ -14,6 +13,10 @@ from ._console import notes
 
 _SAME = 0.01  # relative difference of acquisitions that count as the same
 _SAME_B = 1.0  # s/mm^2, of b-values near 0
+_BOOLEANS = {
+    **dict.fromkeys(("yes", "true", "on", "1"), True),
+    **dict.fromkeys(("no", "false", "off", "0"), False),
+}
 
 
 def known_models():
@@ -21,7 +24,7 @@ def known_models():
     return {
         key: value
         for key, value in vars(signal_models).items()
-        if inspect.isclass(value)
+        if isinstance(value, type)
         and issubclass(value, SignalModel)
         and value not in (SignalModel, LinearGaussian)
     }
@@ -36,38 +39,65 @@ def make_model(name, b_values, settings, known=None):
     b_values : str or None
         Numbers, or a file of them.
     settings : list of str
-        ``argument=value``; numbers become an array.
+        ``argument=value``, of the type of the argument's default; numbers without one.
     known : dict, default=None
         Acquisition, of which the model takes what it has an argument for.
+
+    Returns
+    -------
+    SignalModel
+
+    Raises
+    ------
+    ValueError
+        If there is no such model or argument, one is missing or of another type, or a setting
+        contradicts what is known.
     """
     models = known_models()
     if name not in models:
         raise ValueError(f"--model expects one of {sorted(models)}, got {name!r}.")
-    signature = inspect.signature(models[name])
-    arguments = {key: value for key, value in (known or {}).items() if key in signature.parameters}
+    expected, known = models[name].arguments(), known or {}
+    arguments = {key: value for key, value in known.items() if key in expected}
     if b_values is not None:
-        arguments["b_values"] = _numbers(b_values, "--b-values")
-    for key, value in (_split(text, "--with") for text in settings):
-        arguments[key] = _setting(key, value)
-    try:
-        signature.bind(**arguments)
-    except TypeError as error:
+        if "b_values" not in expected:
+            raise ValueError(f"{name} has no b-values, it expects {list(expected)}: drop --bval.")
+        arguments["b_values"] = parse_b_values(b_values)
+    for key, text in (_split(text, "--with") for text in settings):
+        if key not in expected:
+            raise ValueError(
+                f"--with expects an argument of {name}, {list(expected)}: got {key!r}."
+            )
+        value = _setting(key, text, expected[key])
+        if key in known and not _same(value, known[key]):
+            raise ValueError(
+                f"--with {key}={_plain(value)} contradicts the files beside the scan, which say "
+                f"{_plain(known[key])} (in the order of the images): correct one of them."
+            )
+        arguments[key] = value
+    if missing := [key for key, value in expected.items() if value is ... and key not in arguments]:
         raise ValueError(
-            f"{name}{signature}: {error}. Give --bval, --with argument=..., or files beside the "
-            "scan that tell."
-        ) from error
+            f"{name} needs {', '.join(missing)}: give --bval, --with argument=..., or files beside "
+            "the scan that tell."
+        )
     return models[name](**arguments)
 
 
-def known_acquisition(image, b_values):
-    """What is known of how a scan was measured: from the option, else the files beside it."""
-    known = read_acquisition(image)
-    if b_values is not None:
-        known["b_values"] = _numbers(b_values, "--b-values")
+def known_acquisition(scan, b_values):
+    """Acquisition of a scan: b-values of the option, the rest from the files beside it.
+
+    An option takes the place of a file, which is then not read.
+    """
+    b_values = None if b_values is None else parse_b_values(b_values)
+    known = read_acquisition(scan, b_values=b_values)
     found = [name for name in known if name != "b_values" or b_values is None]
     if found:
         notes.print(f"From the files beside the scan: {', '.join(found)}")
     return known
+
+
+def parse_b_values(text):
+    """Array of b-values, listed in a text or in the file that it names."""
+    return _numbers(text, "--b-values")
 
 
 def refuse_other_protocol(signal_model, known, model_file):
@@ -79,24 +109,22 @@ def refuse_other_protocol(signal_model, known, model_file):
     }
     compared = [name for name in trained if name in known]
     for name in compared:
-        ours, theirs = (np.asarray(v[name], dtype=np.float64) for v in (trained, known))
-        slack = _SAME_B if name == "b_values" else 0.0
-        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=_SAME, atol=slack):
+        if not _same(trained[name], known[name], _SAME_B if name == "b_values" else 0.0):
             raise ValueError(
-                f"{model_file} was trained for {name} {ours.tolist()}, the scan has "
-                f"{theirs.tolist()}: train for these."
+                f"{model_file} was trained for {name} {_plain(trained[name])}, the scan has "
+                f"{_plain(known[name])}: train for these."
             )
     if missing := sorted(set(trained) - set(compared)):
         notes.print(f"Nothing tells the scan's {', '.join(missing)}: taken to be the network's.")
 
 
-def scan_mask(image, mask):
+def scan_mask(scan, mask):
     """Mask of a scan as the option names it: a file, or made of the scan."""
     if mask is None:
-        return mean_signal(image) > 0
+        return mean_signal(scan) > 0
     if mask != "auto":
         return mask
-    inside = compute_mask(image)
+    inside = compute_mask(scan)
     notes.print(f"Mask by threshold: {np.count_nonzero(inside):,} of {inside.size:,} voxels")
     return inside
 
@@ -113,6 +141,16 @@ def parse_bounds(texts, model):
     bounds = _ranges(texts, "--bounds")
     check_bounds(bounds, model)  # for its error, before there is any output
     return bounds or None
+
+
+def parse_fixed(texts, model):
+    """Known parameters, of texts like ``B1=1.0``; None of none."""
+    fixed = {}
+    for name, value in (_split(text, "--fixed") for text in texts or []):
+        if name not in model.parameter_names:
+            raise ValueError(f"--fixed expects one of {model.parameter_names}, got {name!r}.")
+        (fixed[name],) = _floats([value], "--fixed", "name=number")
+    return fixed or None
 
 
 def parse_range(text, option):
@@ -134,7 +172,7 @@ def parse_tissues(texts, model):
         name, colon, rest = text.partition(":")
         values = dict(_split(part, "--tissue") for part in rest.split(",") if colon)
         known = {p.name: p.loss_scale for p in model.parameters if p.amplitude} | values
-        if set(known) != set(model.parameter_names):
+        if not name or set(known) != set(model.parameter_names):
             raise ValueError(
                 f"--tissue {text!r} gives {sorted(values)}, expected NAME: and values of "
                 f"{list(model.parameter_names)}."
@@ -143,16 +181,31 @@ def parse_tissues(texts, model):
     return tissues or None
 
 
-def _setting(name, text):
-    """Value of an argument: what is called by a plural is an array, the rest a single value."""
-    if name.endswith("s"):
-        return _numbers(text, "--with")
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return float(text)
-    except ValueError:
+def _setting(name, text, default):
+    """Value of an argument, of the type of its default.
+
+    Without one, the argument is part of the acquisition: one called by a plural is an array, the
+    rest are numbers.
+    """
+    if isinstance(default, bool):
+        if text.lower() not in _BOOLEANS:
+            raise ValueError(f"--with {name} expects yes or no, got {text!r}.")
+        return _BOOLEANS[text.lower()]
+    if isinstance(default, str):
         return text
+    if name.endswith("s"):
+        return _numbers(text, f"--with {name}")
+    return _floats([text], f"--with {name}", "a number")[0]
+
+
+def _same(one, other, slack=0.0):
+    """Whether two acquisitions differ by no more than they do between scans of one protocol."""
+    one, other = (np.asarray(value, dtype=np.float64) for value in (one, other))
+    return one.shape == other.shape and np.allclose(one, other, rtol=_SAME, atol=slack)
+
+
+def _plain(value):
+    return np.asarray(value, dtype=np.float64).tolist()
 
 
 def _numbers(text, option):
@@ -174,7 +227,8 @@ def _floats(texts, option, expected):
     try:
         return [float(text) for text in texts]
     except ValueError as error:
-        raise ValueError(f"{option} expects {expected}, got {' '.join(texts)!r}.") from error
+        given = " ".join(map(str, texts))
+        raise ValueError(f"{option} expects {expected}, got {given!r}.") from error
 
 
 def _split(text, option):

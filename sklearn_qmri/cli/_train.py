@@ -1,4 +1,4 @@
-"""Command: a network for a protocol; and the networks that `fit` trains for a scan."""
+"""Command: a network for a protocol."""
 
 import os
 from pathlib import Path
@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .._network import Training
-from ..datasets import make_signals
-from ..estimators import HybridLabelNetRegressor, MLEEstimator
+from ..image import train_for_snr
 from ..persistence import save_estimator
 from ._console import notes, refuse_to_overwrite
 from ._options import (
@@ -44,36 +42,21 @@ def train(
 ):
     """Train a hybrid-label network for a protocol and write it to a model file.
 
-    It is told the noise level of what it predicts, and does not mind the scanner's scale.
+    It takes the noise level of the scan that it predicts, and a scan of any scale.
 
     Example: sklearn-qmri train --bval dwi.bval --snr 10:60 --alpha 0.5 --out ivim.skops
     """
     signal_model = make_model(model, b_values, settings or [])
     ranges = parse_prior(prior, signal_model)
     limits = parse_bounds(bounds, signal_model)
-    labels = MLEEstimator(signal_model, bounds=limits, n_jobs=n_jobs, device=device)
     levels = parse_range(snr, "--snr")
     refuse_to_overwrite([out], overwrite)
     if not os.access(out.parent, os.W_OK):
         raise PermissionError(f"{out.parent} cannot be written to.")
-    net = train_hybrid(labels, levels, alpha=alpha, prior=ranges, samples=samples, seed=seed)
+    notes.print(f"Training on {samples:,} simulated tissues at SNR {levels[0]:g} to {levels[1]:g}")
+    net = train_for_snr(
+        signal_model, levels, bounds=limits, prior=ranges, alpha=alpha, n_tissues=samples,
+        n_jobs=n_jobs, device=device, random_state=seed, verbose=1,
+    )  # fmt: skip
     save_estimator(net, out, overwrite=True)
     notes.print(f"Model file: {out}")
-
-
-def train_hybrid(labels, snr, *, alpha, prior, samples, seed):
-    """Hybrid-label network for scans of a protocol, at any scale and noise level in a range.
-
-    Signal model, noise and device are those of `labels`, the estimator of the labels.
-    """
-    notes.print(f"Training on {samples:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
-    X, y, sigma = make_signals(
-        labels.signal_model, samples, noise=labels.noise, snr=snr, prior=prior,
-        random_state=seed, return_sigma=True,
-    )  # fmt: skip
-    net = HybridLabelNetRegressor(
-        labels.signal_model, noise=labels.noise, alpha=alpha, label_estimator=labels,
-        normalize="rms", sigma_input=True, training=Training(device=labels.device),
-        random_state=seed, verbose=1,
-    )  # fmt: skip
-    return net.fit(X, y, sigma=sigma).set_params(verbose=0)

@@ -67,7 +67,7 @@ def read_b_values(path):
     return values
 
 
-def read_acquisition(image):
+def read_acquisition(image, *, b_values=None):
     """Acquisition of a scan from the files beside it, as arguments of signal models.
 
     Those are FSL's ``.bval`` and the JSON sidecar of BIDS, of the same name as the image. Of the
@@ -81,6 +81,8 @@ def read_acquisition(image):
     image : path-like, list of path-like, or Scan
         One image of four dimensions, or one of three for each measurement, as in the file
         collections of BIDS (suffixes VFA, IRT1, MESE, MEGRE).
+    b_values : array-like of shape (n_measurements,), default=None
+        b-values that are known otherwise; a ``.bval`` file is not read then.
 
     Returns
     -------
@@ -110,8 +112,9 @@ def read_acquisition(image):
     {'echo_times': array([10., 50.])}
     """
     scan = image if isinstance(image, Scan) else Scan(open_images(image), None)
-    paths, n, known = scan.paths, scan.n_measurements, {}
-    if len(paths) == 1 and (bval := _beside(paths[0], ".bval")).is_file():
+    paths, n = scan.paths, scan.n_measurements
+    known = {} if b_values is None else {"b_values": np.asarray(b_values, dtype=np.float64)}
+    if not known and len(paths) == 1 and (bval := _beside(paths[0], ".bval")).is_file():
         known["b_values"] = read_b_values(bval)
         if len(known["b_values"]) != n:
             raise ValueError(
@@ -205,7 +208,7 @@ def _read_sidecar(path):
         return {}
     try:
         fields = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # of nesting without end
         raise ValueError(f"{path} is not a JSON sidecar: {error}") from error
     if not isinstance(fields, dict):
         raise ValueError(f"{path} is not a JSON sidecar: it holds no object.")
@@ -229,10 +232,18 @@ def _per_measurement(sidecars, field, n, name):
     given = [sidecar[field] for sidecar in sidecars]
     try:
         values = np.concatenate([np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in given])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{field} of {name} expects numbers, got {given!r}.") from error
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"{field} of {name} expects numbers, got {_short(given)}.") from error
+    if values.ndim != 1:
+        raise ValueError(f"{field} of {name} expects one number per volume, got {_short(given)}.")
     if not np.isfinite(values).all():
-        raise ValueError(f"{field} of {name} expects finite numbers, got {given!r}.")
+        raise ValueError(f"{field} of {name} expects finite numbers, got {_short(given)}.")
     if len(values) not in (1, n):
         raise ValueError(f"{field} of {name} has {len(values)} values, but the scan {n} volumes.")
     return np.broadcast_to(values, n).copy()
+
+
+def _short(value):
+    """Its repr, or the beginning of a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -45,6 +45,7 @@ def fit_to_scan(
     noise="auto",
     sigma=None,
     bounds=None,
+    fixed=None,
     prior=None,
     alpha=0.5,
     n_tissues=50_000,
@@ -74,6 +75,8 @@ def fit_to_scan(
         Noise level, units of X. None: learnt from X by maximum likelihood.
     bounds : dict of {str: (float, float)}, default=None
         Bounds by parameter name in place of the signal model's.
+    fixed : dict of {str: float}, default=None
+        Values of known parameters by name, for "mle" only.
     prior : dict, ndarray or callable, default=None
         Tissues to train on or to weigh, same as `prior` of `make_signals`.
     alpha : float, default=0.5
@@ -97,7 +100,8 @@ def fit_to_scan(
     Raises
     ------
     ValueError
-        If there is no estimator of this name, or X does not fit the signal model.
+        If there is no estimator of this name, it cannot take known parameters, or X does not fit
+        the signal model.
 
     Examples
     --------
@@ -111,12 +115,14 @@ def fit_to_scan(
     '0.03'
     """
     method = _class_of(name)
+    if fixed and method is not MLEEstimator:
+        raise ValueError(f"{name!r} cannot take known parameters, got fixed={fixed!r}.")
     tell = tell or (lambda text: None)
     if method is SegmentedIVIMEstimator:
         return FittedToScan(method(signal_model, bounds=bounds).fit(X))
     mle = MLEEstimator(
-        signal_model, noise=noise, sigma=sigma, bounds=bounds, n_jobs=n_jobs, device=device,
-        verbose=verbose,
+        signal_model, noise=noise, sigma=sigma, bounds=bounds, fixed=fixed, n_jobs=n_jobs,
+        device=device, verbose=verbose,
     ).fit(X)  # fmt: skip
     mle.set_params(verbose=0)
     sigma = float(mle.sigma_)

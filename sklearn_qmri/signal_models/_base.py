@@ -1,5 +1,6 @@
 """The parts that every signal model shares: parameters, acquisition, identity by value."""
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Real
@@ -146,6 +147,26 @@ class SignalModel(Value, ABC):
         ValueError
             If the acquisition is not usable, see `acquisition`.
         """
+
+    @classmethod
+    def arguments(cls):
+        """Arguments of the constructor, with their defaults.
+
+        Returns
+        -------
+        dict of {str: object}
+            In order; ``...`` stands for the default of an argument that must be given.
+
+        Examples
+        --------
+        >>> from sklearn_qmri.signal_models import T2Decay
+        >>> T2Decay.arguments()
+        {'echo_times': Ellipsis, 'offset': False}
+        """
+        spec = inspect.getfullargspec(cls.__init__)
+        names, defaults = spec.args[1:], spec.defaults or ()
+        needed = dict.fromkeys(names, ...)
+        return needed | dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
 
     def named_tissues(self):
         """Typical tissues by name, from the literature; empty where none are given.
