@@ -22,19 +22,27 @@ from ._door import (
     scatter_results,
 )
 
+_D = 2  # row of D among the parameters of IVIM
+_REWEIGHTINGS = 3
+_FURTHEST = 3.0  # times the fitted signal
+# Noise level for the solver, as a share of the largest signal. It sets when a fit has converged
+# and which starting points are followed; the least-squares optimum does not depend on it.
+_SIGMA = 1e-2
+
 
 class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
-    """Segmented IVIM fit: D from high b-values, then f, then D_star.
+    """Segmented IVIM fit: D from the high b-values, then S0, f and D_star from all.
 
-    From `b_threshold` on perfusion is taken to have decayed: a straight line through the logarithm
-    of the signal gives D and, by its intercept over the signal at the lowest b-value, f. D_star
-    then is the least-squares fit of all b-values with the others fixed. Fast and robust, and
-    biased by what the threshold ignores. Noise is taken to be Gaussian.
+    Perfusion is taken to have decayed from `b_threshold` on. There, a straight line through the
+    logarithm of the signal gives D. The line is weighted by the square of the signal that it
+    fits, because the logarithm of a small signal is noisy. S0, f and D_star then are the joint
+    least-squares fit of all b-values with D fixed. The fit is fast and robust, and it is biased
+    by the perfusion that the threshold ignores. The noise is taken to be Gaussian.
 
     Parameters
     ----------
     signal_model : IVIM
-        What a tissue would measure without noise.
+        Signal model, with the b-values of X.
     b_threshold : float, default=200
         s/mm^2; needs at least two different b-values from here on.
     bounds : dict of {str: (float, float)}, default=None
@@ -51,7 +59,9 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
 
     References
     ----------
-    Pekar et al., Magn Reson Med 1992;23:122. Federau, NMR Biomed 2017;30:e3780.
+    Two steps: Pekar et al., Magn Reson Med 1992;23:122; Federau, NMR Biomed 2017;30:e3780.
+    Weights from the fitted signal: Salvador et al., Hum Brain Mapp 2005;24:144; Veraart et al.,
+    NeuroImage 2013;81:335.
 
     Examples
     --------
@@ -70,6 +80,8 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
         "bounds": [dict, None],
         "verbose": ["verbose"],
     }
+
+    noise = Gaussian()  # least squares: any finite signal can be measured
 
     def __init__(self, signal_model, *, b_threshold=200, bounds=None, verbose=0):
         self.signal_model = signal_model
@@ -136,7 +148,8 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
         Bunch
             Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
             `Status`), `at_bound` (n_voxels, n_parameters), `residual_rms` (units of X). NaN for
-            rows that are not finite and positive: their logarithm is needed.
+            rows that are not finite, have no positive signal below the threshold, or have
+            positive signals at fewer than two different b-values from there on.
 
         Raises
         ------
@@ -147,19 +160,20 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
         """
         refuse(self, fixed=fixed, return_std=return_std)
         rows = check_estimate(self, X, sigma=sigma if sigma is not None else 1.0)
-        rows = rows.take((rows.X > 0).all(axis=1))
-        fixed = np.clip(self._from_segments(rows.X), *self.bounds_)
+        rows = rows.take(self._enough_signal(rows.X))
+        fixed = np.full((len(rows.X), len(self.signal_model_.parameters)), np.nan)
+        fixed[:, _D] = self._diffusivity(rows.X)
         solution = solve(
             self.signal_model_,
             Gaussian(),
             rows.X,
-            1e-3 * rows.X.max(axis=1),  # scale of convergence; least squares does not depend on it
+            _SIGMA * rows.X.max(axis=1),
             self.bounds_,
             fixed=fixed,
             verbose=self.verbose,
         )
-        edges = (fixed <= self.bounds_[0]) | (fixed >= self.bounds_[1])
-        at_bound = solution.at_bound | edges
+        # The solver reports no bound of fixed parameters; comparisons with NaN are False.
+        at_bound = solution.at_bound | (fixed <= self.bounds_[0]) | (fixed >= self.bounds_[1])
         status = np.where(at_bound.any(axis=1), Status.AT_BOUND, Status.OK).astype(np.int8)
         status[~solution.converged] = Status.NOT_CONVERGED
         return scatter_results(
@@ -187,7 +201,7 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_voxels, n_parameters)
-            NaN for rows that are not finite and positive.
+            NaN for rows that cannot be fitted, see `estimate`.
 
         Raises
         ------
@@ -197,12 +211,57 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
         found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
         return predicted(self, found, return_std)
 
-    def _from_segments(self, X):
-        """S0, f and D of each row; NaN for D_star."""
-        b = np.asarray(self.signal_model_.b_values, dtype=np.float64) * 1e-3
-        high, lowest = b >= self.b_threshold * 1e-3, b == b.min()
-        line = np.linalg.pinv(np.stack([np.ones(high.sum()), -b[high]], axis=1))
-        intercept, D = line @ np.log(X[:, high]).T
-        S0 = X[:, lowest].mean(axis=1)
-        f = 1 - np.exp(intercept) / S0
-        return np.stack([S0, f, D, np.full_like(D, np.nan)], axis=1)
+    def _b(self):
+        """b-values in ms/um^2, and which of them are at or above the threshold."""
+        b = np.asarray(self.signal_model_.b_values, dtype=np.float64)
+        return b * 1e-3, b >= self.b_threshold
+
+    def _enough_signal(self, X):
+        """Rows with a signal below the threshold and at two different b-values above it."""
+        b, high = self._b()
+        positive = X > 0
+        steps = [positive[:, b == value].any(axis=1) for value in np.unique(b[high])]
+        return positive[:, ~high].any(axis=1) & (np.sum(steps, axis=0) >= 2)
+
+    def _diffusivity(self, X):
+        """D of each row by a weighted straight line, within its bounds.
+
+        An error dx of a signal x is an error dx / x of its logarithm. Equal noise of all signals
+        therefore asks for weights x^2. The measured x would favour what noise has raised, so
+        that the x of the line itself takes its place once there is a line.
+        """
+        b, high = self._b()
+        b, X = b[high], X[:, high]
+        low, upper = self.bounds_[:, _D]
+        positive = X > 0
+        log = np.log(X, out=np.zeros_like(X), where=positive)
+        D, intercept = _line(b, log, np.where(positive, X, 0.0) ** 2, low, upper)
+        for _ in range(_REWEIGHTINGS):
+            fitted = intercept[:, None] - b * D[:, None]
+            # The tangent of the logarithm at the line, log x = log s + (x - s) / s + ..., is
+            # finite for signals at the noise floor, zero and negative ones included. Its limit
+            # keeps one step from overshooting where the line is far below a measurement.
+            relative = np.clip(X / np.exp(fitted) - 1, -_FURTHEST, _FURTHEST)
+            # Weights only matter relative to one another within a row.
+            weights = np.exp(2 * (fitted - fitted.max(axis=1, keepdims=True)))
+            D, intercept = _line(b, fitted + relative, weights, low, upper)
+        return D
+
+
+def _line(b, values, weights, low, high):
+    """Slope (negated, within its bounds) and intercept of a weighted straight line per row.
+
+    From the normal equations, with b and the values taken about their weighted means: there the
+    slope is the ratio of their covariance to the variance of b, and the best intercept of any
+    slope has the line pass through both means.
+    """
+    total = weights.sum(axis=1)
+    mean_b = weights @ b / total
+    mean = (weights * values).sum(axis=1) / total
+    weighted = weights * (b - mean_b[:, None])
+    covariance = (weighted * (values - mean[:, None])).sum(axis=1)
+    variance = (weighted * (b - mean_b[:, None])).sum(axis=1)
+    # Signals so unlike that only one of them counts leave no slope: the lower bound then.
+    slope = np.divide(-covariance, variance, out=np.full_like(mean, low), where=variance > 0)
+    D = np.clip(slope, low, high)
+    return D, mean + D * mean_b
