@@ -11,9 +11,6 @@ class Value(BaseEstimator):
     arguments are equal are equal; a list, a tuple and an array of the same numbers are equal too.
     """
 
-    def _arguments(self):
-        return self.get_params(deep=False)
-
     def __eq__(self, other):
         if not isinstance(other, Value):
             return NotImplemented
@@ -25,7 +22,7 @@ class Value(BaseEstimator):
     def __repr__(self):
         with np.printoptions(threshold=12, precision=4, suppress=True):
             arguments = ", ".join(
-                f"{name}={_shorten(value)!r}" for name, value in self._arguments().items()
+                f"{name}={_shorten(value)!r}" for name, value in self.get_params(deep=False).items()
             )
         return f"{type(self).__name__}({arguments})"
 
@@ -37,7 +34,7 @@ def _shorten(value):
 
 def _identity(value):
     """Arguments of a value as hashable items."""
-    return tuple((name, _hashable(item)) for name, item in sorted(value._arguments().items()))
+    return tuple((name, _hashable(item)) for name, item in value.get_params(deep=False).items())
 
 
 def _hashable(item):

@@ -23,13 +23,20 @@ _PERCENTILES = (0.5, 99.5)  # but for outliers
 class FittedToScan(NamedTuple):
     """Result of `fit_to_scan`.
 
-    Attributes
+    Parameters
     ----------
     estimator : fitted estimator
+        For `predict_image`.
     sigma : float or None
         Noise level to predict the scan with. None: the estimator's own.
     snr : tuple of float or None
         Signal-to-noise ratios that a network was trained for.
+
+    Examples
+    --------
+    >>> from sklearn_qmri.image import FittedToScan
+    >>> FittedToScan("an estimator").sigma is None
+    True
     """
 
     estimator: object
@@ -67,6 +74,7 @@ def fit_to_scan(
         Name in the table of estimators: "mle", "segmented", "hybrid", "self-supervised" or
         "posterior-mean".
     signal_model : SignalModel
+        Model of the scan's protocol.
     X : array-like of shape (n_voxels, n_measurements)
         Signals, e.g. from `sample_voxels`.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
@@ -86,7 +94,9 @@ def fit_to_scan(
     n_jobs : int, default=None
         Processes of maximum likelihood.
     device : str, default="cpu"
+        Where torch fits and trains.
     random_state : int, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
         Positive: progress bars.
     tell : callable, default=None
@@ -170,6 +180,7 @@ def train_for_snr(
     Parameters
     ----------
     signal_model : SignalModel
+        Model of the scan's protocol.
     snr : float or (float, float)
         Signal-to-noise ratio at S0, or its range.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
@@ -185,7 +196,9 @@ def train_for_snr(
     n_jobs : int, default=None
         Processes of maximum likelihood.
     device : str, default="cpu"
+        Where torch fits and trains.
     random_state : int, default=None
+        An integer gives the same result every time.
     verbose : int, default=0
         Positive: progress bars.
 

@@ -66,6 +66,16 @@ class Scan:
         """Runs of slices along the third axis with about `chunk_size` voxels inside each.
 
         Slices without any at both ends belong to none.
+
+        Parameters
+        ----------
+        chunk_size : int
+            Voxels that a run should have.
+
+        Returns
+        -------
+        list of slice
+            From the first slice with voxels inside to the last.
         """
         counts = np.count_nonzero(self.inside, axis=(0, 1))
         first, last = np.flatnonzero(counts)[[0, -1]].tolist()
@@ -78,7 +88,25 @@ class Scan:
         return [*slabs, slice(start, last + 1)]
 
     def read(self, slab):
-        """Signals of the voxels inside a slab, in the type of the file, and their noise levels."""
+        """Signals of the voxels inside a slab, in the type of the file, and their noise levels.
+
+        Parameters
+        ----------
+        slab : slice
+            Of the third axis.
+
+        Returns
+        -------
+        signals : ndarray of shape (n_voxels, n_measurements)
+            A row for each voxel inside.
+        sigma : None, float or ndarray of shape (n_voxels,)
+            As it was given, of these voxels.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged.
+        """
         here = self.inside[:, :, slab]
         place = np.empty(here.shape, dtype=np.intp)
         place[here] = np.arange(np.count_nonzero(here))
@@ -94,7 +122,18 @@ class Scan:
         return signals, self.sigma[:, :, slab][here] if np.ndim(self.sigma) else self.sigma
 
     def mean(self):
-        """Mean magnitude of each voxel, inside or not; ValueError for a volume without numbers."""
+        """Mean magnitude of each voxel, inside or not.
+
+        Returns
+        -------
+        ndarray of shape (n_x, n_y, n_z)
+            In the units of the images.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged, or a volume has no finite number in it.
+        """
         mean = np.empty(self.inside.shape)
         seen = np.zeros(self.n_measurements, dtype=bool)  # volumes with any finite number
         for part in self._parts(slice(0, self.inside.shape[2])):
@@ -109,7 +148,20 @@ class Scan:
         return mean
 
     def sample(self, n_voxels, rng):
-        """Signals of voxels drawn from those inside, at most `n_voxels`, in float64."""
+        """Signals of voxels drawn from those inside.
+
+        Parameters
+        ----------
+        n_voxels : int
+            At most.
+        rng : numpy.random.RandomState
+            Draws them.
+
+        Returns
+        -------
+        ndarray of shape (n_voxels, n_measurements), float64
+            In the order of the slices.
+        """
         places = np.flatnonzero(self.inside)
         if len(places) > n_voxels:
             places = rng.choice(places, n_voxels, replace=False)
@@ -151,6 +203,7 @@ def open_scan(image, mask=None, sigma=None, *, n_expected=None):
     Returns
     -------
     Scan
+        Opened; no data are read yet.
 
     Raises
     ------
