@@ -19,7 +19,6 @@ import itertools
 import json
 import os
 import time
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,6 @@ import paper_report
 from joblib import Parallel, delayed
 from scipy import optimize, special
 from sklearn.utils import check_random_state
-from sklearn_qmri.estimators._output import shape_output
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -37,16 +35,10 @@ from sklearn_qmri import (
     PosteriorMeanEstimator,
     SelfSupervisedNetRegressor,
 )
-from sklearn_qmri._network import (
-    Head,
-    HeadPerLabel,
-    NetworkInputs,
-    ScaledSquaredError,
-    evaluate,
-    train,
-)
+from sklearn_qmri._network import ScaledSquaredError, Task, train
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.estimators._net import hold_out_tissues
+from sklearn_qmri.estimators._hybrid_training import shape_output
+from sklearn_qmri.estimators._net import hold_out_tissues, make_inputs, network_settings
 from sklearn_qmri.metrics import cramer_rao_bound
 from sklearn_qmri.published import epstein2022
 from sklearn_qmri.signal_models import IVIM
@@ -57,6 +49,7 @@ SCALE = np.array([1.0, 0.3, 1.7, 80.0])
 SNRS = (30, 15)
 BLOCKS = ("published", "default")
 CHUNK = 10_000  # labels of the published optimiser per task
+LR = 0.02  # where a recipe has none
 OTHERS = 1e6  # what the errors of all other parameters are divided by (published)
 
 
@@ -186,32 +179,27 @@ def supervised(run, block, snr, seed):
     for row, (_, parameter) in zip(weighted, named.values(), strict=True):
         if parameter is not None:
             row[np.arange(4) != parameter] *= OTHERS
-    inputs = NetworkInputs(MODEL, net.normalize, net.sigma_input, net.standardize)
-    inputs.fit(X, np.full(len(X), 1 / snr))
+    network, training = network_settings(net)
+    sigma = np.full(len(X), 1 / snr)
+    inputs = make_inputs(net, network, MODEL, X, sigma)
     heads = [
-        Head(*shape_output(net.output, MODEL, np.full(4, name != "groundtruth"), target, SCALE))
+        shape_output(network.output, MODEL, np.full(4, name != "groundtruth"), target, SCALE)
         for name, target in zip(named, targets, strict=True)
     ]
     rng = check_random_state(seed)
-    valid = hold_out_tissues(y, net.validation_fraction, rng)
-    shared = signature(train).parameters.keys() & net.get_params(deep=False).keys()
-    weights, losses, _ = train(
-        inputs.transform(X, None),
+    task = Task(
+        inputs.transform(X, sigma),
         targets,
-        valid,
-        head=HeadPerLabel(heads),
-        criterion=ScaledSquaredError(np.repeat(weighted, net.n_init, axis=0)[:, None]),
-        rng=rng,
-        n_outputs=4,
-        n_labels=len(named),
-        shared=False,
-        **{name: getattr(net, name) for name in shared} | {"batch_size": net.batch_size or 1000},
+        hold_out_tissues(y, training.validation_fraction, rng),
+        heads,
+        np.ones((len(named), 4)),
+        ScaledSquaredError(np.repeat(weighted, training.n_init, axis=0)[:, None]),
+        apart=True,
     )
-    x_test = inputs.transform(run.test(snr)[0], None)
-    best = losses.reshape(len(named), -1).argmin(axis=1)
-    for k, name in enumerate(named):
-        coefs, intercepts = weights[k * net.n_init + best[k]]
-        predicted = evaluate(x_test, coefs, intercepts, heads[k], net.activation)[0]
+    fitted = train(task, inputs, network, training, max_epochs=net.max_epochs, lr=LR, rng=rng)
+    x_test = run.test(snr)[0]
+    outputs = fitted.per_label(x_test, np.full(len(x_test), 1 / snr))
+    for predicted, name in zip(outputs[:, 0], named, strict=True):
         run.keep((block, snr, name, seed), predicted)
 
 
@@ -220,7 +208,8 @@ def self_supervised(run, block, snr, seed, noise):
     net = SelfSupervisedNetRegressor(MODEL, random_state=seed)
     if block == "published":
         like = recipe(block, run, snr, seed).get_params(deep=False)
-        net.set_params(**{name: like[name] for name in net.get_params(deep=False) if name in like})
+        own = set(net.get_params(deep=False)) - {"signal_model"}
+        net.set_params(**{name: value for name, value in like.items() if name in own})
     net.set_params(noise=noise, sigma=1 / snr)
     run.keep((block, snr, f"self_{noise}", seed), net.fit(X, y).predict(run.test(snr)[0]))
 

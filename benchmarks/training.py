@@ -20,9 +20,12 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator, PosteriorMeanEstimator
-from sklearn_qmri._network import Head, ScaledSquaredError, evaluate, train
+from sklearn_qmri._network import MLP, NetworkInputs, ScaledSquaredError, Task, Training, train
 from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.estimators._hybrid_training import train_on_labels
+from sklearn_qmri.estimators._labels import LabelledRows
 from sklearn_qmri.metrics import bias_variance_decomposition
+from sklearn_qmri.noise import Rician
 from sklearn_qmri.published import epstein2022
 from sklearn_qmri.signal_models import IVIM
 
@@ -64,10 +67,10 @@ def excess(snr, options):
     print(line)
     recipes = {
         "default recipe": lambda seed: HybridLabelNetRegressor(
-            MODEL, alpha=0, sigma=1 / snr, resample_noise=True, random_state=seed
+            MODEL, alpha=0, sigma=1 / snr, random_state=seed
         ),
         "the same, fixed noise": lambda seed: HybridLabelNetRegressor(
-            MODEL, alpha=0, sigma=1 / snr, random_state=seed
+            MODEL, alpha=0, sigma=1 / snr, resample_noise=False, random_state=seed
         ),
         "reference recipe": lambda seed: epstein2022(
             alpha=0, sigma=1 / snr, n_init=1, random_state=seed
@@ -141,14 +144,17 @@ def skorch_default(x, target, hidden, epochs, batch):
 
 
 def ours(x, target, hidden, epochs, batch):
-    n_labels = target.shape[0] if target.ndim == 3 else 1
-    train(
-        x, target, np.arange(len(x)) >= len(x) * 4 // 5,
-        head=Head(["sigmoid"] * 4, np.zeros(4), np.ones(4)),
-        criterion=ScaledSquaredError(np.ones(4)),
-        hidden_layer_sizes=hidden, n_outputs=4, rng=np.random.RandomState(0), n_labels=n_labels,
-        max_epochs=epochs, batch_size=batch, lr=1e-3, schedule="constant",
+    targets = target if target.ndim == 3 else target[None]
+    n_labels = len(targets)
+    task = Task(
+        x, targets, np.arange(len(x)) >= len(x) * 4 // 5,
+        [(("sigmoid",) * 4, np.zeros(4), np.ones(4))] * n_labels, np.ones((n_labels, 4)),
+        ScaledSquaredError(np.ones(4)),
     )  # fmt: skip
+    inputs = NetworkInputs(MODEL, None, False, False)
+    training = Training(1e-3, batch_size=batch, schedule="constant")
+    rng = np.random.RandomState(0)
+    train(task, inputs, MLP(hidden), training, max_epochs=epochs, lr=1e-3, rng=rng)
 
 
 def engine(repeats):
@@ -180,10 +186,13 @@ def engine(repeats):
     )
     labels = MLEEstimator(MODEL, sigma=1 / 30, bounds=BOUNDS).fit(X[:1]).predict(X)
     net = HybridLabelNetRegressor(MODEL, sigma=1 / 30, max_epochs=10, random_state=0)
+    rows = LabelledRows(X, y, np.full(len(X), 1 / 30), labels)
+    ends = np.stack([np.zeros(4), np.ones(4)])
     single, path = [], []
     for _ in range(repeats):
-        single.append(cpu(net._fit_labels, X, y, None, labels)[1])
-        path.append(cpu(net._fit_labels, X, y, None, labels, both=True)[1])
+        for times, alphas in ((single, np.full((1, 4), 0.5)), (path, ends)):
+            mix = np.ones_like(alphas)
+            times.append(cpu(train_on_labels, net, MODEL, Rician(), rows, alphas, mix)[1])
     print(f"  default network: {np.median(path) / np.median(single):.2f} of one training")
 
 
@@ -193,12 +202,11 @@ def prediction(repeats, n=500_000):
     rows = np.tile(X, (n // 5000, 1))
     for name, hidden in (("reference", REFERENCE), ("default", DEFAULT)):
         net = HybridLabelNetRegressor(
-            MODEL, alpha=0, sigma=1 / 30, hidden_layer_sizes=hidden, max_epochs=2,
-            activation="elu" if hidden == REFERENCE else "silu", random_state=0,
+            MODEL, alpha=0, sigma=1 / 30, max_epochs=2, random_state=0,
+            network=MLP(hidden, activation="elu" if hidden == REFERENCE else "silu"),
         ).fit(X, y)  # fmt: skip
-        x = net._inputs.transform(rows, None)
-        weights = net.coefs_, net.intercepts_, net._head(), net.activation
-        alone = [n / cpu(evaluate, x, *weights)[1] / 1e6 for _ in range(repeats)]
+        sigma = np.full(n, 1 / 30)
+        alone = [n / cpu(net.network_.predict, rows, sigma)[1] / 1e6 for _ in range(repeats)]
         called = [n / cpu(net.predict, rows)[1] / 1e6 for _ in range(repeats)]
         print(f"predict, {name} network: {spread(alone)} M voxels/s, as called {spread(called)} M")
 

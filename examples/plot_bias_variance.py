@@ -51,7 +51,7 @@ estimators = {
     "MLE labels": HybridLabelNetRegressor(model, alpha=1, label_estimator=mle, **settings),
     "self-supervised": SelfSupervisedNetRegressor(model, bounds=mle.bounds, **settings),
     "hybrid 0.5": HybridLabelNetRegressor(model, alpha=0.5, label_estimator=mle, **settings),
-    "true labels": HybridLabelNetRegressor(model, alpha=0, resample_noise=True, **settings),
+    "true labels": HybridLabelNetRegressor(model, alpha=0, **settings),
     "posterior mean": PosteriorMeanEstimator(model, **settings),
 }
 

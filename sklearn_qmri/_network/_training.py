@@ -37,11 +37,12 @@ class Task(NamedTuple):
         Weights with which predictions for each kind of label are added.
     criterion : Module
         Loss per member.
+    apart : bool
+        Whether each kind of label has members of its own, which start from the same weights; else
+        members have outputs for all kinds of label.
     refresh : callable or None
         Returns fresh inputs, (n_labels, n_rows, n_inputs), and targets (n_labels, n_rows,
-        n_columns) for the training rows of an epoch, as float32 arrays. Each kind of label then
-        has members of its own, which start from the same weights; else members have outputs for
-        all kinds of label.
+        n_columns) for the training rows of an epoch. Kinds of label are then apart.
     """
 
     x: np.ndarray
@@ -50,6 +51,7 @@ class Task(NamedTuple):
     heads: list
     mix: np.ndarray
     criterion: torch.nn.Module
+    apart: bool = False
     refresh: Callable | None = None
 
     @property
@@ -60,7 +62,7 @@ class Task(NamedTuple):
     @property
     def n_shared(self):
         """Kinds of label that each member has outputs for."""
-        return self.n_labels if self.refresh is None else 1
+        return 1 if self.apart else self.n_labels
 
 
 def initial_weights(sizes, seeds, n_subnets=1):

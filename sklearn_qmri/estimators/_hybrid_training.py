@@ -80,7 +80,7 @@ def train_on_labels(net, signal_model, noise, labelled, alphas, mix):
     valid = hold_out_tissues(y, training.validation_fraction, rng)
     scale = error_scale(net.param_scale, signal_model, y, unit)
     heads = [
-        _shape_output(network.output, signal_model, alpha, target, scale)
+        shape_output(network.output, signal_model, alpha, target, scale)
         for alpha, target in zip(alphas, targets, strict=True)
     ]
     refresh = None
@@ -95,7 +95,9 @@ def train_on_labels(net, signal_model, noise, labelled, alphas, mix):
             rng,
         )
     x = inputs.transform(X, sigma)
-    task = Task(x, targets, valid, heads, mix, ScaledSquaredError(scale), refresh)
+    task = Task(
+        x, targets, valid, heads, mix, ScaledSquaredError(scale), refresh is not None, refresh
+    )
     fitted = train(
         task, inputs, network, training, max_epochs=net.max_epochs, lr=_LR, rng=rng,
         verbose=net.verbose,
@@ -138,7 +140,7 @@ def _measure_again(signal_model, noise, inputs, labelled, targets, rng):
     return np.stack([fresh, *[old] * len(targets)]), np.stack([truth, *targets])
 
 
-def _shape_output(output, signal_model, alpha, target, scale):
+def shape_output(output, signal_model, alpha, target, scale):
     """Shape, offset and width of the last layer for each parameter, see `Head`."""
     low, high, spread = target.min(axis=0), target.max(axis=0), target.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
