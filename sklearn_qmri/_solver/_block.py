@@ -11,7 +11,7 @@ from ._objective import Objective, Problem
 from ._screening import quick_start, thorough_look
 
 _DESCRIBED = 40_960  # measurements at once, which fit into a processor's cache
-_CHEAP_ITERATIONS = 3  # by first derivatives, where a model has no second ones
+_TURNS = 3, 24, 12  # iterations without exact second derivatives, with, without; then with them
 
 
 class Solution(NamedTuple):
@@ -107,18 +107,29 @@ def _look_again(best, converged, n_iter, problem, look):
 
 
 def _finish(objective, start, problem, max_iter, tol):
-    """To convergence; with exact second derivatives for the voxels that need many iterations."""
-    first = min(max_iter, _CHEAP_ITERATIONS)
-    best, converged, n_iter = minimize(objective, start, problem, max_iter=first, tol=tol)
-    rest = whole((~converged).nonzero().squeeze(1))
-    if len(rest) and max_iter > first:
-        exact = Objective(objective.model, objective.noise, exact=True)
-        problem = problem.lanes(rest)
-        start = exact.expand(take(best.u, rest), problem)
-        more = minimize(exact, start, problem, max_iter=max_iter - first, tol=tol)
+    """To convergence, in turns without and with exact second derivatives.
+
+    Without them most voxels converge. Near an optimum exact ones need fewer iterations, but far
+    from one, where the hessian is indefinite, they may get stuck. Every turn starts with little
+    damping, whatever the steps before have come to.
+    """
+    exact = Objective(objective.model, objective.noise, exact=True)
+    best, converged, n_iter = minimize(
+        objective, start, problem, max_iter=min(max_iter, _TURNS[0]), tol=tol
+    )
+    spent = _TURNS[0]
+    for turn, n_iterations in enumerate((*_TURNS[1:], max_iter), 1):
+        rest = whole((~converged).nonzero().squeeze(1))
+        if len(rest) == 0 or spent >= max_iter:
+            break
+        method, part = exact if turn % 2 else objective, problem.lanes(rest)
+        n_iterations = min(n_iterations, max_iter - spent)
+        start = method.expand(take(best.u, rest), part)
+        more = minimize(method, start, part, max_iter=n_iterations, tol=tol)
         best.assign(rest, more[0])
         converged[rest] = more[1]
-        n_iter[rest] = first + more[2]
+        n_iter[rest] = spent + more[2]
+        spent += n_iterations
     return best, converged, n_iter
 
 

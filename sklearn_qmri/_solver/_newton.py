@@ -12,6 +12,8 @@ from ._objective import entries
 _TRUSTED = 1.0  # damping up to which a small predicted decrease means that the optimum is near
 # A last step is checked where it may change the signal by more than 0.01 sigma, or in the coarse
 # rounds of screening by more than their tolerance can promise; or a coordinate by more than 3 %.
+_EASE = 0.1  # factor of the damping after a step that was better than where it started, ...
+_HARDEN = 10.0  # ... and after one that was not
 _FAR = 1e-4
 _FAR_TOL = 100.0
 _FAR_STEP = 0.03
@@ -201,8 +203,8 @@ def minimize(objective, start, problem, *, max_iter, tol):
         trial = objective.expand(u, run.problem)
         change = trial.loss - run.at.loss
         worse = (~(change <= 0)).nonzero().squeeze(1)
-        torch.mul(run.at.damping, 0.1, out=trial.damping)
-        run.at.damping.mul_(10.0)
+        torch.mul(run.at.damping, _EASE, out=trial.damping)
+        run.at.damping.mul_(_HARDEN)
         trial.assign(worse, run.at.lanes(worse))
         run.at = trial
         if far is not None and (settled := far & (change.abs() <= _SETTLED * tol)).any():
