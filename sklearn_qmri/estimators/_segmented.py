@@ -231,10 +231,11 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
         that the x of the line itself takes its place once there is a line.
         """
         b, high = self._b()
-        b, X = b[high], X[:, high]
+        # Row by row in memory, so that the order of a sum does not depend on the number of rows.
+        b, X = b[high], np.ascontiguousarray(X[:, high])
         low, upper = self.bounds_[:, _D]
         positive = X > 0
-        log = np.log(X, out=np.zeros_like(X), where=positive)
+        log = np.log(np.where(positive, X, 1.0))  # those that are not positive weigh nothing
         D, intercept = _line(b, log, np.where(positive, X, 0.0) ** 2, low, upper)
         for _ in range(_REWEIGHTINGS):
             fitted = intercept[:, None] - b * D[:, None]
@@ -256,7 +257,7 @@ def _line(b, values, weights, low, high):
     slope has the line pass through both means.
     """
     total = weights.sum(axis=1)
-    mean_b = weights @ b / total
+    mean_b = (weights * b).sum(axis=1) / total
     mean = (weights * values).sum(axis=1) / total
     weighted = weights * (b - mean_b[:, None])
     covariance = (weighted * (values - mean[:, None])).sum(axis=1)
