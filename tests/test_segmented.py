@@ -105,7 +105,12 @@ def test_bounds_and_rows_without_a_line(model):
     X[3, 4] = np.nan
     segmented = SegmentedIVIMEstimator(model, bounds=PAPER_BOUNDS)
     with pytest.warns(UserWarning, match="1 of 200"):
-        found = segmented.fit(X).estimate(X)
+        segmented.fit(X)
+    with (
+        pytest.warns(UserWarning, match="1 of 200 rows hold NaN"),
+        pytest.warns(UserWarning, match="2 of 200 rows have too few positive signals"),
+    ):
+        found = segmented.estimate(X)
     bad = found.status == Status.BAD_INPUT
     assert np.flatnonzero(bad).tolist() == [1, 2, 3]
     assert np.isnan(found.parameters[bad]).all()

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from .._solver import solve
+from .._warnings import warn
 from ..noise import Gaussian
 from ..signal_models import IVIM
 from ..status import Status
@@ -160,7 +161,13 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
         """
         refuse(self, fixed=fixed, return_std=return_std)
         rows = check_estimate(self, X, sigma=sigma if sigma is not None else 1.0)
-        rows = rows.take(self._enough_signal(rows.X))
+        enough = self._enough_signal(rows.X)
+        if not enough.all():
+            warn(
+                f"{np.count_nonzero(~enough)} of {len(X)} rows have too few positive signals for a "
+                f"segmented fit: their estimates are NaN."
+            )
+        rows = rows.take(enough)
         fixed = np.full((len(rows.X), len(self.signal_model_.parameters)), np.nan)
         fixed[:, _D] = self._diffusivity(rows.X)
         solution = solve(
