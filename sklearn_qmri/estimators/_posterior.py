@@ -36,6 +36,7 @@ _LEAST_SIZE = 10  # effective sample size below which the mean over atoms is a m
 _REFINED_SIZE = 200  # effective sample size below which a voxel gets atoms of its own
 _COOLED = 0.25  # power of the likelihood that says where those atoms are drawn first ...
 _BROAD_SIZE = 100  # ... or less, until this is the effective sample size
+_WHOLE_ROWS = 8  # rows are weighed in multiples of this many
 _WEIGHTS = 2**22  # of voxels and atoms, held at once
 
 
@@ -268,7 +269,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
 
     def _moments(self, X, sigma):
         """Posterior mean, standard deviation and effective sample size of usable rows."""
-        rows = max(1, _WEIGHTS // len(self.atoms_))
+        rows = max(_WHOLE_ROWS, _WEIGHTS // len(self.atoms_) // _WHOLE_ROWS * _WHOLE_ROWS)
         blocks = []
         with (
             single_thread(),
@@ -283,6 +284,9 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
 
     def _block_moments(self, X, sigma):
+        # How a matrix product rounds depends on its number of rows, if there are but a few.
+        n_rows, missing = len(X), -len(X) % _WHOLE_ROWS
+        X, sigma = (np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in (X, sigma))
         center, scale = self.atoms_.mean(axis=0), self.atoms_.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         unit = torch.from_numpy(((self.atoms_ - center) / scale).astype(np.float32))
@@ -301,4 +305,5 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             for old, new in zip((mean, covariance, size), found, strict=True):
                 old[few[better]] = new[better]
         variance = np.diagonal(covariance, axis1=1, axis2=2)
-        return center + scale * mean, scale * np.sqrt(np.maximum(variance, 0.0)), size
+        std = scale * np.sqrt(np.maximum(variance, 0.0))
+        return tuple(part[:n_rows] for part in (center + scale * mean, std, size))
