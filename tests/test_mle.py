@@ -8,7 +8,12 @@ import pytest
 import torch
 from conftest import PAPER_BOUNDS
 
+<<<<<<< HEAD
 from sklearn_qmri import MLEEstimator, Status, _solver
+=======
+from sklearn_qmri import MLEEstimator, SegmentedIVIMEstimator, Status, _solver
+from sklearn_qmri._solver import _screening
+>>>>>>> solver
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Rician, sigma_from_background, sigma_from_repeats
 from sklearn_qmri.signal_models import ADC, IVIM, SPGR, Kurtosis
@@ -203,7 +208,7 @@ def test_interrupt_restores_threads(model, signals, monkeypatch):
 
     mle = MLEEstimator(model, sigma=0.025).fit(*signals)
     threads = torch.get_num_threads()
-    monkeypatch.setattr(_solver, "look_up", interrupt)
+    monkeypatch.setattr(_screening, "look_up", interrupt)
     with pytest.raises(KeyboardInterrupt):
         mle.predict(signals[0])
     assert torch.get_num_threads() == threads

@@ -1,63 +1,31 @@
 """Batched bounded maximum likelihood: arrays in, arrays out.
 
-A block of voxels goes through three stages: starting points (`dictionary`), a few iterations in
-float32 from each of them, and float64 iterations from the best (`_newton`).
+Rows go through in blocks (`_block`), in which every voxel is one lane. Its starting points come
+from a dictionary; a few iterations in float32 tell which may win (`_screening`); Newton iterations
+in float64 follow the best of them to its optimum (`_newton`, `_objective`). No result depends on
+the rows beside it, on the size of the blocks, or on the number of processes.
 """
 
-import math
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from .._torch import LANES, check_device, pieces, single_thread, take, whole
-from ..dictionary import fit_linear, look_up, make_dictionary
+from .._torch import check_device, pieces
+from ..dictionary import make_dictionary
+from ._block import Solution, solve_block
 from ._box import check_fixed, check_seeds, common_values
-from ._newton import minimize
-from ._objective import Objective, Problem
 
 __all__ = ["Solution", "check_fixed", "check_seeds", "common_values", "solve"]
 
-# Blocks do not depend on n_jobs, so neither does any bit of the result.
-_BLOCK = 65536
-_DESCRIBED = 4096  # voxels at once, which fit into a processor's cache
-_CHEAP_ITERATIONS = 3  # by first derivatives, where a model has no second ones
-_SCREENING = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are then dropped
-_MARGIN = 0.25  # nats above the best at which a start is still followed ...
-_LAG = 0.05  # ... and at which it still is when it has had some iterations
-_BIASED = 0.2  # sigma of bias, from which on a measurement is at the noise floor
-_FLOOR_MARGIN = 0.5  # nats more for each of those
-_FLOOR_LAG = 0.1
-# Among the atoms of a coarse dictionary the best one says less: more iterations, and starts
-# are followed up to this multiple of the best one's own distance from a fit to within noise.
-_COARSE_SCREENING = (10, 0.0), (20, 0.0), (20, 1e-3)
-_COARSE_SLACK = 100.0
-
-
-class Solution(NamedTuple):
-    """Estimates of all voxels, as arrays with one entry or row per voxel.
-
-    Attributes
-    ----------
-    parameters : array of shape (n_voxels, n_parameters)
-    nll : array of shape (n_voxels,)
-        Negative log-likelihood with all constants.
-    residual_rms : array of shape (n_voxels,)
-        Units of X.
-    at_bound : bool array of shape (n_voxels, n_parameters)
-        False for parameters that were fixed.
-    converged : bool array of shape (n_voxels,)
-    n_iter : array of shape (n_voxels,)
-    """
-
-    parameters: np.ndarray
-    nll: np.ndarray
-    residual_rms: np.ndarray
-    at_bound: np.ndarray
-    converged: np.ndarray
-    n_iter: np.ndarray
+_BLOCK = 65536  # rows at most ...
+_MEASUREMENTS = 2**20  # ... and measurements, which bound the memory that a block needs
+_DENSER = 8  # times as many cells in the dictionary of the thorough look, up to ...
+_MOST_CELLS = 64
+# Single precision holds squares of these, and of their ratios to each other.
+_RANGE = 1e-15, 1e15
 
 
 def solve(
@@ -110,14 +78,22 @@ def solve(
     Returns
     -------
     Solution
+
+    Raises
+    ------
+    ValueError
+        If `device` cannot be used, or X and sigma of all rows are too far apart to compute with.
+        Single rows of that kind have NaN, and have not converged.
     """
-    searched = bounds if common is None else np.where(np.isnan(common), bounds, common)
-    book = make_dictionary(model, *searched, n_starts, noise.even)
     check_device(device)
-    book = book.to(torch.float32, device)
-    slices = pieces(len(X), _BLOCK)
+    X, sigma, refused = _within_range(X, sigma)
+    searched = bounds if common is None else np.where(np.isnan(common), bounds, common)
+    make = partial(make_dictionary, model, *searched, even=noise.even)
+    book = make(n_cells=n_starts).to(torch.float32, device)
+    dense = partial(make, n_cells=max(n_starts, min(_MOST_CELLS, _DENSER * n_starts)), dense=True)
+    slices = pieces(len(X), min(_BLOCK, max(64, _MEASUREMENTS // max(1, X.shape[1]) // 64 * 64)))
     tasks = (
-        delayed(_solve_block)(
+        delayed(solve_block)(
             model,
             noise,
             X[s],
@@ -125,6 +101,7 @@ def solve(
             bounds,
             *(None if rows is None else rows[s] for rows in (fixed, seeds)),
             book,
+            dense,
             max_iter,
             tol,
             device,
@@ -141,129 +118,27 @@ def solve(
             for whole, part in zip(solution, block, strict=True):
                 whole[rows] = part
             bar.update(len(block.nll))
+    solution.parameters[refused] = np.nan
+    solution.nll[refused] = solution.residual_rms[refused] = np.nan
+    solution.at_bound[refused] = solution.converged[refused] = False
     return solution
 
 
-def _solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, max_iter, tol, device):
-    objective = Objective(model, noise)
-
-    def lanes(rows):
-        return torch.as_tensor(np.ascontiguousarray(rows.T), device=device)
-
-    n_voxels = len(X)
-    X, sigma, fixed, seeds = (_whole_rows(rows) for rows in (X, sigma, fixed, seeds))
-    with single_thread(), torch.no_grad():
-        precision = lanes(1.0 / sigma)
-        x = lanes(X) * precision
-        low, high = (lanes(b[None]) for b in bounds)
-        if fixed is not None:
-            value = lanes(fixed)
-            low, high = (torch.where(value.isnan(), b, value) for b in (low, high))
-        lower, upper = objective.to_coordinates(low), objective.to_coordinates(high)
-        problem = Problem(x, precision, lower, upper)
-        if seeds is None:
-            start = _screen(objective, book, problem)
-        else:
-            u = problem.clamp(objective.to_coordinates(lanes(seeds)))
-            start = objective.expand(u, problem)
-        best, converged, n_iter = _finish(objective, start, problem, max_iter, tol)
-        box = Problem(x, precision, low, high)
-        parts = [
-            _describe(objective, *(p.lanes(rows) for p in (best, problem, box)))
-            for rows in pieces(len(X), _DESCRIBED)
-        ]
-        described = [torch.cat(field) for field in zip(*parts, strict=True)]
-        fields = (field[:n_voxels].cpu().numpy() for field in (*described, converged, n_iter))
-        return Solution(*fields)
-
-
-def _whole_rows(rows):
-    """Rows of voxels, the last repeated up to a multiple of `LANES`; None of None."""
-    if rows is None or len(rows) == 0:
-        return rows
-    return np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % LANES, axis=0)])
-
-
-def _finish(objective, start, problem, max_iter, tol):
-    """To convergence; with exact second derivatives for the voxels that need many iterations."""
-    first = min(max_iter, _CHEAP_ITERATIONS)
-    best, converged, n_iter = minimize(objective, start, problem, max_iter=first, tol=tol)
-    rest = whole((~converged).nonzero().squeeze(1))
-    if len(rest) and max_iter > first:
-        exact = Objective(objective.model, objective.noise, exact=True)
-        problem = problem.lanes(rest)
-        start = exact.expand(take(best.u, rest), problem)
-        more = minimize(exact, start, problem, max_iter=max_iter - first, tol=tol)
-        best.assign(rest, more[0])
-        converged[rest] = more[1]
-        n_iter[rest] = first + more[2]
-    return best, converged, n_iter
-
-
-def _describe(objective, best, problem, box):
-    """All of a `Solution` but how it was reached; `box` has the bounds of the parameters."""
-    u, (x, precision, low, high) = best.u, box
-    at_lower, at_upper = u <= problem.lower, u >= problem.upper
-    theta = objective.to_parameters(u)
-    # What is on a bound is on it exactly, not off by the rounding of a logarithm.
-    theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
-    a = objective.model.signal(theta) * precision
-    residual = x - objective.noise.mean(a)
-    return (
-        theta.T,
-        best.loss + objective.noise.normalizer(x).sum(0) - len(x) * precision.log(),
-        (residual**2).mean(0).sqrt() / precision,
-        ((at_lower | at_upper) & (low < high)).T,
-    )
-
-
-def _screen(objective, book, problem):
-    """A few float32 iterations from every start; the expansion around the best one per voxel."""
-    own = objective.model.start(problem.x / problem.precision)
-    if own is not None:
-        return objective.expand(problem.clamp(objective.to_coordinates(own)), problem)
-    single = Problem(*(t.to(torch.float32) for t in problem))
-    data = objective.noise.without_bias(single.x) / single.precision
-    best, gain = look_up(book, data, single.precision)
-    noise_gain = noise_loss = None
-    if book.coarse:
-        # Half the squared residual, and the loss, of residuals that are just the noise: half a
-        # squared standard normal is 1/2 for each measurement, on average.
-        half = 0.5 * len(single.x)
-        noise_gain = half - 0.5 * (data * single.precision).square().sum(0)
-        normalizer = objective.noise.normalizer(single.x).sum(0)
-        noise_loss = half * (1 + math.log(2 * math.pi)) - normalizer
-    # Least squares knows the likelihood of a measurement at the noise floor only roughly.
-    floored = (single.x - data * single.precision > _BIASED).sum(0)
-    limit = _tolerated(-gain, noise_gain, _MARGIN + _FLOOR_MARGIN * floored)
-    voxel, cell = (whole(i) for i in torch.nonzero(-gain <= limit[:, None], as_tuple=True))
-    starts = single.lanes(voxel)
-    u = objective.to_coordinates(fit_linear(book, take(data, voxel), best[voxel, cell]))
-    found = objective.expand(starts.clamp(u), starts)
-    for n_iterations, tol in _COARSE_SCREENING if book.coarse else _SCREENING:
-        found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=tol)
-        loss = torch.full_like(gain, torch.inf)
-        loss[voxel, cell] = found.loss.nan_to_num(nan=torch.inf)
-        limit = _tolerated(loss, noise_loss, _LAG + _FLOOR_LAG * floored)
-        keep = whole((found.loss <= limit[voxel]).nonzero().squeeze(1))
-        found, starts, voxel, cell = found.lanes(keep), starts.lanes(keep), voxel[keep], cell[keep]
-    place = torch.zeros_like(best)
-    place[voxel, cell] = torch.arange(len(voxel), device=place.device)
-    index = place.gather(1, loss.argmin(1, keepdim=True))[:, 0]
-    found, starts = found.lanes(index), starts.lanes(index)
-    # A bound rounded to float32 may lie outside the float64 box, or just inside: snap.
-    u = torch.where(found.u >= starts.upper, problem.upper, found.u.to(problem.x.dtype))
-    u = torch.where(found.u <= starts.lower, problem.lower, u)
-    return objective.expand(u, problem, near=found)
-
-
-def _tolerated(loss, noise, margin):
-    """Loss (n_voxels,) up to which starts are followed, of losses (n_voxels, n_starts).
-
-    `margin` is in nats, one for all or one per voxel; `noise` is the loss of a fit to within noise,
-    from which on a coarse dictionary the best start may be far, or None for one that is not coarse.
-    """
-    least = loss.amin(1)
-    if noise is None:
-        return least + margin
-    return least + margin + _COARSE_SLACK * (least - noise).clamp(min=0)
+def _within_range(X, sigma):
+    """X and sigma, 1 where not to be computed with, and which rows these are."""
+    low, high = _RANGE
+    largest = np.abs(X).max(axis=1, initial=0.0)
+    with np.errstate(over="ignore"):
+        ratio = largest / sigma
+    refused = ~((sigma >= low) & (sigma <= high) & (largest <= high) & (ratio <= high))
+    if not refused.any():
+        return X, sigma, refused
+    if refused.all():
+        raise ValueError(
+            f"Cannot compute with signals up to {largest.max():.3g} and sigma={sigma.max():.3g}: "
+            f"expected both, and their ratio, between {low:g} and {high:g}. Is sigma in the units "
+            "of X?"
+        )
+    X, sigma = X.copy(), sigma.copy()
+    X[refused], sigma[refused] = 1.0, 1.0
+    return X, sigma, refused

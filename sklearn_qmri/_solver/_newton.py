@@ -10,6 +10,12 @@ from .._torch import put, take, whole
 from ._objective import entries
 
 _TRUSTED = 1.0  # damping up to which a small predicted decrease means that the optimum is near
+# A last step is checked where it may change the signal by more than 0.01 sigma, or in the coarse
+# rounds of screening by more than their tolerance can promise; or a coordinate by more than 3 %.
+_FAR = 1e-4
+_FAR_TOL = 100.0
+_FAR_STEP = 0.03
+_SETTLED = 10.0  # times the tolerance: change in loss by a checked step, up to which it was small
 
 
 def _solve_free(expansion, right, free):
@@ -106,6 +112,52 @@ def _leave_saddles(expansion, stuck, target, predicted):
         predicted[falling] -= 0.5 * hessian[j, j][falling] * move**2
 
 
+class _Running:
+    """Voxels still under way, and the results of those that are done."""
+
+    def __init__(self, start, problem, max_iter):
+        self.best = self.at = start
+        self.problem = problem
+        self.converged = torch.zeros_like(start.loss, dtype=torch.bool)
+        self.n_iter = torch.full_like(start.loss, max_iter, dtype=torch.int32)
+        self.lanes = torch.arange(len(start.loss), device=start.loss.device)
+
+    def finish(self, done, keep, iteration):
+        """Note the voxels `done` (indices of lanes) as converged where they are; go on with others.
+
+        Returns the indices of the lanes that go on.
+        """
+        place = self.lanes[done]
+        if self.at is not self.best:
+            self.best.assign(place, self.at.lanes(done))
+        self.converged[place], self.n_iter[place] = True, iteration
+        keep = whole(keep)
+        self.at, self.problem = self.at.lanes(keep), self.problem.lanes(keep)
+        self.lanes = self.lanes[keep]
+        return keep
+
+    def results(self):
+        """All voxels, done or not, in their order."""
+        if not self.converged.any():
+            return self.at, self.converged, self.n_iter
+        self.best.assign(self.lanes, self.at)
+        return self.best, self.converged, self.n_iter
+
+
+def _goes_far(at, u, done, tol):
+    """Which of the lanes `done` move the signal so far that its expansion may no longer hold.
+
+    A step with a predicted decrease p has `step * hessian * step = 2 * p`. The metric is the
+    diagonal of the hessian of least squares, so along a ridge, or on a plateau where the slopes
+    vanish, `step * metric * step` is many times that.
+    """
+    step = take(u, done) - take(at.u, done)
+    moved = (step * step * take(at.metric, done)).sum(0)
+    return (moved > max(_FAR, _FAR_TOL * tol)) | (
+        step.abs() > _FAR_STEP * (1 + take(u, done).abs())
+    ).any(0)
+
+
 def minimize(objective, start, problem, *, max_iter, tol):
     """Minimise the objective in a box, from one starting point per voxel.
 
@@ -118,7 +170,7 @@ def minimize(objective, start, problem, *, max_iter, tol):
     max_iter : int
     tol : float
         Converged where the predicted decrease is below this, in nats, by a step that is not small
-        only for being damped.
+        only for being damped; where such a step goes far, the decrease must turn out to be small.
 
     Returns
     -------
@@ -127,33 +179,35 @@ def minimize(objective, start, problem, *, max_iter, tol):
     converged : bool tensor of shape (n_voxels,)
     n_iter : int tensor of shape (n_voxels,)
     """
-    best = at = start
-    converged = torch.zeros_like(start.loss, dtype=torch.bool)
-    n_iter = torch.full_like(start.loss, max_iter, dtype=torch.int32)
-    lanes = torch.arange(len(start.loss), device=start.loss.device)
+    run = _Running(start, problem, max_iter)
     for iteration in range(1, max_iter + 1):
-        u, predicted = _box_step(at, problem)
-        small = (predicted.abs() < tol) & (at.damping <= _TRUSTED)
+        u, predicted = _box_step(run.at, run.problem)
+        small = (predicted.abs() < tol) & (run.at.damping <= _TRUSTED)
+        far = None
         if small.any():
-            # The last step is taken on trust: what it leaves is far below what it gains.
-            done, keep = small.nonzero().squeeze(1), whole((~small).nonzero().squeeze(1))
-            place = lanes[done]
-            if iteration > 1:
-                best.assign(place, at.lanes(done))
-            put(best.u, place, take(u, done))
-            put(best.loss, place, take(at.loss - predicted, done))
-            converged[place], n_iter[place] = True, iteration
-            at, u = at.lanes(keep), take(u, keep)
-            lanes, problem = lanes[keep], problem.lanes(keep)
-            if len(lanes) == 0:
-                return best, converged, n_iter
-        trial = objective.expand(u, problem)
-        worse = (~(trial.loss <= at.loss)).nonzero().squeeze(1)
-        torch.mul(at.damping, 0.1, out=trial.damping)
-        at.damping.mul_(10.0)
-        trial.assign(worse, at.lanes(worse))
-        at = trial
-    if not converged.any():  # lanes are all there still, in their order
-        return at, converged, n_iter
-    best.assign(lanes, at)
-    return best, converged, n_iter
+            # A short last step is taken without a look: what it leaves is far below what it gains.
+            done = small.nonzero().squeeze(1)
+            doubtful = _goes_far(run.at, u, done, tol)
+            far = small.clone()
+            far[done] = doubtful
+            done = done[~doubtful]
+            put(run.at.u, done, take(u, done))
+            put(run.at.loss, done, take(run.at.loss - predicted, done))
+            small = small & ~far
+            keep = run.finish(done, (~small).nonzero().squeeze(1), iteration)
+            u, far = take(u, keep), far[keep]
+            if len(run.lanes) == 0:
+                break
+        trial = objective.expand(u, run.problem)
+        change = trial.loss - run.at.loss
+        worse = (~(change <= 0)).nonzero().squeeze(1)
+        torch.mul(run.at.damping, 0.1, out=trial.damping)
+        run.at.damping.mul_(10.0)
+        trial.assign(worse, run.at.lanes(worse))
+        run.at = trial
+        if far is not None and (settled := far & (change.abs() <= _SETTLED * tol)).any():
+            split = (settled.nonzero().squeeze(1), (~settled).nonzero().squeeze(1))
+            run.finish(*split, iteration)
+            if len(run.lanes) == 0:
+                break
+    return run.results()

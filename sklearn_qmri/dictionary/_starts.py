@@ -11,15 +11,18 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
-from .._torch import take
+from .._torch import LANES, take
+from ..signal_models import SignalModel
 
 _GRID = {1: (64,), 2: (20, 12)}  # atoms per axis; beyond two axes a Halton sequence
 _ATOMS = 512
 _FOLDED_GRID = (96, 8)  # atoms per axis of a folded signal: the null moves with the first
+_DENSE_GRID = {1: (256,), 2: (48, 24)}
+_DENSE_ATOMS = 4096
 _WIDE = 4.0  # times the prior, from which on a box is much wider
 _NEAR = 0.6  # share of the atoms that are then among the expected tissues
 _REACH = 3  # power with which the others reach to the ends of the box
-_ROWS = 1024  # voxels looked up at once: their scores fit into a processor's cache
+_SCORES = 2**19  # voxels times atoms looked up at once: their scores fit into a processor's cache
 
 
 class Dictionary(NamedTuple):
@@ -43,7 +46,8 @@ class Dictionary(NamedTuple):
         Width of the bounds of the affine parameter; 0 where the second one is an amplitude too.
     n_cells : int
     coarse : bool
-        Whether atoms are so far apart that the best one may lie beside another optimum.
+        Whether the best atom may lie beside another optimum: atoms are far apart, the signal is
+        folded, or starts are hard to compare.
     """
 
     atoms: torch.Tensor
@@ -61,7 +65,7 @@ class Dictionary(NamedTuple):
         return Dictionary(*tensors, *self[4:])
 
 
-def make_dictionary(model, lower, upper, n_cells, even=False):
+def make_dictionary(model, lower, upper, n_cells, even=False, dense=False):
     """Simulate the atoms among which the starts of every voxel are looked up.
 
     Atoms fill the box (the prior where a bound is infinite), on a logarithmic axis where the
@@ -75,6 +79,8 @@ def make_dictionary(model, lower, upper, n_cells, even=False):
         Power of 2.
     even : bool, default=False
         Whether the likelihood does not depend on the sign of the signal.
+    dense : bool, default=False
+        Many times as many atoms, for voxels whose optimum the usual ones may miss.
 
     Returns
     -------
@@ -88,7 +94,9 @@ def make_dictionary(model, lower, upper, n_cells, even=False):
     folded = even and model.changes_sign()
     linear = (amplitudes + ([] if folded else affine))[:2] if amplitudes else []
     searched = [j for j in range(len(parameters)) if j not in linear and lower[j] < upper[j]]
-    unit = _fill(len(searched), n_cells, _FOLDED_GRID if folded else _GRID.get(len(searched)))
+    grids, n_atoms = (_DENSE_GRID, _DENSE_ATOMS) if dense else (_GRID, _ATOMS)
+    grid = _FOLDED_GRID if folded else grids.get(len(searched))
+    unit = _fill(len(searched), n_cells, grid, n_atoms)
     atoms = np.repeat([[low if np.isfinite(low) else 0.0] for low in lower], len(unit), axis=1)
     for j, position in zip(searched, unit.T, strict=True):
         atoms[j] = _place(parameters[j], lower[j], upper[j], position)
@@ -107,7 +115,10 @@ def make_dictionary(model, lower, upper, n_cells, even=False):
     tests = torch.stack(_orthonormal(*columns))
     second = (tests * columns[1]).sum(1)
     second = second / second.norm(dim=0).clamp(min=1e-30)
-    coarse = folded or len(searched) > max(_GRID)
+    # Without second derivatives a few iterations say little about starts along a ridge, which
+    # models with two searched parameters have.
+    approximate = type(model).curvature is SignalModel.curvature
+    coarse = folded or len(searched) > (1 if approximate else max(_GRID))
     return Dictionary(first, columns, tests, second, tuple(linear), reach, n_cells, coarse)
 
 
@@ -139,7 +150,7 @@ def _place(parameter, low, high, position):
     return np.where(position < share, below, np.where(position < share + _NEAR, near, above))
 
 
-def _fill(n_axes, n_cells, grid):
+def _fill(n_axes, n_cells, grid, n_atoms):
     """Points that fill the unit cube, sorted into n_cells equal runs that are compact cells.
 
     `grid` has the number of points per axis; None, or of another number of axes: no grid.
@@ -153,7 +164,7 @@ def _fill(n_axes, n_cells, grid):
         axes = [(np.arange(n) + 0.5) / n for n in sizes]
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
         return points[np.argsort(points[:, -1], kind="stable")]
-    cells = [qmc.Halton(n_axes, scramble=False).random(_ATOMS + 1)[1:]]
+    cells = [qmc.Halton(n_axes, scramble=False).random(n_atoms + 1)[1:]]
     axis = 0
     while len(cells) < n_cells:
         axis = (axis + 1) % n_axes
@@ -188,9 +199,10 @@ def look_up(dictionary, data, precision):
         Decrease of half the squared residual, in units of sigma, over no signal at all.
     """
     rows = (data * precision).T
+    size = max(LANES, _SCORES // dictionary.atoms.shape[1] // LANES * LANES)
     found = [
         _look_up(dictionary, r, p)
-        for r, p in zip(rows.split(_ROWS), precision.split(_ROWS), strict=True)
+        for r, p in zip(rows.split(size), precision.split(size), strict=True)
     ]
     best, gain = (torch.cat(field) for field in zip(*found, strict=True))
     return best, gain

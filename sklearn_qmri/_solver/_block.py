@@ -1,0 +1,139 @@
+"""A block of voxels: from arrays to their optima and back."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .._torch import LANES, pieces, single_thread, take, whole
+from ._newton import minimize
+from ._objective import Objective, Problem
+from ._screening import quick_start, thorough_look
+
+_DESCRIBED = 40_960  # measurements at once, which fit into a processor's cache
+_CHEAP_ITERATIONS = 3  # by first derivatives, where a model has no second ones
+
+
+class Solution(NamedTuple):
+    """Estimates of all voxels, as arrays with one entry or row per voxel.
+
+    Attributes
+    ----------
+    parameters : array of shape (n_voxels, n_parameters)
+    nll : array of shape (n_voxels,)
+        Negative log-likelihood with all constants.
+    residual_rms : array of shape (n_voxels,)
+        Units of X.
+    at_bound : bool array of shape (n_voxels, n_parameters)
+        False for parameters that were fixed.
+    converged : bool array of shape (n_voxels,)
+    n_iter : array of shape (n_voxels,)
+    """
+
+    parameters: np.ndarray
+    nll: np.ndarray
+    residual_rms: np.ndarray
+    at_bound: np.ndarray
+    converged: np.ndarray
+    n_iter: np.ndarray
+
+
+def solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, dense, max_iter, tol, device):
+    """`Solution` of a block of rows; arguments as of `solve`, with its dictionaries."""
+    objective = Objective(model, noise)
+
+    def lanes(rows):
+        return torch.as_tensor(np.ascontiguousarray(rows.T), device=device)
+
+    n_voxels = len(X)
+    X, sigma, fixed, seeds = (_whole_rows(rows) for rows in (X, sigma, fixed, seeds))
+    with single_thread(), torch.no_grad():
+        precision = lanes(1.0 / sigma)
+        x = lanes(X) * precision
+        low, high = (lanes(b[None]) for b in bounds)
+        if fixed is not None:
+            value = lanes(fixed)
+            low, high = (torch.where(value.isnan(), b, value) for b in (low, high))
+        lower, upper = objective.to_coordinates(low), objective.to_coordinates(high)
+        problem = Problem(x, precision, lower, upper)
+        seeds = objective.model.start(lanes(X)) if seeds is None else lanes(seeds)
+
+        def finish(start, problem):
+            return _finish(objective, start, problem, max_iter, tol)
+
+        def look(problem):
+            make = dense().to(torch.float32, device)
+            return thorough_look(objective, make, problem, finish)
+
+        if seeds is not None:
+            u = problem.clamp(objective.to_coordinates(seeds))
+            best, converged, n_iter = finish(objective.expand(u, problem), problem)
+        elif book.coarse:
+            best, converged, n_iter = look(problem)
+        else:
+            best, converged, n_iter = finish(quick_start(objective, book, problem), problem)
+            _look_again(best, converged, n_iter, problem, look)
+        box = Problem(x, precision, low, high)
+        parts = [
+            _describe(objective, *(p.lanes(rows) for p in (best, problem, box)))
+            for rows in pieces(len(X), max(LANES, _DESCRIBED // X.shape[1] // LANES * LANES))
+        ]
+        described = [torch.cat(field) for field in zip(*parts, strict=True)]
+        fields = (field[:n_voxels].cpu().numpy() for field in (*described, converged, n_iter))
+        return Solution(*fields)
+
+
+def _whole_rows(rows):
+    """Rows of voxels, the last repeated up to a multiple of `LANES`; None of None."""
+    if rows is None or len(rows) == 0:
+        return rows
+    return np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % LANES, axis=0)])
+
+
+def _look_again(best, converged, n_iter, problem, look):
+    """Replace the results of voxels that have not converged, where a thorough look does better.
+
+    These are often on a ridge, along which another start has less far to go.
+    """
+    rest = whole((~converged).nonzero().squeeze(1))
+    if len(rest) == 0:
+        return
+    again, arrived, n_more = look(problem.lanes(rest))
+    better = (again.loss < best.loss[rest]) | (arrived & (again.loss <= best.loss[rest]))
+    index = whole(better.nonzero().squeeze(1))
+    place = rest[index]
+    best.assign(place, again.lanes(index))
+    converged[place], n_iter[place] = arrived[index], n_more[index]
+
+
+def _finish(objective, start, problem, max_iter, tol):
+    """To convergence; with exact second derivatives for the voxels that need many iterations."""
+    first = min(max_iter, _CHEAP_ITERATIONS)
+    best, converged, n_iter = minimize(objective, start, problem, max_iter=first, tol=tol)
+    rest = whole((~converged).nonzero().squeeze(1))
+    if len(rest) and max_iter > first:
+        exact = Objective(objective.model, objective.noise, exact=True)
+        problem = problem.lanes(rest)
+        start = exact.expand(take(best.u, rest), problem)
+        more = minimize(exact, start, problem, max_iter=max_iter - first, tol=tol)
+        best.assign(rest, more[0])
+        converged[rest] = more[1]
+        n_iter[rest] = first + more[2]
+    return best, converged, n_iter
+
+
+def _describe(objective, best, problem, box):
+    """All of a `Solution` but how it was reached; `box` has the bounds of the parameters."""
+    u, (x, precision, low, high) = best.u, box
+    at_lower, at_upper = u <= problem.lower, u >= problem.upper
+    theta = objective.to_parameters(u)
+    # What is on a bound is on it exactly, not off by the rounding of a logarithm.
+    theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
+    a = objective.model.signal(theta) * precision
+    residual = x - objective.noise.mean(a)
+    return (
+        theta.T,
+        best.loss + objective.noise.normalizer(x).sum(0) - len(x) * precision.log(),
+        (residual**2).mean(0).sqrt() / precision,
+        ((at_lower | at_upper) & (low < high)).T,
+    )
