@@ -8,12 +8,8 @@ import pytest
 import torch
 from conftest import PAPER_BOUNDS
 
-<<<<<<< HEAD
 from sklearn_qmri import MLEEstimator, Status, _solver
-=======
-from sklearn_qmri import MLEEstimator, SegmentedIVIMEstimator, Status, _solver
 from sklearn_qmri._solver import _screening
->>>>>>> solver
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Rician, sigma_from_background, sigma_from_repeats
 from sklearn_qmri.signal_models import ADC, IVIM, SPGR, Kurtosis
