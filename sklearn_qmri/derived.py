@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ._arrays import as_floats
+
 __all__ = ["additive_of_total", "mm2_per_s", "perfusion_flow", "rate_of_time", "total_of_additive"]
 
 _MS_PER_S = 1000.0
@@ -31,7 +33,7 @@ def perfusion_flow(f, D_star):
     >>> perfusion_flow([0.1, 0.2], [50.0, 20.0])
     array([5., 4.])
     """
-    return np.asarray(f, dtype=np.float64) * np.asarray(D_star, dtype=np.float64)
+    return as_floats(f) * as_floats(D_star)
 
 
 def rate_of_time(time):
@@ -54,7 +56,7 @@ def rate_of_time(time):
     array([12.5, 50. ])
     """
     with np.errstate(divide="ignore"):
-        return _MS_PER_S / np.asarray(time, dtype=np.float64)
+        return _MS_PER_S / as_floats(time)
 
 
 def total_of_additive(D, D_star):
@@ -76,7 +78,7 @@ def total_of_additive(D, D_star):
     >>> total_of_additive([1.0], [40.0])
     array([41.])
     """
-    return np.asarray(D, dtype=np.float64) + np.asarray(D_star, dtype=np.float64)
+    return as_floats(D) + as_floats(D_star)
 
 
 def additive_of_total(D, D_star):
@@ -98,7 +100,7 @@ def additive_of_total(D, D_star):
     >>> additive_of_total([1.0], [41.0])
     array([40.])
     """
-    return np.asarray(D_star, dtype=np.float64) - np.asarray(D, dtype=np.float64)
+    return as_floats(D_star) - as_floats(D)
 
 
 def mm2_per_s(diffusivity):
@@ -120,4 +122,4 @@ def mm2_per_s(diffusivity):
     >>> mm2_per_s([1.0])
     array([0.001])
     """
-    return np.asarray(diffusivity, dtype=np.float64) * 1e-3
+    return as_floats(diffusivity) * 1e-3

@@ -50,8 +50,10 @@ def test_nifti_there_and_back(tmp_path):
 
 
 def test_nothing_half_written_is_left(tmp_path):
-    with pytest.raises((TypeError, ValueError), match="."):
+    with pytest.raises(TypeError, match="expects real numbers, got an array of <U4"):
         write_nifti(tmp_path / "map.nii.gz", np.array(["text"]), np.eye(4))
+    with pytest.raises(ValueError, match="shape"):
+        write_nifti(tmp_path / "map.nii.gz", np.ones((2, 2, 2)), np.eye(3))
     assert list(tmp_path.iterdir()) == []
 
 

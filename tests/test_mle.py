@@ -6,9 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from conftest import B_VALUES, PAPER_BOUNDS
+from conftest import PAPER_BOUNDS
 
-from sklearn_qmri import MLEEstimator, SegmentedIVIMEstimator, Status, _solver
+from sklearn_qmri import MLEEstimator, Status, _solver
 from sklearn_qmri._solver import _screening
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Rician, sigma_from_background, sigma_from_repeats
@@ -312,47 +312,6 @@ def test_real_background_is_refused(real_data):
     mask = np.asanyarray(nibabel.load(real_data / "pelvis_ivim" / "mask.nii.gz").dataobj)
     with pytest.raises(ValueError, match="exactly 0: the scanner has masked it"):
         sigma_from_background(dwi[mask == 0])
-
-
-# The segmented fit.
-
-
-def test_segmented_fit_where_it_is_exact():
-    """Perfusion that has decayed at the threshold leaves nothing for it to ignore."""
-    model = IVIM(B_VALUES)
-    prior = {"f": (0.1, 0.3), "D": (0.5, 1.5), "D_star": (80, 150)}
-    X, y = make_signals(model, 200, noise="gaussian", sigma=1e-12, prior=prior, random_state=0)
-    found = SegmentedIVIMEstimator(model).fit(X).predict(X)
-    np.testing.assert_allclose(found, y, rtol=1e-3)
-
-
-def test_segmented_fit_is_the_one_done_by_hand(model):
-    X, _ = make_signals(model, 20, snr=80, prior={"f": (0.2, 0.4)}, random_state=0)
-    found = SegmentedIVIMEstimator(model).fit(X).estimate(X)
-    b = np.array(B_VALUES) * 1e-3
-    for x, p in zip(X, found.parameters, strict=True):
-        slope, intercept = np.polyfit(b[b >= 0.2], np.log(x[b >= 0.2]), 1)
-        assert p[0] == pytest.approx(x[0])
-        assert p[2] == pytest.approx(-slope)
-        assert p[1] == pytest.approx(1 - np.exp(intercept) / x[0])
-        D_star = np.exp(np.linspace(np.log(2), np.log(300), 4000))
-        fast = np.exp(-b[:, None] * (p[2] + D_star))
-        signal = p[0] * (p[1] * fast + (1 - p[1]) * np.exp(-b * p[2])[:, None])
-        best = D_star[np.sum((signal - x[:, None]) ** 2, axis=0).argmin()]
-        assert p[3] == pytest.approx(best, rel=0.01)
-
-
-def test_segmented_fit_respects_bounds_and_bad_rows(model):
-    X, _ = make_signals(model, 200, snr=10, random_state=0)
-    X[0, 9] = 0.0
-    with pytest.warns(UserWarning, match="1 of 200"):
-        found = SegmentedIVIMEstimator(model, bounds=PAPER_BOUNDS).fit(X).estimate(X)
-    assert found.status[0] == Status.BAD_INPUT
-    assert np.isnan(found.parameters[0]).all()
-    assert (found.parameters[1:, 1] <= 0.5).all()
-    assert found.at_bound.any()
-    with pytest.raises(ValueError, match="needs a b-value below b_threshold=900"):
-        SegmentedIVIMEstimator(model, b_threshold=900).fit(X)
 
 
 def test_runs_repeat_to_the_bit(model):

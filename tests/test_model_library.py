@@ -299,7 +299,7 @@ def test_powder_average():
         (lambda: ADC([]), "non-empty"),
         (
             lambda: TwoCompartmentDiffusionT2([0, 1000], [50, 60, 70]),
-            "as many of each, got 2 b_values, 3 echo_times",
+            "expects acquisitions of one length, got 2 b_values, 3 echo_times",
         ),
     ],
 )

@@ -87,7 +87,7 @@ def test_numerical_integration(noise, snr):
 
 
 def test_interpolated_likelihoods(model):
-    from sklearn_qmri.posterior._likelihood import Interpolation
+    from sklearn_qmri.dictionary import Interpolation
 
     X, y = make_signals(model, 200, snr=30, random_state=0)
     signals, level = model.simulate(y), np.linspace(1 / 40, 1 / 10, 20)

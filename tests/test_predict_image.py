@@ -373,7 +373,8 @@ def test_hybrid_of_any_regressor_has_maps(scan):
     forest = HybridLabelRegressor(
         LinearRegression(), label_estimator=MLEEstimator(mle.signal_model, sigma=14.0), alpha=1
     ).fit(X, mle.predict(X))
-    assert set(predict_image(forest, image, mask)) == {"S0", "f", "D", "D_star"}
+    maps = predict_image(forest, image, mask)
+    assert set(maps) == {"S0", "f", "D", "D_star", "status", "residual_rms"}
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import pickle
+import warnings
 
 import joblib
 import numpy as np
@@ -7,7 +8,14 @@ import torch
 from sklearn.base import clone
 
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.signal_models import IVIM, LinearGaussian, Parameter, SignalModel
+from sklearn_qmri.signal_models import (
+    ADC,
+    IVIM,
+    LinearGaussian,
+    Parameter,
+    SignalModel,
+    powder_average,
+)
 
 B = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
 LINEAR = LinearGaussian(
@@ -17,7 +25,7 @@ MODELS = [IVIM(B), IVIM(B, convention="total"), LINEAR]
 
 
 class Decay(SignalModel):
-    """What a user writes: a formula and its parameters."""
+    """A user's own model: a formula and its parameters."""
 
     parameters = (
         Parameter("S0", "signal", (0.0, float("inf")), (0.8, 1.2), amplitude=True),
@@ -152,3 +160,42 @@ def test_linear_model_comes_from_pairs(rng):
     np.testing.assert_allclose(fitted.intercept, LINEAR.intercept, atol=1e-12)
     start = fitted.start(torch.tensor(X.T))
     np.testing.assert_allclose(start.T, theta, atol=1e-12)
+
+
+def test_own_model_needs_only_a_formula():
+    """Its derivatives come from forward-mode differentiation, and are those worked by hand."""
+    model, theta = Decay([10.0, 40.0]), torch.tensor([[2.0], [80.0]], dtype=torch.float64)
+    signal, (by_S0, by_T2) = model.jacobian(theta)
+    times = torch.tensor([[10.0], [40.0]], dtype=torch.float64)
+    decay = torch.exp(-times / 80)
+    torch.testing.assert_close(signal, 2 * decay)
+    torch.testing.assert_close(by_S0, decay)
+    torch.testing.assert_close(by_T2, 2 * decay * times / 80**2)
+
+
+def test_masked_values_are_not_data():
+    b_values = np.ma.masked_array([0.0, 500.0, 1000.0], mask=[False, True, False])
+    with pytest.raises(ValueError, match=r"finite values of at least 0, got \[nan\]"):
+        ADC(b_values).simulate([[1.0, 1.0]])
+    tissues = np.ma.masked_array([[1.0, 1.0], [1.0, 2.0]], mask=[[False, False], [False, True]])
+    found = ADC([0, 1000]).simulate(tissues)
+    np.testing.assert_allclose(found[0], [1, np.exp(-1)])
+    assert np.isnan(found[1]).all()
+    X = np.ma.masked_array([[1.0, 0.5, 9.0], [1.0, 0.5, 0.3]], mask=[[0, 0, 1], [0, 0, 0]])
+    means, _, _ = powder_average(X, [0, 1000, 1000])
+    np.testing.assert_allclose(means, [[1.0, np.nan], [1.0, 0.4]])
+    with pytest.raises(ValueError, match="b_values expects"):
+        powder_average([[1.0, 0.5, 0.3]], b_values)
+
+
+def test_read_only_arrays_are_read_without_a_warning():
+    b_values, tissues = np.array([0.0, 1000.0]), np.array([[1.0, 1.0]])
+    for array in (b_values, tissues):
+        array.flags.writeable = False
+    frozen = [np.array(a, dtype=float) for a in (LINEAR.coef, LINEAR.intercept)]
+    for array in frozen:
+        array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(ADC(b_values).simulate(tissues), [[1.0, np.exp(-1)]])
+        LinearGaussian(*frozen, LINEAR.center, LINEAR.half_range).simulate(tissues)

@@ -36,6 +36,7 @@ _LEAST_SIZE = 10  # effective sample size below which the mean over atoms is a m
 _REFINED_SIZE = 200  # effective sample size below which a voxel gets atoms of its own
 _COOLED = 0.25  # power of the likelihood that says where those atoms are drawn first ...
 _BROAD_SIZE = 100  # ... or less, until this is the effective sample size
+_WHOLE_ROWS = 8  # rows are weighed in multiples of this many
 _WEIGHTS = 2**22  # of voxels and atoms, held at once
 
 
@@ -76,7 +77,10 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
     noise_ : noise model
     sigma_ : float or None
         Noise level: as given, or as learnt; None if `fit` got one per row.
-    atoms_ : ndarray of shape (n_atoms, n_parameters)
+    atoms_ : ndarray of shape (n_distinct, n_parameters)
+        Distinct tissues among those drawn from the prior.
+    atom_weights_ : ndarray of shape (n_distinct,)
+        Shares of the draws, which add up to 1.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
@@ -157,7 +161,11 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         rows = check_fit(self, X, y, sigma, y_needed=False)
         rows = settle_sigma(self, rows, sigma, self._sigma_learner(rows))
         rng = check_random_state(self.random_state)
-        self.atoms_ = draw_tissues(self.signal_model_, self.n_atoms, self.prior, rng, quasi=True)
+        drawn = draw_tissues(self.signal_model_, self.n_atoms, self.prior, rng, quasi=True)
+        # Copies of a tissue, as samples give them, are one atom that weighs more: they must not
+        # count as so many independent ones.
+        self.atoms_, copies = np.unique(drawn, axis=0, return_counts=True)
+        self.atom_weights_ = copies / len(drawn)
         signals = self.signal_model_.simulate(self.atoms_)
         self._interpolation_ = Interpolation(self.noise_, signals, float(rows.sigma.min()))
         self._atom_features_ = self._interpolation_.of_atoms(signals)
@@ -188,7 +196,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         fixed : None
             Known parameters are refused; a prior with a narrow range says the same.
         return_std : bool, default=False
-            Also return `std`, the standard deviation of the posterior.
+            The standard deviation of the posterior, `std`, is returned in any case.
 
         Returns
         -------
@@ -197,7 +205,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             n_parameters); `effective_sample_size`, the number of equally weighted atoms that would
             be as good; `status` (see `Status`), which says where there are fewer than 10;
             `at_bound` (n_voxels, n_parameters), False throughout; `residual_rms` (units of X); and
-            with `return_std` also `std`. NaN for rows that are not
+            `std`, which costs nothing more. NaN for rows that are not
             possible measurements.
 
         Raises
@@ -211,7 +219,9 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         rows = check_estimate(self, X, sigma=sigma)
         mean, std, size = self._moments(rows.X, rows.sigma)
         residual = rows.X - expected_measurement(self.signal_model_, self.noise_, mean, rows.sigma)
-        few = size < _LEAST_SIZE
+        lost = ~np.isfinite(mean).all(axis=1)
+        mean[lost], std[lost] = np.nan, np.nan
+        few = lost | (size < _LEAST_SIZE)
         if few.any():
             warn(
                 f"{np.count_nonzero(few)} of {len(few)} rows have an effective sample size below "
@@ -224,8 +234,9 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             "at_bound": np.zeros(mean.shape, dtype=bool),
             "residual_rms": np.sqrt(np.mean(residual**2, axis=1)),
             "effective_sample_size": size,
+            "std": std,
         }
-        return scatter_results(rows.usable, **found, **({"std": std} if return_std else {}))
+        return scatter_results(rows.usable, **found)
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False):
         """Posterior means.
@@ -258,7 +269,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
 
     def _moments(self, X, sigma):
         """Posterior mean, standard deviation and effective sample size of usable rows."""
-        rows = max(1, _WEIGHTS // len(self.atoms_))
+        rows = max(_WHOLE_ROWS, _WEIGHTS // len(self.atoms_) // _WHOLE_ROWS * _WHOLE_ROWS)
         blocks = []
         with (
             single_thread(),
@@ -273,12 +284,18 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
 
     def _block_moments(self, X, sigma):
+        # How a matrix product rounds depends on its number of rows, if there are but a few.
+        n_rows, missing = len(X), -len(X) % _WHOLE_ROWS
+        X, sigma = (np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in (X, sigma))
         center, scale = self.atoms_.mean(axis=0), self.atoms_.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         unit = torch.from_numpy(((self.atoms_ - center) / scale).astype(np.float32))
         factors = torch.from_numpy(self._interpolation_.of_data(X, sigma))
         log_weights = factors @ torch.from_numpy(self._atom_features_)
-        log_weights -= log_weights.amax(1, keepdim=True)
+        log_weights += torch.from_numpy(np.log(self.atom_weights_).astype(np.float32))
+        # A measurement beyond single precision is like no atom at all.
+        log_weights.nan_to_num_(nan=-torch.inf, posinf=-torch.inf)
+        log_weights -= log_weights.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
         mean, covariance, size = weighted_moments(log_weights.exp(), unit)
         few = np.flatnonzero(size < _REFINED_SIZE)
         if self._refinement_ is not None and len(few):
@@ -288,4 +305,5 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             for old, new in zip((mean, covariance, size), found, strict=True):
                 old[few[better]] = new[better]
         variance = np.diagonal(covariance, axis1=1, axis2=2)
-        return center + scale * mean, scale * np.sqrt(np.maximum(variance, 0.0)), size
+        std = scale * np.sqrt(np.maximum(variance, 0.0))
+        return tuple(part[:n_rows] for part in (center + scale * mean, std, size))

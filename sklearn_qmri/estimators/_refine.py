@@ -11,6 +11,8 @@ _LAST_ROUNDS = 4  # for the voxels whose points then still have little weight
 _ENOUGH = 50  # effective sample size that the moments of a round need
 _TEMPERATURES = 1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 0.003, 0.001
 _FREEDOM = 5  # of the t-distribution that points are drawn from, as tails must not be missed
+_LONG_AXES = 2  # axes along which half of the points are stretched ...
+_STRETCH = 3.0  # ... by this factor
 _WIDER = 1.2  # variance of the points over that found
 _VALUES = 2**20  # of points and measurements, held at once
 
@@ -63,6 +65,12 @@ def tempered_moments(log_weights, values, enough):
     return *moments, (power[:, 0] == 1).numpy()
 
 
+def _log_density(points):
+    """Log density of a t-distribution at points (n_points, n_axes), up to a constant."""
+    squared = (points**2).sum(axis=1) / _FREEDOM
+    return -0.5 * (_FREEDOM + points.shape[1]) * np.log1p(squared)
+
+
 class Refinement:
     """Moments of the posterior by points of each voxel's own, under a prior of ranges.
 
@@ -85,11 +93,24 @@ class Refinement:
         self.ranges = ranges
         self.free = np.flatnonzero(ranges[0] < ranges[1])
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        sequence = qmc.Sobol(len(self.free) + 1, rng=seed)
+        n_free = len(self.free)
+        sequence = qmc.Sobol(n_free + 2, rng=seed)
         unit = sequence.random_base2((n_points - 1).bit_length())[:n_points]
         unit = unit.clip(1e-9, 1 - 1e-9)
-        heavy = np.sqrt(_FREEDOM / stats.chi2.ppf(unit[:, -1:], _FREEDOM))
-        self.points = stats.norm.ppf(unit[:, :-1]) * heavy
+        # A t-distribution is a normal one over the root of a chi-squared one, whose uniform number
+        # is the last but one.
+        heavy = np.sqrt(_FREEDOM / stats.chi2.ppf(unit[:, -2:-1], _FREEDOM))
+        points = stats.norm.ppf(unit[:, :-2]) * heavy
+        # Half of the points are stretched along the axes with the largest variance: a ridge that is
+        # longer than it has been found yet then shows by points with large weights on it.
+        long = np.arange(n_free) >= n_free - _LONG_AXES
+        stretch = np.where(long, _STRETCH, 1.0)
+        self.points = np.where(unit[:, -1:] < 0.5, points, points * stretch)
+        # Both halves count with their common density (a deterministic mixture, Veach and Guibas
+        # 1995), up to factors that are the same for all points of a voxel.
+        self.log_proposal = np.logaddexp(
+            _log_density(self.points), _log_density(self.points / stretch) - np.log(stretch).sum()
+        )
 
     def __call__(self, X, sigma, mean, covariance, center, scale):
         """Refine moments, of parameters in units of ``(parameter - center) / scale``.
@@ -107,7 +128,7 @@ class Refinement:
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
     def _refine(self, X, sigma, mean, covariance, center, scale):
-        few, many = self.points[:_SEARCH_POINTS], self.points
+        few, many = slice(_SEARCH_POINTS), slice(None)
         rest = np.arange(len(X))
         for _ in range(_MOST_ROUNDS):
             values, log_weights = self._draw(
@@ -138,20 +159,22 @@ class Refinement:
 
     def _draw(self, points, X, sigma, mean, covariance, center, scale):
         """Points of each voxel and the logarithm of their weights."""
-        values, log_proposal = self._place(points, mean, covariance)
+        values = self._place(self.points[points], mean, covariance)
+        log_proposal = self.log_proposal[points]
         log_weights = self._weigh(X, sigma, values * scale + center, log_proposal)
         return torch.from_numpy(values), log_weights
 
     def _place(self, points, mean, covariance):
-        """Points around each voxel's mean, and the logarithm of their density."""
+        """Points around each voxel's mean, along the principal axes of its covariance."""
         free = self.free
         own = _WIDER * covariance[:, free[:, None], free]
-        own[:, range(len(free)), range(len(free))] += 1e-8
-        spread = np.linalg.cholesky(own)
+        lost = ~np.isfinite(own).all(axis=(1, 2))  # voxels that no tissue of the prior is like
+        own[lost] = np.eye(len(free))
+        variance, axes = np.linalg.eigh(own)  # the largest variance last, as in the points
+        spread = axes * np.sqrt(np.maximum(variance, 1e-8))[:, None, :]
         values = np.repeat(mean[:, None], len(points), axis=1)
         values[:, :, free] += points @ spread.mT
-        squared = (points**2).sum(axis=1) / _FREEDOM
-        return values, -0.5 * (_FREEDOM + len(free)) * np.log1p(squared)
+        return values
 
     def _weigh(self, X, sigma, parameters, log_proposal):
         """Log of posterior over proposal density, (n_voxels, n_points); -inf outside the prior."""
@@ -164,5 +187,5 @@ class Refinement:
         signal = signal / torch.from_numpy(sigma)[:, None]
         log_weights = -self.noise.derivatives(x, signal)[0].sum(0)
         log_weights -= torch.from_numpy(log_proposal)
-        log_weights[~torch.from_numpy(inside)] = -torch.inf
+        log_weights[~torch.from_numpy(inside) | log_weights.isnan()] = -torch.inf
         return log_weights - log_weights.amax(1, keepdim=True).clamp(min=-1e300)

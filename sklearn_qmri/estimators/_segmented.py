@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from .._solver import solve
+from .._warnings import warn
 from ..noise import Gaussian
 from ..signal_models import IVIM
 from ..status import Status
@@ -160,7 +161,13 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
         """
         refuse(self, fixed=fixed, return_std=return_std)
         rows = check_estimate(self, X, sigma=sigma if sigma is not None else 1.0)
-        rows = rows.take(self._enough_signal(rows.X))
+        enough = self._enough_signal(rows.X)
+        if not enough.all():
+            warn(
+                f"{np.count_nonzero(~enough)} of {len(X)} rows have too few positive signals for a "
+                f"segmented fit: their estimates are NaN."
+            )
+        rows = rows.take(enough)
         fixed = np.full((len(rows.X), len(self.signal_model_.parameters)), np.nan)
         fixed[:, _D] = self._diffusivity(rows.X)
         solution = solve(
@@ -231,10 +238,11 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
         that the x of the line itself takes its place once there is a line.
         """
         b, high = self._b()
-        b, X = b[high], X[:, high]
+        # Row by row in memory, so that the order of a sum does not depend on the number of rows.
+        b, X = b[high], np.ascontiguousarray(X[:, high])
         low, upper = self.bounds_[:, _D]
         positive = X > 0
-        log = np.log(X, out=np.zeros_like(X), where=positive)
+        log = np.log(np.where(positive, X, 1.0))  # those that are not positive weigh nothing
         D, intercept = _line(b, log, np.where(positive, X, 0.0) ** 2, low, upper)
         for _ in range(_REWEIGHTINGS):
             fitted = intercept[:, None] - b * D[:, None]
@@ -256,7 +264,7 @@ def _line(b, values, weights, low, high):
     slope has the line pass through both means.
     """
     total = weights.sum(axis=1)
-    mean_b = weights @ b / total
+    mean_b = (weights * b).sum(axis=1) / total
     mean = (weights * values).sum(axis=1) / total
     weighted = weights * (b - mean_b[:, None])
     covariance = (weighted * (values - mean[:, None])).sum(axis=1)

@@ -172,6 +172,8 @@ def write_nifti(path, data, affine):
         If the file cannot be written; no part of it is left.
     ValueError
         If integers do not fit into 32 bits.
+    TypeError
+        If the voxels are not real numbers.
 
     Examples
     --------
@@ -184,6 +186,8 @@ def write_nifti(path, data, affine):
     nibabel = _nibabel()
     if isinstance(data, np.ma.MaskedArray):
         data = as_floats(data)
+    if data.dtype.kind not in "biuf":
+        raise TypeError(f"write_nifti expects real numbers, got an array of {data.dtype}.")
     if data.dtype == bool:
         data = data.astype(np.uint8)
     elif data.dtype.kind in "iu" and data.dtype.itemsize == 8:

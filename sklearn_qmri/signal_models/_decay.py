@@ -2,12 +2,13 @@
 
 import torch
 
-from ._base import Parameter, SignalModel, amplitude
+from ._closed_form import ClosedFormModel
+from ._parameter import Parameter, amplitude
 
 _S0 = amplitude("S0")
 
 
-class T2Decay(SignalModel):
+class T2Decay(ClosedFormModel):
     """Mono-exponential T2 decay.
 
     ::
@@ -49,20 +50,19 @@ class T2Decay(SignalModel):
         decay = (_S0, Parameter("T2", "ms", (1.0, 3000.0), (20.0, 300.0), log=True))
         return (*decay, offset) if self.offset else decay
 
-    def signal(self, theta):
-        S0, T2, *offset = theta
-        return S0 * torch.exp(-self.acquisition("echo_times", theta) / T2) + sum(offset)
-
-    def jacobian(self, theta):
+    def evaluate(self, theta, derivatives=False):
         S0, T2, *offset = theta
         times = self.acquisition("echo_times", theta)
         decay = torch.exp(-times / T2)
-        signal = S0 * decay
-        columns = [decay, signal * times / T2**2, *(torch.ones_like(decay) for _ in offset)]
-        return signal + sum(offset), torch.stack(columns)
+        decayed = S0 * decay
+        signal = decayed + offset[0] if offset else decayed
+        if not derivatives:
+            return signal
+        # Chain rule: -TE / T2 changes by TE / T2^2 with T2.
+        return signal, [decay, decayed * times / T2**2, *(torch.ones_like(decay) for _ in offset)]
 
 
-class BiexponentialT2(SignalModel):
+class BiexponentialT2(ClosedFormModel):
     """Two T2 components: water between myelin sheaths, and the rest.
 
     ::
@@ -100,26 +100,23 @@ class BiexponentialT2(SignalModel):
     def __init__(self, echo_times):
         self.echo_times = echo_times
 
-    def signal(self, theta):
-        S0, MWF, T2s, T2l = theta
-        times = self.acquisition("echo_times", theta)
-        return S0 * (MWF * torch.exp(-times / T2s) + (1 - MWF) * torch.exp(-times / T2l))
-
-    def jacobian(self, theta):
+    def evaluate(self, theta, derivatives=False):
         S0, MWF, T2s, T2l = theta
         times = self.acquisition("echo_times", theta)
         short, long = torch.exp(-times / T2s), torch.exp(-times / T2l)
         shape = MWF * short + (1 - MWF) * long
-        columns = [
+        if not derivatives:
+            return S0 * shape
+        # Chain rule: -TE / T2 changes by TE / T2^2 with T2, and with it its own compartment.
+        return S0 * shape, [
             shape,
             S0 * (short - long),
             S0 * MWF * short * times / T2s**2,
             S0 * (1 - MWF) * long * times / T2l**2,
         ]
-        return S0 * shape, torch.stack(columns)
 
 
-class R2StarDecay(SignalModel):
+class R2StarDecay(ClosedFormModel):
     """Mono-exponential decay of a multi-echo gradient-echo signal.
 
     ::
@@ -155,12 +152,9 @@ class R2StarDecay(SignalModel):
     def __init__(self, echo_times):
         self.echo_times = echo_times
 
-    def signal(self, theta):
+    def evaluate(self, theta, derivatives=False):
         S0, R2_star = theta
-        return S0 * torch.exp(-self.acquisition("echo_times", theta) * 1e-3 * R2_star)
-
-    def jacobian(self, theta):
-        S0, R2_star = theta
-        times = self.acquisition("echo_times", theta) * 1e-3
+        times = self.acquisition("echo_times", theta) * 1e-3  # s, for rates in 1/s
         decay = torch.exp(-times * R2_star)
-        return S0 * decay, torch.stack([decay, -times * S0 * decay])
+        signal = S0 * decay
+        return (signal, [decay, -times * signal]) if derivatives else signal

@@ -2,10 +2,11 @@
 
 import torch
 
-from ._base import Parameter, SignalModel, amplitude
+from ._closed_form import ClosedFormModel
+from ._parameter import Parameter, amplitude
 
 
-class ADC(SignalModel):
+class ADC(ClosedFormModel):
     """Mono-exponential diffusion signal, apparent diffusion coefficient.
 
     ::
@@ -41,15 +42,11 @@ class ADC(SignalModel):
     def __init__(self, b_values):
         self.b_values = b_values
 
-    def signal(self, theta):
-        S0, D = theta
-        return S0 * torch.exp(-self.b(theta) * D)
-
-    def jacobian(self, theta):
+    def evaluate(self, theta, derivatives=False):
         b, (S0, D) = self.b(theta), theta
         decay = torch.exp(-b * D)
         signal = S0 * decay
-        return signal, torch.stack([decay, -b * signal])
+        return (signal, [decay, -b * signal]) if derivatives else signal
 
 
 def kurtosis_decay(u, K):
@@ -62,7 +59,7 @@ def kurtosis_decay(u, K):
     return torch.exp(-u + u * u * K / 6), u * K / 3 - 1, u * u / 6
 
 
-class Kurtosis(SignalModel):
+class Kurtosis(ClosedFormModel):
     """Diffusional kurtosis along one direction, or of a trace.
 
     ::
@@ -100,18 +97,17 @@ class Kurtosis(SignalModel):
     def __init__(self, b_values):
         self.b_values = b_values
 
-    def signal(self, theta):
-        S0, D, K = theta
-        return S0 * kurtosis_decay(self.b(theta) * D, K)[0]
-
-    def jacobian(self, theta):
+    def evaluate(self, theta, derivatives=False):
         b, (S0, D, K) = self.b(theta), theta
         decay, by_u, by_K = kurtosis_decay(b * D, K)
         signal = S0 * decay
-        return signal, torch.stack([decay, signal * b * by_u, signal * by_K])
+        if not derivatives:
+            return signal
+        # Derivatives of the decay are relative, and u = b * D changes by b with D.
+        return signal, [decay, signal * b * by_u, signal * by_K]
 
 
-class StretchedExponential(SignalModel):
+class StretchedExponential(ClosedFormModel):
     """Stretched-exponential diffusion signal.
 
     ::
@@ -149,21 +145,22 @@ class StretchedExponential(SignalModel):
     def __init__(self, b_values):
         self.b_values = b_values
 
-    def signal(self, theta):
-        S0, DDC, alpha = theta
-        return S0 * torch.exp(-((self.b(theta) * DDC) ** alpha))
-
-    def jacobian(self, theta):
+    def evaluate(self, theta, derivatives=False):
         S0, DDC, alpha = theta
         u = self.b(theta) * DDC
         exponent = u**alpha
         decay = torch.exp(-exponent)
-        slope = -S0 * decay * exponent
+        signal = S0 * decay
+        if not derivatives:
+            return signal
+        # u^alpha = exp(alpha * log u) changes by u^alpha * alpha / DDC with DDC, and by
+        # u^alpha * log u with alpha. The latter tends to 0 with u, where log u is infinite.
+        slope = -signal * exponent
         by_alpha = torch.where(u > 0, slope * torch.log(u.clamp(min=1e-30)), 0.0)
-        return S0 * decay, torch.stack([decay, slope * alpha / DDC, by_alpha])
+        return signal, [decay, slope * alpha / DDC, by_alpha]
 
 
-class TriExponential(SignalModel):
+class TriExponential(ClosedFormModel):
     """Tri-exponential diffusion signal: tissue, and slow and fast perfusion.
 
     ::
@@ -205,21 +202,16 @@ class TriExponential(SignalModel):
     def __init__(self, b_values):
         self.b_values = b_values
 
-    def _decays(self, theta):
-        b = self.b(theta)
-        return b, *(torch.exp(-b * D) for D in theta[3:])
-
-    def signal(self, theta):
-        S0, f1, f2 = theta[:3]
-        _, slow, middle, fast = self._decays(theta)
-        return S0 * (f2 * fast + (1 - f2) * (f1 * middle + (1 - f1) * slow))
-
-    def jacobian(self, theta):
-        S0, f1, f2 = theta[:3]
-        b, slow, middle, fast = self._decays(theta)
+    def evaluate(self, theta, derivatives=False):
+        b, (S0, f1, f2, *diffusivities) = self.b(theta), theta
+        slow, middle, fast = (torch.exp(-b * D) for D in diffusivities)
         rest = f1 * middle + (1 - f1) * slow
         shape = f2 * fast + (1 - f2) * rest
-        columns = [
+        if not derivatives:
+            return S0 * shape
+        # A fraction moves signal between its two sides; a diffusivity changes its compartment
+        # by -b times that compartment's share.
+        return S0 * shape, [
             shape,
             S0 * (1 - f2) * (middle - slow),
             S0 * (fast - rest),
@@ -227,4 +219,3 @@ class TriExponential(SignalModel):
             -b * S0 * (1 - f2) * f1 * middle,
             -b * S0 * f2 * fast,
         ]
-        return S0 * shape, torch.stack(columns)

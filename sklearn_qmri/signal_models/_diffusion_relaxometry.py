@@ -2,20 +2,15 @@
 
 import torch
 
-from ._base import Parameter, SignalModel, amplitude
+from ._closed_form import ClosedFormModel
 from ._diffusion import kurtosis_decay
+from ._parameter import Parameter, amplitude
 from ._spherical_mean import stick
 
 _S0 = amplitude("S0")
 
 
-def _relaxed(D, T2, b, times):
-    """Signal of one compartment, and its derivatives by D and T2."""
-    signal = torch.exp(-b * D - times / T2)
-    return signal, -b * signal, signal * times / T2**2
-
-
-class TwoCompartmentDiffusionT2(SignalModel):
+class TwoCompartmentDiffusionT2(ClosedFormModel):
     """Two compartments, each with a diffusivity and a T2; the slower one with kurtosis.
 
     ::
@@ -66,38 +61,33 @@ class TwoCompartmentDiffusionT2(SignalModel):
         self.b_values = b_values
         self.echo_times = echo_times
 
-    def _compartments(self, theta):
+    def evaluate(self, theta, derivatives=False):
         b, times = self.acquisitions(theta, "b_values", "echo_times")
         b = b * 1e-3
-        _, _, Da, kb, T2a, T2b, Kb = theta
+        S0, v, Da, kb, T2a, T2b, Kb = theta
         bent, by_u, by_K = kurtosis_decay(b * kb * Da, Kb)
+        fast = torch.exp(-b * Da - times / T2a)
         slow = bent * torch.exp(-times / T2b)
-        return b, times, torch.exp(-b * Da - times / T2a), slow, by_u, by_K
-
-    def signal(self, theta):
-        S0, v = theta[:2]
-        _, _, fast, slow, *_ = self._compartments(theta)
-        return S0 * (slow + v * (fast - slow))
-
-    def jacobian(self, theta):
-        S0, v, Da, kb, T2a, T2b, _ = theta
-        b, times, fast, slow, by_u, by_K = self._compartments(theta)
-        shape = slow + v * (fast - slow)
+        contrast = fast - slow
+        shape = slow + v * contrast
+        if not derivatives:
+            return S0 * shape
+        # Derivatives of the slower decay are relative. Its u = b * kb * Da changes by b * kb with
+        # Da, which the faster one has too, and by b * Da with kb; -TE / T2 by TE / T2^2 with T2.
         a, rest = S0 * v * fast, S0 * (1 - v) * slow
         by_u = rest * by_u
-        columns = [
+        return S0 * shape, [
             shape,
-            S0 * (fast - slow),
+            S0 * contrast,
             by_u * b * kb - b * a,
             by_u * b * Da,
             a * times / T2a**2,
             rest * times / T2b**2,
             rest * by_K,
         ]
-        return S0 * shape, torch.stack(columns)
 
 
-class ProstateHybrid(SignalModel):
+class ProstateHybrid(ClosedFormModel):
     """Lumen, epithelium and stroma of the prostate, each with a diffusivity and a T2.
 
     With E(D, T2) = exp(-b * D - TE / T2)::
@@ -147,31 +137,30 @@ class ProstateHybrid(SignalModel):
         self.b_values = b_values
         self.echo_times = echo_times
 
-    def _compartments(self, theta):
+    def evaluate(self, theta, derivatives=False):
         b, times = self.acquisitions(theta, "b_values", "echo_times")
-        pairs = zip(theta[3:6], theta[6:9], strict=True)
-        return [_relaxed(D, T2, b * 1e-3, times) for D, T2 in pairs]
-
-    def signal(self, theta):
+        b = b * 1e-3
         S0, vl, v = theta[:3]
-        lumen, epithelium, stroma = (signal for signal, _, _ in self._compartments(theta))
-        return S0 * (vl * lumen + (1 - vl) * (v * epithelium + (1 - v) * stroma))
-
-    def jacobian(self, theta):
-        S0, vl, v = theta[:3]
-        signals, by_D, by_T2 = zip(*self._compartments(theta), strict=True)
-        lumen, epithelium, stroma = signals
+        diffusivities, relaxation_times = theta[3:6], theta[6:9]
+        pairs = zip(diffusivities, relaxation_times, strict=True)
+        lumen, epithelium, stroma = (torch.exp(-b * D - times / T2) for D, T2 in pairs)
         rest = v * epithelium + (1 - v) * stroma
         shape = vl * lumen + (1 - vl) * rest
-        shares = [S0 * vl, S0 * (1 - vl) * v, S0 * (1 - vl) * (1 - v)]
-        columns = [shape, S0 * (lumen - rest), S0 * (1 - vl) * (epithelium - stroma)]
-        columns += [
-            share * slope for by in (by_D, by_T2) for share, slope in zip(shares, by, strict=True)
+        if not derivatives:
+            return S0 * shape
+        # A compartment's share of the signal changes by -b times itself with its D, and by
+        # TE / T2^2 times itself with its T2.
+        shares = S0 * vl * lumen, S0 * (1 - vl) * v * epithelium, S0 * (1 - vl) * (1 - v) * stroma
+        return S0 * shape, [
+            shape,
+            S0 * (lumen - rest),
+            S0 * (1 - vl) * (epithelium - stroma),
+            *(-b * share for share in shares),
+            *(share * times / T2**2 for share, T2 in zip(shares, relaxation_times, strict=True)),
         ]
-        return S0 * shape, torch.stack(columns)
 
 
-class SIRSphericalMean(SignalModel):
+class SIRSphericalMean(ClosedFormModel):
     """Spherical mean of a diffusion tensor after saturation and inversion, SIR-SMDT.
 
     With g the spherical mean of a stick (see `SphericalMeanTwoCompartment`)::
@@ -223,27 +212,24 @@ class SIRSphericalMean(SignalModel):
         self.delay_times = delay_times
         self.magnitude = magnitude
 
-    def _terms(self, theta):
-        """Diffusion weighting with its derivatives by Dpar and kperp; the same of relaxation."""
+    def evaluate(self, theta, derivatives=False):
         b, inversion, delay = self.acquisitions(theta, "b_values", "inversion_times", "delay_times")
-        _, Dpar, kperp, T1 = theta
-        u = b * 1e-3 * Dpar
+        b = b * 1e-3
+        S0, Dpar, kperp, T1 = theta
+        u = b * Dpar
         mean, slope = stick(u * (1 - kperp))
         radial = torch.exp(-u * kperp)
-        by_u = radial * ((1 - kperp) * slope - kperp * mean)
+        weighting = radial * mean
         saturated, inverted = torch.exp(-delay / T1), torch.exp(-inversion / T1)
-        signed = 1 - (2 - saturated) * inverted
-        by_T1 = (saturated * inverted * delay - (2 - saturated) * inverted * inversion) / T1**2
-        weighting = radial * mean, by_u * b * 1e-3, -u * radial * (mean + slope)
-        return weighting, (signed, by_T1)
-
-    def signal(self, theta):
-        (weighting, *_), (recovered, _) = self._terms(theta)
-        return theta[0] * recovered * weighting
-
-    def jacobian(self, theta):
-        (weighting, by_Dpar, by_kperp), (recovered, by_T1) = self._terms(theta)
-        S0, shape = theta[0], recovered * weighting
+        recovered = 1 - (2 - saturated) * inverted
+        shape = recovered * weighting
+        if not derivatives:
+            return S0 * shape
+        # Product rule for exp(-u * kperp) * g(u * (1 - kperp)), with g' the slope: by u,
+        #   radial * ((1 - kperp) * g' - kperp * g),
+        # and by kperp, -u * radial * (g + g'). exp(-t / T1) changes by t / T1^2 times itself.
+        by_u = radial * ((1 - kperp) * slope - kperp * mean)
+        by_kperp = -u * radial * (mean + slope)
+        by_T1 = (saturated * delay - (2 - saturated) * inversion) * inverted / T1**2
         part = S0 * recovered
-        columns = [shape, part * by_Dpar, part * by_kperp, S0 * weighting * by_T1]
-        return S0 * shape, torch.stack(columns)
+        return S0 * shape, [shape, part * by_u * b, part * by_kperp, S0 * weighting * by_T1]

@@ -5,8 +5,9 @@ from typing import ClassVar
 import torch
 
 from ..derived import additive_of_total
-from ._base import Parameter, SignalModel, amplitude
+from ._closed_form import ClosedFormModel
 from ._diffusion import kurtosis_decay
+from ._parameter import Parameter, amplitude
 
 _S0 = amplitude("S0")
 
@@ -34,8 +35,8 @@ _TISSUES = {
 }
 
 
-class _Conventions(SignalModel):
-    """What models share whose D_star may include D, or come on top of it."""
+class _Conventions(ClosedFormModel):
+    """Shared parts of models whose D_star may include D, or come on top of it."""
 
     _by_convention: ClassVar = {}
 
@@ -105,33 +106,27 @@ class IVIM(_Conventions):
             for name, (f, D, D_star) in _TISSUES.items()
         }
 
-    def _compartments(self, theta):
-        b = self.b(theta)
-        _, _, D, D_star = theta
+    def evaluate(self, theta, derivatives=False):
+        b, (S0, f, D, D_star) = self.b(theta), theta
         slow = torch.exp(-b * D)
         fast = torch.exp(-b * D_star)
-        return b, slow, fast * slow if self._additive else fast
-
-    def signal(self, theta):
-        _, slow, fast = self._compartments(theta)
-        S0, f, _, _ = theta
-        return S0 * (slow + f * (fast - slow))
-
-    def jacobian(self, theta):
-        b, slow, fast = self._compartments(theta)
-        S0, f, _, _ = theta
-        jacobian = slow.new_empty(4, *slow.shape)
-        by_S0, by_f, by_D, by_D_star = jacobian
-        torch.sub(fast, slow, out=by_f)
-        torch.addcmul(slow, by_f, f, out=by_S0)
-        signal = S0 * by_S0
-        by_f *= S0
+        if self._additive:
+            fast = fast * slow  # exp(-b * (D + D_star))
+        # This model is fitted most: its derivatives are written to where they are needed.
+        columns = slow.new_empty(4, *slow.shape) if derivatives else [None] * 4
+        by_S0, by_f, by_D, by_D_star = columns
+        signal = S0 * torch.lerp(slow, fast, f, out=by_S0)  # slow + f * (fast - slow)
+        if not derivatives:
+            return signal
+        torch.sub(fast, slow, out=by_f).mul_(S0)
+        # A diffusivity changes its compartment by -b times that compartment; D is in both where
+        # D_star comes on top of it, and then in the whole signal.
         torch.mul(fast, -b, out=by_D_star).mul_(S0 * f)
         if self._additive:
             torch.mul(signal, -b, out=by_D)
         else:
             torch.mul(slow, -b, out=by_D).mul_(S0 * (1 - f))
-        return signal, jacobian
+        return signal, columns
 
     def curvature(self, theta, weights, weighted):
         # Each is a multiple of first derivatives: by S0 divided by S0, by a diffusivity
@@ -216,24 +211,17 @@ class IVIMKurtosis(_Conventions):
         self.b_values = b_values
         self.convention = convention
 
-    def _compartments(self, theta):
-        b = self.b(theta)
-        _, _, D, D_star, K = theta
+    def evaluate(self, theta, derivatives=False):
+        b, (S0, f, D, D_star, K) = self.b(theta), theta
+        slow, by_u, by_K = kurtosis_decay(b * D, K)
         fast = torch.exp(-b * (D + D_star if self._additive else D_star))
-        return b, kurtosis_decay(b * D, K), fast
-
-    def signal(self, theta):
-        S0, f = theta[:2]
-        _, (slow, *_), fast = self._compartments(theta)
-        return S0 * (slow + f * (fast - slow))
-
-    def jacobian(self, theta):
-        S0, f = theta[:2]
-        b, (slow, by_u, by_K), fast = self._compartments(theta)
+        contrast = fast - slow
+        shape = slow + f * contrast
+        if not derivatives:
+            return S0 * shape
+        # Derivatives of the tissue's decay are relative, and u = b * D changes by b with D.
         tissue, blood = S0 * (1 - f) * slow, S0 * f * fast
-        shape = slow + f * (fast - slow)
         by_D = tissue * b * by_u
         if self._additive:
             by_D = by_D - b * blood
-        columns = [shape, S0 * (fast - slow), by_D, -b * blood, tissue * by_K]
-        return S0 * shape, torch.stack(columns)
+        return S0 * shape, [shape, S0 * contrast, by_D, -b * blood, tissue * by_K]

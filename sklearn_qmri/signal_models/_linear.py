@@ -1,17 +1,19 @@
-"""Linear signals with Gaussian noise: multivariate calibration, the model that data can teach."""
+"""Linear signals with Gaussian noise: multivariate calibration, a model learnt from data."""
 
 import numpy as np
 import torch
 from sklearn.base import clone
 
-from ._base import Parameter, SignalModel
+from .._arrays import as_floats
+from ._base import SignalModel
+from ._parameter import Parameter
 
 
 class LinearGaussian(SignalModel):
     """Signals that are linear in the parameters, ``x = theta @ coef + intercept``.
 
-    What ``signal_model=None`` stands for in the estimators, estimated from their training
-    pairs. Its maximum-likelihood estimate under Gaussian noise has a closed form, `start`.
+    Estimators with ``signal_model=None`` use it, estimated from their training pairs. Its
+    maximum-likelihood estimate under Gaussian noise has a closed form, `start`.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ class LinearGaussian(SignalModel):
         LinearGaussian
             With `center` at the mean of y, and a prior that holds all of y.
         """
-        X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        X, y = as_floats(X), as_floats(y)
         center = y.mean(axis=0)
         mean_signal = X.mean(axis=0)
         coef = np.linalg.lstsq(y - center, X - mean_signal, rcond=None)[0]
@@ -80,7 +82,7 @@ class LinearGaussian(SignalModel):
 
     def _tensors(self, like):
         return (
-            torch.as_tensor(np.asarray(a), dtype=like.dtype, device=like.device)
+            torch.tensor(as_floats(a), dtype=like.dtype, device=like.device)
             for a in (self.coef, self.intercept, self.center)
         )
 

@@ -2,14 +2,15 @@
 
 import torch
 
-from ._base import Parameter, SignalModel, amplitude
+from ._closed_form import ClosedFormModel
+from ._parameter import Parameter, amplitude
 
 _S0 = amplitude("S0")
 _T1 = Parameter("T1", "ms", (10.0, 6000.0), (300.0, 4500.0), log=True)
 _ETA = Parameter("eta", "", (0.5, 1.0), (0.8, 1.0))
 
 
-class InversionRecovery(SignalModel):
+class InversionRecovery(ClosedFormModel):
     """Inversion recovery, signed or magnitude.
 
     ::
@@ -65,20 +66,18 @@ class InversionRecovery(SignalModel):
         repeated = torch.exp(-repetition / T1) if repetition else torch.zeros_like(T1)
         return times, repetition, torch.exp(-times / T1), repeated
 
-    def signal(self, theta):
-        S0, _, eta = theta
-        *_, inverted, repeated = self._terms(theta)
-        return S0 * (1 - (1 + eta) * inverted + eta * repeated)
-
-    def jacobian(self, theta):
+    def evaluate(self, theta, derivatives=False):
         S0, T1, eta = theta
         times, repetition, inverted, repeated = self._terms(theta)
         shape = 1 - (1 + eta) * inverted + eta * repeated
+        if not derivatives:
+            return S0 * shape
+        # Chain rule: -t / T1 changes by t / T1^2 with T1, for t = TI and t = TR.
         by_T1 = S0 * (eta * repeated * repetition - (1 + eta) * inverted * times) / T1**2
-        return S0 * shape, torch.stack([shape, by_T1, S0 * (repeated - inverted)])
+        return S0 * shape, [shape, by_T1, S0 * (repeated - inverted)]
 
 
-class SaturationRecovery(SignalModel):
+class SaturationRecovery(ClosedFormModel):
     """Saturation recovery with several repetition times.
 
     ::
@@ -111,20 +110,19 @@ class SaturationRecovery(SignalModel):
     def __init__(self, repetition_times):
         self.repetition_times = repetition_times
 
-    def signal(self, theta):
-        S0, T1, eta = theta
-        return S0 * (1 - eta * torch.exp(-self.acquisition("repetition_times", theta) / T1))
-
-    def jacobian(self, theta):
+    def evaluate(self, theta, derivatives=False):
         S0, T1, eta = theta
         times = self.acquisition("repetition_times", theta)
         missing = torch.exp(-times / T1)
         shape = 1 - eta * missing
+        if not derivatives:
+            return S0 * shape
+        # Chain rule: -TR / T1 changes by TR / T1^2 with T1.
         by_T1 = -S0 * eta * missing * times / T1**2
-        return S0 * shape, torch.stack([shape, by_T1, -S0 * missing])
+        return S0 * shape, [shape, by_T1, -S0 * missing]
 
 
-class SPGR(SignalModel):
+class SPGR(ClosedFormModel):
     """Spoiled gradient echo with variable flip angles, for T1.
 
     ::
@@ -169,23 +167,22 @@ class SPGR(SignalModel):
         self.flip_angles = flip_angles
         self.repetition_time = repetition_time
 
-    def _terms(self, theta):
-        _, T1, B1 = theta
+    def evaluate(self, theta, derivatives=False):
+        S0, T1, B1 = theta
         angles = torch.deg2rad(self.acquisition("flip_angles", theta))
         repetition = self.number("repetition_time")
-        return angles, repetition, torch.exp(-repetition / T1), B1 * angles
-
-    def signal(self, theta):
-        _, _, recovery, actual = self._terms(theta)
-        return theta[0] * actual.sin() * (1 - recovery) / (1 - actual.cos() * recovery)
-
-    def jacobian(self, theta):
-        S0, T1, _ = theta
-        angles, repetition, recovery, actual = self._terms(theta)
-        sine, cosine = actual.sin(), actual.cos()
+        recovery = torch.exp(-repetition / T1)
+        sine, cosine = (B1 * angles).sin(), (B1 * angles).cos()
         below = 1 - cosine * recovery
         shape = sine * (1 - recovery) / below
+        if not derivatives:
+            return S0 * shape
+        # Quotient rule for sin * (1 - E) / (1 - cos * E). By E, the numerator over below^2 is
+        #   sin * (-(1 - cos * E) + (1 - E) * cos) = sin * (cos - 1),
+        # and by the angle, with sin^2 + cos^2 = 1,
+        #   (1 - E) * (cos * (1 - cos * E) - sin^2 * E) = (1 - E) * (cos - E).
+        # E = exp(-TR / T1) changes by E * TR / T1^2 with T1, the angle by a with B1.
         by_recovery = S0 * sine * (cosine - 1) / below**2
         by_angle = S0 * (1 - recovery) * (cosine - recovery) / below**2
-        columns = [shape, by_recovery * recovery * repetition / T1**2, by_angle * angles]
-        return S0 * shape, torch.stack(columns)
+        by_T1 = by_recovery * recovery * repetition / T1**2
+        return S0 * shape, [shape, by_T1, by_angle * angles]

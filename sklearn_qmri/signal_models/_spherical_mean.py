@@ -5,7 +5,9 @@ import math
 import numpy as np
 import torch
 
-from ._base import Parameter, SignalModel, amplitude
+from .._arrays import as_floats
+from ._closed_form import ClosedFormModel
+from ._parameter import Parameter, amplitude
 from ._units import likely_unit
 
 _SERIES = 0.3  # below it the closed forms lose digits, and few terms of the series do
@@ -41,7 +43,13 @@ def stick(x):
 
 
 def _neurites(b, v, axial):
-    """Two-compartment spherical mean and its derivatives by v and by the axial diffusivity."""
+    """Two-compartment spherical mean and its derivatives by v and by the axial diffusivity.
+
+    The tissue around neurites is ``outside = exp(-b * (1 - v) * axial) * g(b * v * axial)``. By v,
+    both its factors change by b * axial times themselves, or times the slope of g:
+    ``b * axial * (outside + decay * g')``; by axial, the first by ``-b * (1 - v)`` and the second
+    by ``b * v``. Fractions v and 1 - v weigh, and v moves signal between the two.
+    """
     inside, inside_slope = stick(b * axial)
     around, around_slope = stick(b * v * axial)
     decay = torch.exp(-b * (1 - v) * axial)
@@ -51,7 +59,7 @@ def _neurites(b, v, axial):
     return v * inside + (1 - v) * outside, by_v, by_axial
 
 
-class SphericalMeanTwoCompartment(SignalModel):
+class SphericalMeanTwoCompartment(ClosedFormModel):
     """Spherical mean of neurites and the tissue around them.
 
     With g the spherical mean of a stick::
@@ -88,17 +96,13 @@ class SphericalMeanTwoCompartment(SignalModel):
     def __init__(self, b_values):
         self.b_values = b_values
 
-    def signal(self, theta):
-        S0, v, axial = theta
-        return S0 * _neurites(self.b(theta), v, axial)[0]
-
-    def jacobian(self, theta):
+    def evaluate(self, theta, derivatives=False):
         S0, v, axial = theta
         shape, by_v, by_axial = _neurites(self.b(theta), v, axial)
-        return S0 * shape, torch.stack([shape, S0 * by_v, S0 * by_axial])
+        return (S0 * shape, [shape, S0 * by_v, S0 * by_axial]) if derivatives else S0 * shape
 
 
-class SphericalMeanThreeCompartment(SignalModel):
+class SphericalMeanThreeCompartment(ClosedFormModel):
     """Spherical mean of neurites, the tissue around them, and free water.
 
     ::
@@ -139,18 +143,15 @@ class SphericalMeanThreeCompartment(SignalModel):
     def __init__(self, b_values):
         self.b_values = b_values
 
-    def signal(self, theta):
-        b, (S0, v, axial, f_w) = self.b(theta), theta
-        tissue = _neurites(b, v, axial)[0]
-        return S0 * (tissue + f_w * (torch.exp(-b * _FREE_WATER) - tissue))
-
-    def jacobian(self, theta):
+    def evaluate(self, theta, derivatives=False):
         b, (S0, v, axial, f_w) = self.b(theta), theta
         tissue, by_v, by_axial = _neurites(b, v, axial)
-        by_water = torch.exp(-b * _FREE_WATER) - tissue
-        shape = tissue + f_w * by_water
+        contrast = torch.exp(-b * _FREE_WATER) - tissue
+        shape = tissue + f_w * contrast
+        if not derivatives:
+            return S0 * shape
         part = S0 * (1 - f_w)
-        return S0 * shape, torch.stack([shape, part * by_v, part * by_axial, S0 * by_water])
+        return S0 * shape, [shape, part * by_v, part * by_axial, S0 * contrast]
 
 
 def powder_average(X, b_values, directions=None):
@@ -175,7 +176,7 @@ def powder_average(X, b_values, directions=None):
     Returns
     -------
     means : ndarray of shape (n_voxels, n_shells)
-        In the units of X; NaN where a measurement of the shell is.
+        In the units of X; NaN where a measurement of the shell is NaN or masked.
     shells : ndarray of shape (n_shells,)
         Mean b-value of each in s/mm^2, in ascending order.
     counts : ndarray of shape (n_shells,)
@@ -193,8 +194,8 @@ def powder_average(X, b_values, directions=None):
     >>> powder_average([[1.0, 0.5, 0.3]], [0, 995, 1005])
     (array([[1. , 0.4]]), array([   0., 1000.]), array([1, 2]))
     """
-    X = np.asarray(X, dtype=np.float64)
-    b = np.asarray(b_values, dtype=np.float64)
+    X = as_floats(X)
+    b = as_floats(b_values)
     if X.ndim != 2:
         raise ValueError(f"X expects shape (n_voxels, n_measurements), got {X.shape}.")
     if b.shape != X.shape[1:] or not (np.isfinite(b) & (b >= 0)).all():
@@ -229,7 +230,7 @@ def _number_shells(b):
 
 def _weigh_directions(directions, shell, b):
     """Weight of each measurement: 1 over the repeats of its direction in its shell."""
-    directions = np.asarray(directions, dtype=np.float64)
+    directions = as_floats(directions)
     if directions.shape != (len(b), 3) or not np.isfinite(directions).all():
         raise ValueError(
             f"directions expects finite numbers of shape ({len(b)}, 3), "
