@@ -125,7 +125,7 @@ def _finish(objective, start, problem, max_iter, tol):
         method, part = exact if turn % 2 else objective, problem.lanes(rest)
         n_iterations = min(n_iterations, max_iter - spent)
         start = method.expand(take(best.u, rest), part)
-        more = minimize(method, start, part, max_iter=n_iterations, tol=tol)
+        more = minimize(method, start, part, max_iter=n_iterations, tol=tol, patient=turn > 1)
         best.assign(rest, more[0])
         converged[rest] = more[1]
         n_iter[rest] = spent + more[2]

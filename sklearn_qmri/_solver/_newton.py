@@ -160,7 +160,17 @@ def _goes_far(at, u, done, tol):
     ).any(0)
 
 
-def minimize(objective, start, problem, *, max_iter, tol):
+def _one_more(objective, trial, run):
+    """The better of a trial and where a second step, as damped as the first, leads from there."""
+    trial.damping.copy_(run.at.damping)
+    u, _ = _box_step(trial, run.problem)
+    second = objective.expand(u, run.problem)
+    better = (second.loss < trial.loss).nonzero().squeeze(1)
+    trial.assign(better, second.lanes(better))
+    return trial
+
+
+def minimize(objective, start, problem, *, max_iter, tol, patient=False):
     """Minimise the objective in a box, from one starting point per voxel.
 
     Parameters
@@ -173,6 +183,9 @@ def minimize(objective, start, problem, *, max_iter, tol):
     tol : float
         Converged where the predicted decrease is below this, in nats, by a step that is not small
         only for being damped; where such a step goes far, the decrease must turn out to be small.
+    patient : bool, default=False
+        Judge two steps together. Along a curved valley a long step leaves the floor, and only the
+        next one, back onto it, shows that both together gain.
 
     Returns
     -------
@@ -201,6 +214,8 @@ def minimize(objective, start, problem, *, max_iter, tol):
             if len(run.lanes) == 0:
                 break
         trial = objective.expand(u, run.problem)
+        if patient:
+            trial = _one_more(objective, trial, run)
         change = trial.loss - run.at.loss
         worse = (~(change <= 0)).nonzero().squeeze(1)
         torch.mul(run.at.damping, _EASE, out=trial.damping)
