@@ -11,7 +11,7 @@ from ._objective import Objective, Problem
 from ._screening import quick_start, thorough_look
 
 _DESCRIBED = 40_960  # measurements at once, which fit into a processor's cache
-_TURNS = 3, 24, 12  # iterations without exact second derivatives, with, without; then with them
+_TURNS = 3, 12, 12  # iterations without exact second derivatives, with, without; then with them
 
 
 class Solution(NamedTuple):

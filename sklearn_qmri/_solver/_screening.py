@@ -6,6 +6,7 @@ has failed: a denser dictionary, more cells, wider margins, and several contende
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 
@@ -18,17 +19,26 @@ _ROUNDS = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are t
 _MARGIN = 0.25  # nats above the best at which a start is still followed ...
 _LAG = 0.05  # ... and at which it still is when it has had some iterations
 _BIASED = 0.2  # sigma of bias, from which on a measurement is at the noise floor
-_FLOOR_MARGIN = 0.5  # nats more for each of those
-_FLOOR_LAG = 0.2
-# The thorough look: iterations, tolerance, and how many starts of a voxel go on afterwards.
-_THOROUGH_ROUNDS = (4, 0.0, 24), (12, 1e-3, 12), (24, 1e-3, 8)
-_THOROUGH_MARGIN = 4.0
-_THOROUGH_LAG = 2.0
+_FLOOR_MARGIN = 1.0  # nats more for each of those
+_FLOOR_LAG = 1.0
+_MANY_AXES = 5  # searched parameters, from which on a thorough look is an exhaustive one
 # Starts are also followed up to this multiple of the best one's own distance from a fit to within
 # noise: where all atoms are far away, their order says little.
 _SLACK = 100.0
 _SAME = 1e-2  # squared distance, in sigma, and nats, up to which two starts are at one optimum
 _BYTES = 16 * 2**20  # of measurements of all starts that are followed at once
+
+
+class _Effort(NamedTuple):
+    """Effort of a thorough look."""
+
+    rounds: tuple  # iterations, tolerance, and how many starts of a voxel go on afterwards
+    margin: float
+    lag: float
+
+
+_THOROUGH = _Effort(((4, 0.0, 24), (12, 1e-3, 12), (24, 1e-3, 8)), margin=4.0, lag=2.0)
+_EXHAUSTIVE = _Effort(((8, 0.0, 64), (24, 1e-3, 24), (24, 1e-3, 16)), margin=8.0, lag=4.0)
 
 
 def quick_start(objective, book, problem):
@@ -87,13 +97,14 @@ def _look(objective, book, problem, finish):
     noise_gain = half - 0.5 * (data * single.precision).square().sum(0)
     normalizer = objective.noise.normalizer(single.x).sum(0)
     noise_loss = half * (1 + math.log(2 * math.pi)) - normalizer
-    limit = _tolerated(-gain, noise_gain, _THOROUGH_MARGIN)
+    effort = _EXHAUSTIVE if book.n_axes >= _MANY_AXES else _THOROUGH
+    limit = _tolerated(-gain, noise_gain, effort.margin)
     voxel, cell = (whole(i) for i in torch.nonzero(-gain <= limit[:, None], as_tuple=True))
     found, starts = _expand_atoms(objective, book, single, data, voxel, best[voxel, cell])
-    for n_iterations, tol, n_kept in _THOROUGH_ROUNDS:
+    for n_iterations, tol, n_kept in effort.rounds:
         found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=tol)
         loss = _by_voxel(found.loss, voxel, cell, gain)
-        limit = _tolerated(loss, noise_loss, _THOROUGH_LAG)
+        limit = _tolerated(loss, noise_loss, effort.lag)
         if n_kept < book.n_cells:
             limit = torch.minimum(limit, loss.kthvalue(n_kept, dim=1).values)
         ahead = found.loss <= limit[voxel]

@@ -5,6 +5,7 @@ for given values of the others the best fit is a non-negative combination of two
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,11 @@ from ..signal_models import SignalModel
 
 _GRID = {1: (64,), 2: (20, 12)}  # atoms per axis; beyond two axes a Halton sequence
 _ATOMS = 512
-_FOLDED_GRID = (96, 8)  # atoms per axis of a folded signal: the null moves with the first
+_FOLDED_GRID = (192, 8)  # atoms per axis of a folded signal: the null moves with the first
 _DENSE_GRID = {1: (256,), 2: (48, 24)}
 _DENSE_ATOMS = 4096
+_MANY_AXES = 5  # from which on a dense dictionary has more atoms and cells:
+_VERY_DENSE = 4
 _WIDE = 4.0  # times the prior, from which on a box is much wider
 _NEAR = 0.6  # share of the atoms that are then among the expected tissues
 _REACH = 3  # power with which the others reach to the ends of the box
@@ -45,6 +48,8 @@ class Dictionary(NamedTuple):
     reach : float
         Width of the bounds of the affine parameter; 0 where the second one is an amplitude too.
     n_cells : int
+    n_axes : int
+        Parameters that the atoms differ in.
     coarse : bool
         Whether the best atom may lie beside another optimum: atoms are far apart, the signal is
         folded, or starts are hard to compare.
@@ -57,6 +62,7 @@ class Dictionary(NamedTuple):
     linear: tuple
     reach: float
     n_cells: int
+    n_axes: int
     coarse: bool
 
     def to(self, dtype, device):
@@ -80,7 +86,8 @@ def make_dictionary(model, lower, upper, n_cells, even=False, dense=False):
     even : bool, default=False
         Whether the likelihood does not depend on the sign of the signal.
     dense : bool, default=False
-        Many times as many atoms, for voxels whose optimum the usual ones may miss.
+        Many times as many atoms, for voxels whose optimum the usual ones may miss; from 5 searched
+        parameters on, four times as many still, and cells too.
 
     Returns
     -------
@@ -95,8 +102,10 @@ def make_dictionary(model, lower, upper, n_cells, even=False, dense=False):
     linear = (amplitudes + ([] if folded else affine))[:2] if amplitudes else []
     searched = [j for j in range(len(parameters)) if j not in linear and lower[j] < upper[j]]
     grids, n_atoms = (_DENSE_GRID, _DENSE_ATOMS) if dense else (_GRID, _ATOMS)
+    if dense and len(searched) >= _MANY_AXES:
+        n_atoms, n_cells = _VERY_DENSE * n_atoms, _VERY_DENSE * n_cells
     grid = _FOLDED_GRID if folded else grids.get(len(searched))
-    unit = _fill(len(searched), n_cells, grid, n_atoms)
+    unit = _fill(len(searched), n_cells, grid, n_atoms, by_first=folded)
     atoms = np.repeat([[low if np.isfinite(low) else 0.0] for low in lower], len(unit), axis=1)
     for j, position in zip(searched, unit.T, strict=True):
         atoms[j] = _place(parameters[j], lower[j], upper[j], position)
@@ -115,11 +124,21 @@ def make_dictionary(model, lower, upper, n_cells, even=False, dense=False):
     tests = torch.stack(_orthonormal(*columns))
     second = (tests * columns[1]).sum(1)
     second = second / second.norm(dim=0).clamp(min=1e-30)
-    # Without second derivatives a few iterations say little about starts along a ridge, which
-    # models with two searched parameters have.
-    approximate = type(model).curvature is SignalModel.curvature
-    coarse = folded or len(searched) > (1 if approximate else max(_GRID))
-    return Dictionary(first, columns, tests, second, tuple(linear), reach, n_cells, coarse)
+    coarse = folded or len(searched) > max(_GRID)
+    coarse |= len(searched) == max(_GRID) and _has_ridges(model, columns[0])
+    shape = n_cells, len(searched)
+    return Dictionary(first, columns, tests, second, tuple(linear), reach, *shape, coarse)
+
+
+def _has_ridges(model, column):
+    """Whether a few iterations say little about which of the starts will win.
+
+    That is so without the second derivatives, and where no measurement shows the amplitude itself
+    (as b = 0 does), so that it makes up for changes of the other parameters.
+    """
+    spread = column.amax(1) - column.amin(1)
+    anchored = (spread <= 1e-6 * column.abs().amax(1)).any()
+    return type(model).curvature is SignalModel.curvature or not anchored
 
 
 def _measured(model, theta, even):
@@ -150,10 +169,12 @@ def _place(parameter, low, high, position):
     return np.where(position < share, below, np.where(position < share + _NEAR, near, above))
 
 
-def _fill(n_axes, n_cells, grid, n_atoms):
+@lru_cache(maxsize=16)  # the same for every block, and for every call of one estimator
+def _fill(n_axes, n_cells, grid, n_atoms, by_first):
     """Points that fill the unit cube, sorted into n_cells equal runs that are compact cells.
 
-    `grid` has the number of points per axis; None, or of another number of axes: no grid.
+    `grid` has the number of points per axis; None, or of another number of axes: no grid. Cells of
+    a grid are runs of its last axis, or of its first.
     """
     if n_axes == 0:
         return np.zeros((n_cells, 0))
@@ -163,7 +184,7 @@ def _fill(n_axes, n_cells, grid, n_atoms):
         sizes = [-(-first // step) * step, *others]  # as many atoms as make cells of equal size
         axes = [(np.arange(n) + 0.5) / n for n in sizes]
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
-        return points[np.argsort(points[:, -1], kind="stable")]
+        return points if by_first else points[np.argsort(points[:, -1], kind="stable")]
     cells = [qmc.Halton(n_axes, scramble=False).random(n_atoms + 1)[1:]]
     axis = 0
     while len(cells) < n_cells:
