@@ -5,6 +5,7 @@ of one process on one thread; methods take turns, so that all see the same machi
 share of voxels within 1e-6 nats of the best likelihood known (64 starts, and every method here).
 
     python benchmarks/mle.py             # a few minutes; dipy and ivim-mri too where installed
+    python benchmarks/mle.py --models    # all signal models: share at the optimum, misses by status
     python benchmarks/mle.py --memory    # growth of peak memory for 1 and 10 million voxels
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from optima import compare_models
 from scipy import optimize, special
 from threadpoolctl import threadpool_limits
 
@@ -206,8 +208,14 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--memory", nargs="?", type=int, const=0)
+    parser.add_argument("--models", nargs="*", metavar="NAME", help="all, or those named")
+    parser.add_argument("--voxels", type=int, default=200, help="of each setting of --models")
     options = parser.parse_args()
-    if options.memory:
+    if options.models is not None:
+        threadpool_limits(1)
+        torch.set_num_threads(1)
+        compare_models(options.voxels, options.seed, options.models)
+    elif options.memory:
         memory(options.memory)
     elif options.memory == 0:
         for n in (1_000_000, 10_000_000):

@@ -61,17 +61,18 @@ def solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, dense, max_i
         def finish(start, problem):
             return _finish(objective, start, problem, max_iter, tol)
 
-        def look(problem):
-            make = dense().to(torch.float32, device)
-            return thorough_look(objective, make, problem, finish)
+        def look(problem, n_voxels):
+            book = dense().to(torch.float32, device)
+            return thorough_look(objective, book, problem, n_voxels, finish)
 
         if seeds is not None:
             u = problem.clamp(objective.to_coordinates(seeds))
             best, converged, n_iter = finish(objective.expand(u, problem), problem)
         elif book.coarse:
-            best, converged, n_iter = look(problem)
+            best, converged, n_iter = look(problem, n_voxels)
         else:
-            best, converged, n_iter = finish(quick_start(objective, book, problem), problem)
+            start = quick_start(objective, book, problem, n_voxels)
+            best, converged, n_iter = finish(start, problem)
             _look_again(best, converged, n_iter, problem, look)
         box = Problem(x, precision, low, high)
         parts = [
@@ -95,10 +96,11 @@ def _look_again(best, converged, n_iter, problem, look):
 
     These are often on a ridge, along which another start has less far to go.
     """
-    rest = whole((~converged).nonzero().squeeze(1))
-    if len(rest) == 0:
+    unsettled = (~converged).nonzero().squeeze(1)
+    if len(unsettled) == 0:
         return
-    again, arrived, n_more = look(problem.lanes(rest))
+    rest = whole(unsettled)
+    again, arrived, n_more = look(problem.lanes(rest), len(unsettled))
     better = (again.loss < best.loss[rest]) | (arrived & (again.loss <= best.loss[rest]))
     index = whole(better.nonzero().squeeze(1))
     place = rest[index]

@@ -19,8 +19,8 @@ _ROUNDS = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are t
 _MARGIN = 0.25  # nats above the best at which a start is still followed ...
 _LAG = 0.05  # ... and at which it still is when it has had some iterations
 _BIASED = 0.2  # sigma of bias, from which on a measurement is at the noise floor
-_FLOOR_MARGIN = 1.0  # nats more for each of those
-_FLOOR_LAG = 1.0
+_FLOOR_MARGIN = 4.0  # nats more for each of those beyond half of all measurements
+_FLOOR_LAG = 4.0
 _MANY_AXES = 5  # searched parameters, from which on a thorough look is an exhaustive one
 # Starts are also followed up to this multiple of the best one's own distance from a fit to within
 # noise: where all atoms are far away, their order says little.
@@ -41,14 +41,19 @@ _THOROUGH = _Effort(((4, 0.0, 24), (12, 1e-3, 12), (24, 1e-3, 8)), margin=4.0, l
 _EXHAUSTIVE = _Effort(((8, 0.0, 64), (24, 1e-3, 24), (24, 1e-3, 16)), margin=8.0, lag=4.0)
 
 
-def quick_start(objective, book, problem):
-    """Expansion around the best start of each voxel, after a few float32 iterations."""
+def quick_start(objective, book, problem, n_voxels):
+    """Expansion around the best start of each voxel, after a few float32 iterations.
+
+    Only the first `n_voxels` are looked at; the others repeat the last of these.
+    """
     single, data = _in_single_precision(objective, problem)
     best, gain = look_up(book, data, single.precision)
     # Least squares knows the likelihood of a measurement at the noise floor only roughly.
+    # As long as they are few, the others still put the starts into the right order.
     floored = (single.x - data * single.precision > _BIASED).sum(0)
+    floored = (floored - len(data) // 2).clamp(min=0)
     limit = gain.neg().amin(1) + _MARGIN + _FLOOR_MARGIN * floored
-    voxel, cell = (whole(i) for i in torch.nonzero(-gain <= limit[:, None], as_tuple=True))
+    voxel, cell = _worth_following(-gain <= limit[:, None], n_voxels)
     found, starts = _expand_atoms(objective, book, single, data, voxel, best[voxel, cell])
     for n_iterations, tol in _ROUNDS:
         found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=tol)
@@ -56,19 +61,22 @@ def quick_start(objective, book, problem):
         limit = loss.amin(1) + _LAG + _FLOOR_LAG * floored
         keep = whole((found.loss <= limit[voxel]).nonzero().squeeze(1))
         found, starts, voxel, cell = found.lanes(keep), starts.lanes(keep), voxel[keep], cell[keep]
-    index = _place_of_best(loss, voxel, cell)
+    index = _repeat_last(_place_of_best(loss, voxel, cell), n_voxels)
     found, starts = found.lanes(index), starts.lanes(index)
     return objective.expand(_in_double_precision(found, starts, problem), problem, near=found)
 
 
-def thorough_look(objective, book, problem, finish):
+def thorough_look(objective, book, problem, n_voxels, finish):
     """Best of the optima that the starts of each voxel lead to.
+
+    Only the first `n_voxels` are looked at; the others repeat the last of these.
 
     Parameters
     ----------
     objective : Objective
     book : Dictionary
     problem : Problem
+    n_voxels : int
     finish : callable
         ``finish(start, problem)`` follows float64 expansions to their optima.
 
@@ -80,7 +88,7 @@ def thorough_look(objective, book, problem, finish):
     # Sized by the measurements, so that hundreds of them need no more memory.
     size = _BYTES // (4 * len(problem.x) * book.n_cells)
     parts = [
-        _look(objective, book, problem.lanes(rows), finish)
+        _look(objective, book, problem.lanes(rows), n_voxels - rows.start, finish)
         for rows in pieces(problem.n_voxels, max(LANES, size - size % LANES))
     ]
     best, converged, n_iter = zip(*parts, strict=True)
@@ -88,7 +96,7 @@ def thorough_look(objective, book, problem, finish):
     return type(best[0])(*joined), torch.cat(converged), torch.cat(n_iter)
 
 
-def _look(objective, book, problem, finish):
+def _look(objective, book, problem, n_voxels, finish):
     single, data = _in_single_precision(objective, problem)
     best, gain = look_up(book, data, single.precision)
     # Half the squared residual, and the loss, of residuals that are just the noise: half a squared
@@ -99,7 +107,7 @@ def _look(objective, book, problem, finish):
     noise_loss = half * (1 + math.log(2 * math.pi)) - normalizer
     effort = _EXHAUSTIVE if book.n_axes >= _MANY_AXES else _THOROUGH
     limit = _tolerated(-gain, noise_gain, effort.margin)
-    voxel, cell = (whole(i) for i in torch.nonzero(-gain <= limit[:, None], as_tuple=True))
+    voxel, cell = _worth_following(-gain <= limit[:, None], n_voxels)
     found, starts = _expand_atoms(objective, book, single, data, voxel, best[voxel, cell])
     for n_iterations, tol, n_kept in effort.rounds:
         found, _, _ = minimize(objective, found, starts, max_iter=n_iterations, tol=tol)
@@ -115,8 +123,20 @@ def _look(objective, book, problem, finish):
     u = _in_double_precision(found, starts, own)
     found, converged, n_iter = finish(objective.expand(u, own, near=found), own)
     loss = _by_voxel(found.loss, voxel, cell, gain.to(found.loss.dtype))
-    index = _place_of_best(loss, voxel, cell)
+    index = _repeat_last(_place_of_best(loss, voxel, cell), n_voxels)
     return found.lanes(index), converged[index], n_iter[index]
+
+
+def _worth_following(mask, n_voxels):
+    """Voxels and cells of the starts in a mask, in whole multiples of lanes."""
+    return tuple(whole(i) for i in torch.nonzero(mask[:n_voxels], as_tuple=True))
+
+
+def _repeat_last(index, n_voxels):
+    """Places of all voxels, where those beyond the first `n_voxels` repeat the last of them."""
+    return torch.cat(
+        [index[:n_voxels], index[n_voxels - 1 : n_voxels].expand(max(0, len(index) - n_voxels))]
+    )
 
 
 def _in_single_precision(objective, problem):
