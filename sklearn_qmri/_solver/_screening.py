@@ -18,8 +18,8 @@ _ROUNDS = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are t
 _MARGIN = 0.25  # nats above the best at which a start is still followed ...
 _LAG = 0.05  # ... and at which it still is when it has had some iterations
 _BIASED = 0.2  # sigma of bias, from which on a measurement is at the noise floor
-_FLOOR_MARGIN = 0.5  # nats more for each of those
-_FLOOR_LAG = 0.2
+_FLOOR_MARGIN = 1.0  # nats more for each of those
+_FLOOR_LAG = 0.5
 # The thorough look: iterations, tolerance, and how many starts of a voxel go on afterwards.
 _THOROUGH_ROUNDS = (4, 0.0, 24), (12, 1e-3, 12), (24, 1e-3, 8)
 _THOROUGH_MARGIN = 4.0
