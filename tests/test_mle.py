@@ -2,6 +2,7 @@
 
 import pickle
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn_qmri import MLEEstimator, Status, _solver
 from sklearn_qmri._solver import _screening
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Rician, sigma_from_background, sigma_from_repeats
-from sklearn_qmri.signal_models import ADC, IVIM, SPGR, Kurtosis
+from sklearn_qmri.signal_models import ADC, IVIM, SPGR, InversionRecovery, Kurtosis
 
 
 @pytest.mark.parametrize("noise", ["rician", "gaussian"])
@@ -323,3 +324,14 @@ def test_runs_repeat_to_the_bit(model):
         moved = np.empty(X.size + offset)[offset:].reshape(X.shape)
         moved[:] = X
         np.testing.assert_array_equal(mle.predict(moved), expected)
+
+
+def test_magnitudes_given_to_a_signed_model_are_pointed_out():
+    times = [50.0, 200.0, 800.0, 1600.0, 3200.0]
+    signals = InversionRecovery(times).simulate([[1.0, 700.0, 0.95]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MLEEstimator(InversionRecovery(times), sigma=0.01).fit(signals)
+        MLEEstimator(InversionRecovery(times, magnitude=True), sigma=0.01).fit(abs(signals))
+    with pytest.warns(UserWarning, match="No signal is negative.*magnitude=True"):
+        MLEEstimator(InversionRecovery(times), sigma=0.01).fit(abs(signals))

@@ -200,7 +200,19 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
     estimator.signal_model_ = resolve_model(model, rows.X, rows.y)
     estimator.noise_ = noise
     estimator._single_output_ = single_output
+    _warn_of_magnitudes(rows.X, estimator.signal_model_)
     return rows
+
+
+def _warn_of_magnitudes(X, model):
+    """Warn where signals of both signs are expected and there is not one negative one."""
+    told = "magnitude" in vars(model)  # The user can say which of the two was measured.
+    if told and not model.magnitude and not (X < 0).any() and model.changes_sign():
+        name = type(model).__name__
+        warn(
+            f"No signal is negative, though those of {name} change their sign. If magnitudes were "
+            f"measured, estimates are wrong: expected {name}(..., magnitude=True)."
+        )
 
 
 def settle_sigma(estimator, rows, sigma, learn=None, *, needed=True, settings=None):
