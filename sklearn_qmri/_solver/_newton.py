@@ -10,12 +10,12 @@ from .._torch import put, take, whole
 from ._objective import entries
 
 _TRUSTED = 1.0  # damping up to which a small predicted decrease means that the optimum is near
-# A last step is checked where it may change the signal by more than 0.01 sigma, or in the coarse
-# rounds of screening by more than their tolerance can promise; or a coordinate by more than 3 %.
 _EASE = 0.1  # factor of the damping after a step that was better than where it started, ...
 _HARDEN = 10.0  # ... and after one that was not
+# A last step is checked where it may change the signal by more than 0.01 sigma, or a coordinate by
+# more than 3 %, but for the coarse tolerances with which starts are screened.
 _FAR = 1e-4
-_FAR_TOL = 100.0
+_SCREENING = 1e-4
 _FAR_STEP = 0.03
 _SETTLED = 10.0  # times the tolerance: change in loss by a checked step, up to which it was small
 
@@ -146,18 +146,16 @@ class _Running:
         return self.best, self.converged, self.n_iter
 
 
-def _goes_far(at, u, done, tol):
-    """Which of the lanes `done` move the signal so far that its expansion may no longer hold.
+def _goes_far(at, u):
+    """Which lanes move the signal so far that its expansion may no longer hold.
 
     A step with a predicted decrease p has `step * hessian * step = 2 * p`. The metric is the
     diagonal of the hessian of least squares, so along a ridge, or on a plateau where the slopes
     vanish, `step * metric * step` is many times that.
     """
-    step = take(u, done) - take(at.u, done)
-    moved = (step * step * take(at.metric, done)).sum(0)
-    return (moved > max(_FAR, _FAR_TOL * tol)) | (
-        step.abs() > _FAR_STEP * (1 + take(u, done).abs())
-    ).any(0)
+    step = u - at.u
+    moved = (step * step * at.metric).sum(0)
+    return (moved > _FAR) | (step.abs() > _FAR_STEP * (1 + u.abs())).any(0)
 
 
 def _one_more(objective, trial, run):
@@ -201,16 +199,15 @@ def minimize(objective, start, problem, *, max_iter, tol, patient=False):
         far = None
         if small.any():
             # A short last step is taken without a look: what it leaves is far below what it gains.
+            # While starts are screened, a wrong one is evaluated in the next round anyway.
+            if tol < _SCREENING:
+                far = small & _goes_far(run.at, u)
+                small &= ~far
             done = small.nonzero().squeeze(1)
-            doubtful = _goes_far(run.at, u, done, tol)
-            far = small.clone()
-            far[done] = doubtful
-            done = done[~doubtful]
             put(run.at.u, done, take(u, done))
             put(run.at.loss, done, take(run.at.loss - predicted, done))
-            small = small & ~far
             keep = run.finish(done, (~small).nonzero().squeeze(1), iteration)
-            u, far = take(u, keep), far[keep]
+            u, far = take(u, keep), None if far is None else far[keep]
             if len(run.lanes) == 0:
                 break
         trial = objective.expand(u, run.problem)
