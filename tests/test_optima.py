@@ -10,7 +10,7 @@ from scipy import optimize, special
 
 from sklearn_qmri import MLEEstimator, Status
 from sklearn_qmri._solver import _newton, solve
-from sklearn_qmri._solver._objective import Objective, Problem
+from sklearn_qmri._solver._objective import Expansion, Problem
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Gaussian
 from sklearn_qmri.signal_models import (
@@ -21,8 +21,6 @@ from sklearn_qmri.signal_models import (
     InversionRecovery,
     Kurtosis,
     R2StarDecay,
-    SignalModel,
-    amplitude,
 )
 
 TI = np.array([50.0, 400.0, 1100.0, 2500.0])
@@ -156,27 +154,25 @@ def test_ridges_without_a_measured_amplitude_are_followed_to_their_end():
     assert (ours <= rician_loss(model.simulate(y), X, 1 / 30)).all()
 
 
-class Plateau(SignalModel):
-    """Falls in a narrow range of c only, so that slopes vanish on both sides."""
+class Plateau:
+    """1e-9 * (u^2 / 20 - u) up to u = 2, where a wall begins: nearly flat, with a far optimum."""
 
-    magnitude = False
-    parameters = (amplitude("S0"),)
-
-    def signal(self, theta):
-        return torch.tanh(20 * (theta - 1)).expand(3, -1)
+    def expand(self, u, problem):
+        beyond = (u - 2).clamp(min=0)
+        loss = 1e-9 * (0.05 * u**2 - u) + beyond**2
+        gradient = 1e-9 * (0.1 * u - 1) + 2 * beyond
+        bend = 1e-10 + 2 * (beyond > 0).to(u.dtype)
+        return Expansion(u, loss[0], gradient, bend, bend, torch.full_like(loss[0], 1e-3))
 
 
 def test_a_last_step_that_goes_far_is_checked():
-    """The predicted gain is tiny, but the step would end where the loss is higher."""
-    objective = Objective(Plateau(), Gaussian())
+    """From u = 0 a gain of 5e-9 is predicted at u = 10, where the loss is 64."""
     one = torch.ones(64, dtype=torch.float64)
-    problem = Problem(-one.expand(3, -1), one, 0 * one[None, :1], 10 * one[None, :1])
-    start = objective.expand(0.9 * one[None] - 0.4, problem)
-    before = start.loss.clone()
-    best, _, _ = _newton.minimize(objective, start, problem, max_iter=50, tol=1e-8)
-    again = objective.expand(best.u, problem).loss
-    assert (again <= before + 1e-12).all()
-    torch.testing.assert_close(best.loss, again, rtol=0, atol=1e-7)
+    problem = Problem(one[None], one, -20 * one[None, :1], 20 * one[None, :1])
+    start = Plateau().expand(0 * one[None], problem)
+    best, _, _ = _newton.minimize(Plateau(), start, problem, max_iter=50, tol=1e-8)
+    assert (Plateau().expand(best.u, problem).loss <= 0).all()
+    torch.testing.assert_close(best.loss, Plateau().expand(best.u, problem).loss)
 
 
 @pytest.mark.parametrize(
