@@ -83,7 +83,7 @@ def thorough_look(objective, book, problem, n_voxels, finish):
     Returns
     -------
     best, converged, n_iter
-        As of `minimize`.
+        As in `minimize`.
     """
     # Sized by the measurements, so that hundreds of them need no more memory.
     size = _BYTES // (4 * len(problem.x) * book.n_cells)

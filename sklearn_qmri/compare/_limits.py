@@ -41,7 +41,7 @@ def limits(
     n_repeats : int, default=100
         Simulated measurements of each tissue.
     n_atoms : int, default=16384
-        As of `PosteriorMeanEstimator`.
+        As in `PosteriorMeanEstimator`.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
 

@@ -51,7 +51,7 @@ def tempered_moments(log_weights, values, enough):
     Returns
     -------
     mean, covariance, size
-        As of `weighted_moments`.
+        As in `weighted_moments`.
     whole : bool ndarray of shape (n_voxels,)
         Where that power is 1.
     """
@@ -118,7 +118,7 @@ class Refinement:
         Returns
         -------
         mean, covariance, size
-            As of `weighted_moments`, of each row of X.
+            As in `weighted_moments`, of each row of X.
         """
         step = max(1, _VALUES // (len(self.points) * X.shape[1]))
         blocks = [slice(i, i + step) for i in range(0, len(X), step)]

@@ -62,7 +62,7 @@ class BiasVarianceDisplay:
         signal_model : SignalModel
             Names the parameters.
         n_bins : int, default=10
-            As of `bias_curve`.
+            As in `bias_curve`.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class BiasVarianceDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            As of `bias_curve`.
+            As in `bias_curve`.
         """
         predictions = {name: e.predict(X) for name, e in estimators.items()}
         return cls.from_predictions(y, predictions, signal_model, n_bins=n_bins)
@@ -92,7 +92,7 @@ class BiasVarianceDisplay:
         signal_model : SignalModel
             Names the parameters.
         n_bins : int, default=10
-            As of `bias_curve`.
+            As in `bias_curve`.
 
         Returns
         -------
@@ -104,7 +104,7 @@ class BiasVarianceDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            As of `bias_curve`.
+            As in `bias_curve`.
         """
         parameters = signal_model.parameters
         curves = {
