@@ -108,7 +108,10 @@ def solve(
         )
         for s in slices
     )
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+    if len(slices) == 1:  # a single voxel would wait longer for joblib than for its fit
+        results = (function(*args, **kwargs) for function, args, kwargs in tasks)
+    else:
+        results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
     solution = None
     with tqdm(total=len(X), unit=" voxels", desc="likelihood", disable=not verbose) as bar:
         for rows, block in zip(slices, results, strict=True):

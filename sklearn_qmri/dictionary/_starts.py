@@ -93,12 +93,14 @@ def make_dictionary(model, lower, upper, n_cells, even=False, dense=False):
     -------
     Dictionary
     """
+    return _simulate(model, lower, upper, n_cells, even, dense, folded=False)
+
+
+def _simulate(model, lower, upper, n_cells, even, dense, folded):
     parameters = model.parameters
     amplitudes = [j for j, p in enumerate(parameters) if p.amplitude and lower[j] < upper[j]]
     affine = [j for j, p in enumerate(parameters) if p.affine and lower[j] < upper[j]]
-    # A magnitude that passes through 0 is not affine in a parameter in which its signal is, and
-    # every null that moves past a measurement may give the likelihood another optimum.
-    folded = even and model.changes_sign()
+    # A folded signal, a magnitude that passes through 0, is affine in no parameter.
     linear = (amplitudes + ([] if folded else affine))[:2] if amplitudes else []
     searched = [j for j in range(len(parameters)) if j not in linear and lower[j] < upper[j]]
     grids, n_atoms = (_DENSE_GRID, _DENSE_ATOMS) if dense else (_GRID, _ATOMS)
@@ -118,7 +120,12 @@ def make_dictionary(model, lower, upper, n_cells, even=False, dense=False):
     elif len(linear) == 2:
         second[linear[1]] = upper[linear[1]]
         reach = upper[linear[1]] - lower[linear[1]]
-    columns = torch.stack([_measured(model, theta, even) for theta in (first, second)])
+    columns = torch.stack([model.signal(theta) for theta in (first, second)])
+    if even and not folded and (columns < 0).any() and (columns > 0).any():
+        # Every null that moves past a measurement may give the likelihood another optimum.
+        return _simulate(model, lower, upper, n_cells, even, dense, folded=True)
+    if even:
+        columns = columns.abs()
     if len(linear) < 2:
         columns[1] = 0.0
     tests = torch.stack(_orthonormal(*columns))
@@ -139,12 +146,6 @@ def _has_ridges(model, column):
     spread = column.amax(1) - column.amin(1)
     anchored = (spread <= 1e-6 * column.abs().amax(1)).any()
     return type(model).curvature is SignalModel.curvature or not anchored
-
-
-def _measured(model, theta, even):
-    """Noise-free measurements: signals, or their magnitudes where only these are measured."""
-    signal = model.signal(theta)
-    return signal.abs() if even else signal
 
 
 def _place(parameter, low, high, position):
