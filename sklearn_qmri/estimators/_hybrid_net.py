@@ -10,13 +10,14 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from .._network import MLP, Training
 from ..signal_models import SignalModel
-from ._door import NOISE, SIGMA, TissueRegressorMixin, all_or_nothing
+from ._door import NOISE, SIGMA
 from ._hybrid_training import check_hybrid, resamples, train_on_labels
 from ._labels import check_alpha, label_rows
-from ._net import estimate_by_network, predict_by_network
+from ._net import NetworkRegressorMixin
+from ._regressor import all_or_nothing
 
 
-class HybridLabelNetRegressor(TissueRegressorMixin, BaseEstimator):
+class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
     """Network trained on labels blended from truth and maximum-likelihood estimates.
 
     Minimises ``alpha * MSE(prediction, MLE label) + (1 - alpha) * MSE(prediction, y)``, each
@@ -213,66 +214,3 @@ class HybridLabelNetRegressor(TissueRegressorMixin, BaseEstimator):
             self, self.signal_model_, self.noise_, labelled, alphas, mix
         )
         return self
-
-    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Predictions with what is known about each of them.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
-        fixed : None
-            Known parameters are refused; `MLEEstimator` takes them.
-        return_std : bool, default=False
-            Also return `std`, the spread of the members of an ensemble: how far networks that
-            differ in their initial weights disagree. It says nothing of the noise in X, nor of the
-            bias that all members share.
-
-        Returns
-        -------
-        Bunch
-            Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
-            `Status`; out of domain where the residual, the noise level or the prediction is
-            beyond the range of the training), `at_bound` (n_voxels, n_parameters), False
-            throughout, `residual_rms` (units of X), and with `return_std` also `std`. NaN for rows
-            that are not possible measurements.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If X or sigma do not fit the training, no noise level is known for these rows, or for
-            `fixed`, or for `return_std` without an ensemble.
-        """
-        return estimate_by_network(self, X, sigma, fixed, return_std)
-
-    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Predict tissue parameters.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
-        fixed : None
-            Refused, see `estimate`.
-        return_std : bool, default=False
-            Also return the spread of an ensemble, see `estimate`.
-
-        Returns
-        -------
-        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
-            NaN for rows that are not possible measurements.
-        std : ndarray of the same shape
-            Only with `return_std`.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `estimate`.
-        """
-        return predict_by_network(self, X, sigma, fixed, return_std)

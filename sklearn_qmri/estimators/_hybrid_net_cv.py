@@ -11,14 +11,14 @@ from sklearn.utils._param_validation import HasMethods, Interval
 
 from ..metrics import least_variance, least_weighted, product_decomposition, quadratic
 from ..tissues import number_tissues
-from ._door import TissueRegressorMixin, all_or_nothing
 from ._hybrid_net import HybridLabelNetRegressor
 from ._hybrid_training import check_hybrid, error_scale, train_on_labels
 from ._labels import label_rows
-from ._net import estimate_by_network, predict_by_network
+from ._net import NetworkRegressorMixin
+from ._regressor import all_or_nothing
 
 
-class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimator):
+class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseEstimator):
     """Hybrid-label network whose alpha is chosen by bias and variance on held-out tissues.
 
     The best prediction at some alpha is linear in alpha: so each fold trains one network with
@@ -198,57 +198,3 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, TissueRegressorMixin, BaseEs
             self.alpha_ = rule.best_alpha(*forms.mean(axis=3))
         else:
             self.alpha_ = rule.best_alpha(*forms[..., names.index(rule.parameter)])
-
-    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Predictions with their status; see `HybridLabelNetRegressor.estimate`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
-        fixed : None
-            Known parameters are refused; `MLEEstimator` takes them.
-        return_std : bool, default=False
-            Also return the spread of an ensemble.
-
-        Returns
-        -------
-        Bunch
-            Arrays with one row per voxel.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `HybridLabelNetRegressor.estimate`.
-        """
-        return estimate_by_network(self, X, sigma, fixed, return_std)
-
-    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Predict tissue parameters; see `HybridLabelNetRegressor.predict`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
-        fixed : None
-            Refused, see `estimate`.
-        return_std : bool, default=False
-            Also return the spread of an ensemble.
-
-        Returns
-        -------
-        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
-            NaN for rows that are not possible measurements.
-        std : ndarray of the same shape
-            Only with `return_std`.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `HybridLabelNetRegressor.predict`.
-        """
-        return predict_by_network(self, X, sigma, fixed, return_std)

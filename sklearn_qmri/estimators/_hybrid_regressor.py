@@ -1,28 +1,19 @@
 """Blended labels for any regressor."""
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.utils import Bunch, get_tags
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import _check_method_params, check_is_fitted, validate_data
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._arrays import as_floats
 from ..noise import Gaussian, expected_measurement
 from ..status import Status
-from ._door import (
-    TissueRegressorMixin,
-    all_or_nothing,
-    check_parameters,
-    check_truth,
-    predicted,
-    refuse,
-    scatter_results,
-    usable_rows,
-    warn_of_bad_rows,
-)
-from ._labels import accepted, blend, check_alpha, compute_labels
+from ._labels import blend, check_alpha, compute_labels
 from ._mle import MLEEstimator
+from ._regressor import TissueRegressorMixin, all_or_nothing, predicted, refuse
+from ._routing import of_rows, route
+from ._rows import check_parameters, check_truth, scatter_results, usable_rows, warn_of_bad_rows
 
 
 class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimator):
@@ -151,7 +142,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         if model is not None:
             check_truth(y, model)
         alpha = check_alpha(self.alpha, y.shape[1])
-        routed = self._route("fit", params if sigma is None else {**params, "sigma": sigma})
+        routed = self._route("fit", sigma, params)
         usable = self._possible(X) & np.isfinite(y).all(axis=1)
         self.label_estimator_, labels = None, y
         if mle_labels is not None:
@@ -160,7 +151,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
                 raise ValueError(f"mle_labels has shape {labels.shape}, y {y.shape}.")
         elif alpha.any() and usable.any():
             labels = np.full(y.shape, np.nan)
-            given = _of_rows(X, routed.label_estimator, usable)
+            given = of_rows(X, routed.label_estimator, usable)
             self.label_estimator_, labels[usable] = compute_labels(
                 clone(self._labeller()), X[usable], y[usable], given, self.memory
             )
@@ -168,7 +159,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         usable &= np.isfinite(labels).all(axis=1)
         usable_rows(np.where(usable[:, None], 0.0, np.nan), Gaussian())  # warns, or refuses none
         target = blend(y[usable], labels[usable], alpha, model).astype(X.dtype)
-        given = _of_rows(X, routed.regressor, usable).fit
+        given = of_rows(X, routed.regressor, usable).fit
         self._single_output_, self.n_outputs_ = single_output, y.shape[1]
         self.regressor_ = clone(self.regressor).fit(
             X[usable], target[:, 0] if single_output else target, **given
@@ -213,8 +204,8 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         X = self._check_signals(X, reset=False)
         usable = self._possible(X)
         warn_of_bad_rows(usable, "their estimates are NaN")
-        routed = self._route("predict", params if sigma is None else {**params, "sigma": sigma})
-        given = _of_rows(X, routed.regressor, usable).predict
+        routed = self._route("predict", sigma, params)
+        given = of_rows(X, routed.regressor, usable).predict
         X = X[usable]
         parameters = self._predict(X, given)
         finite = np.isfinite(parameters).all(axis=1)
@@ -287,27 +278,10 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         expected = expected_measurement(model, noise, parameters, np.full(len(X), sigma))
         return np.sqrt(np.mean((X - expected) ** 2, axis=1))
 
-    def _route(self, caller, params):
-        """Metadata for each estimator's methods: as requested, or without routing as declared."""
-        if get_config()["enable_metadata_routing"]:
-            return process_routing(self, caller, **params)
-        estimators = {"regressor": self.regressor, "label_estimator": self._labeller()}
-        routed, used = Bunch(), set()
-        for name, estimator in estimators.items():
-            taken = {m: set(params) & accepted(estimator, m) for m in ("fit", "predict")}
-            routed[name] = Bunch(**{m: {k: params[k] for k in keys} for m, keys in taken.items()})
-            used |= taken["fit"] | taken["predict"]
-        if unknown := sorted(set(params) - used):
-            raise TypeError(f"{caller} got {unknown}, which neither estimator takes.")
-        return routed
+    def _route(self, caller, sigma, params):
+        given = params if sigma is None else {**params, "sigma": sigma}
+        inside = {"regressor": self.regressor, "label_estimator": self._labeller()}
+        return route(self, caller, given, inside)
 
     def _labeller(self):
         return MLEEstimator() if self.label_estimator is None else self.label_estimator
-
-
-def _of_rows(X, routed, usable):
-    """Metadata of usable rows, for each method."""
-    if usable.all():
-        return routed
-    rows = np.flatnonzero(usable)
-    return Bunch(**{m: _check_method_params(X, given, rows) for m, given in routed.items()})

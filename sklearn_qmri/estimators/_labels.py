@@ -3,15 +3,14 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import clone
 from sklearn.utils import Bunch
-from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.validation import check_memory
 
 from .._version import __version__
-from ._door import check_parameters, take_rows, usable_rows
 from ._mle import MLEEstimator
+from ._routing import route_sigma
+from ._rows import check_parameters, take_rows, usable_rows
 
 _MOST = 3.0  # times the largest true amplitude
 
@@ -140,31 +139,6 @@ def _fit_predict(estimator, X, y, params, version):
     """Fit and predict in one step, to be cached; the version only is part of the key."""
     estimator.fit(X, y, **params.fit)
     return estimator, estimator.predict(X, **params.predict)
-
-
-def route_sigma(router, label_estimator, sigma):
-    """Keywords for the label estimator: sigma as it requests it, or without routing can take it."""
-    if sigma is None:
-        return Bunch(fit={}, predict={})
-    if get_config()["enable_metadata_routing"]:
-        return process_routing(router, "fit", sigma=sigma).label_estimator
-    taken = {method: accepted(label_estimator, method) for method in ("fit", "predict")}
-    return Bunch(**{m: {"sigma": sigma} if "sigma" in names else {} for m, names in taken.items()})
-
-
-def accepted(estimator, method):
-    """Names of the metadata that a method of an estimator declares, requested or not.
-
-    Scikit-learn keeps them for every estimator, from the method's keywords.
-    """
-    routing = get_routing_for_object(estimator)
-    requests = getattr(routing, method, None) or getattr(_own_requests(routing), method, None)
-    return set() if requests is None else set(requests.requests)
-
-
-def _own_requests(router):
-    """Requests of a meta-estimator itself, beside those of the estimators that it holds."""
-    return getattr(router, "_self_request", None)
 
 
 def blend(truth, labels, alpha, signal_model=None):

@@ -14,19 +14,10 @@ from ..information import estimate_std, warn_of_unidentified
 from ..noise import CannotLearnSigma, learn_sigma, sigma_from_pairs
 from ..signal_models import SignalModel
 from ..tissues import check_bounds
-from ._door import (
-    NOISE,
-    SIGMA,
-    TissueRegressorMixin,
-    all_or_nothing,
-    check_estimate,
-    check_fit,
-    predicted,
-    scatter_results,
-    settle_sigma,
-    take_rows,
-)
+from ._door import NOISE, SIGMA, check_estimate, check_fit, settle_sigma
 from ._optima import describe_optima, is_free, sigma_to_solve_with, warn_unless_converged
+from ._regressor import TissueRegressorMixin, all_or_nothing
+from ._rows import scatter_results, take_rows
 
 
 class MLEEstimator(TissueRegressorMixin, BaseEstimator):
@@ -287,49 +278,14 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
             )
         return scatter_results(rows.usable, **results)
 
-    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Maximum-likelihood estimates.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
-        fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
-            Known parameters by name, see `estimate`.
-        return_std : bool, default=False
-            Also return standard deviations, see `estimate`.
-
-        Returns
-        -------
-        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
-            NaN for rows that are not possible measurements.
-        std : ndarray of the same shape
-            Only with `return_std`.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `estimate`.
-        """
-        found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
-        return predicted(self, found, return_std)
-
     def _solve(self, X, sigma, fixed=None, common=None, seeds=None, verbose=0):
         return solve(
-            self.signal_model_,
-            self.noise_,
-            X,
-            sigma,
-            self.bounds_,
-            fixed=fixed,
-            common=common,
-            seeds=seeds,
-            n_starts=self.n_starts,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_jobs=self.n_jobs,
-            device=self.device,
-            verbose=verbose,
-        )
+            self.signal_model_, self.noise_, X, sigma, self.bounds_, fixed=fixed, common=common,
+            seeds=seeds, n_starts=self.n_starts, max_iter=self.max_iter, tol=self.tol,
+            n_jobs=self.n_jobs, device=self.device, verbose=verbose,
+        )  # fmt: skip
+
+
+def fit_sigma(signal_model, noise, X, verbose):
+    """Noise level of X, as `MLEEstimator` learns it, for other estimators."""
+    return MLEEstimator(signal_model, noise=noise, verbose=verbose).fit(X).sigma_

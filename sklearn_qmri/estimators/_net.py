@@ -1,4 +1,4 @@
-"""The functions that network regressors share, whatever they are trained on."""
+"""The part that network regressors share, whatever they are trained on."""
 
 from functools import partial
 
@@ -10,10 +10,99 @@ from .._warnings import warn
 from ..noise import expected_measurement
 from ..status import Status
 from ..tissues import number_tissues
-from ._door import check_estimate, predicted, refuse, scatter_results
+from ._door import check_estimate
+from ._regressor import TissueRegressorMixin, predicted, refuse
+from ._rows import scatter_results
 
 _BLOCK = 65536  # rows that are predicted and described at once
 _MANY = 0.1  # share of rows out of domain that is worth a warning
+
+
+class NetworkRegressorMixin(TissueRegressorMixin):
+    """`estimate` and `predict` of regressors with a fitted `network_`, however it was trained."""
+
+    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
+        """Predictions with what is known about each of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            None: the one of `fit`.
+        fixed : None
+            Known parameters are refused; `MLEEstimator` takes them.
+        return_std : bool, default=False
+            Also return `std`, the spread of the members of an ensemble: how far networks that
+            differ in their initial weights disagree. It says nothing of the noise in X, nor of the
+            bias that all members share.
+
+        Returns
+        -------
+        Bunch
+            Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
+            `Status`; out of domain where the residual, the noise level or the prediction is
+            beyond the range of the training), `at_bound` (n_voxels, n_parameters), False
+            throughout, `residual_rms` (units of X), and with `return_std` also `std`. NaN for rows
+            that are not possible measurements.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X or sigma do not fit the training, no noise level is known for these rows, or for
+            `fixed`, or for `return_std` without an ensemble.
+        """
+        rows = self._check(X, sigma, fixed, return_std)
+        found = _predict_rows(self.network_, rows, return_std, describe=partial(_describe, self))
+        n_outside = np.count_nonzero(found["status"] == Status.OUT_OF_DOMAIN)
+        if n_outside > _MANY * len(rows.X):
+            warn(
+                f"{n_outside} of {len(rows.X)} rows are unlike what the network was trained on; "
+                "their status says so."
+            )
+        found["at_bound"] = np.zeros(found["parameters"].shape, dtype=bool)
+        return scatter_results(rows.usable, **found)
+
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
+        """Predict tissue parameters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            None: the one of `fit`.
+        fixed : None
+            Refused, see `estimate`.
+        return_std : bool, default=False
+            Also return the spread of an ensemble, see `estimate`.
+
+        Returns
+        -------
+        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
+            NaN for rows that are not possible measurements.
+        std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `estimate`.
+        """
+        rows = self._check(X, sigma, fixed, return_std)
+        found = _predict_rows(self.network_, rows, return_std)
+        return predicted(self, scatter_results(rows.usable, **found), return_std)
+
+    def _check(self, X, sigma, fixed, return_std):
+        refuse(self, fixed=fixed)
+        rows = check_estimate(self, X, sigma=sigma)
+        if return_std and self.network_.n_members < 2:
+            raise ValueError(
+                "return_std=True needs an ensemble, Training(ensemble=True, n_init=2) or more."
+            )
+        return rows
 
 
 def network_settings(settings):
@@ -51,39 +140,6 @@ def learn_domain(network, signal_model, noise, X, sigma):
     predicted = network.predict(X, sigma)
     expected = expected_measurement(signal_model, noise, predicted, sigma)
     return network.with_domain(Domain(network.inputs).fit(X, sigma, expected, predicted))
-
-
-def estimate_by_network(estimator, X, sigma, fixed, return_std):
-    """Result of `estimate` of an estimator with a fitted `network_`."""
-    rows = _check(estimator, X, sigma, fixed, return_std)
-    found = _predict_rows(
-        estimator.network_, rows, return_std, describe=partial(_describe, estimator)
-    )
-    n_outside = np.count_nonzero(found["status"] == Status.OUT_OF_DOMAIN)
-    if n_outside > _MANY * len(rows.X):
-        warn(
-            f"{n_outside} of {len(rows.X)} rows are unlike what the network was trained on; their "
-            "status says so."
-        )
-    found["at_bound"] = np.zeros(found["parameters"].shape, dtype=bool)
-    return scatter_results(rows.usable, **found)
-
-
-def predict_by_network(estimator, X, sigma, fixed, return_std):
-    """Result of `predict` of an estimator with a fitted `network_`, at half the cost."""
-    rows = _check(estimator, X, sigma, fixed, return_std)
-    found = _predict_rows(estimator.network_, rows, return_std)
-    return predicted(estimator, scatter_results(rows.usable, **found), return_std)
-
-
-def _check(estimator, X, sigma, fixed, return_std):
-    refuse(estimator, fixed=fixed)
-    rows = check_estimate(estimator, X, sigma=sigma)
-    if return_std and estimator.network_.n_members < 2:
-        raise ValueError(
-            "return_std=True needs an ensemble, Training(ensemble=True, n_init=2) or more."
-        )
-    return rows
 
 
 def _predict_rows(network, rows, return_std, describe=None):

@@ -1,5 +1,6 @@
 """Posterior means: what no other estimator has a smaller mean squared error than."""
 
+from functools import partial
 from numbers import Integral
 from typing import ClassVar
 
@@ -17,20 +18,11 @@ from ..noise import expected_measurement
 from ..signal_models import SignalModel
 from ..status import Status
 from ..tissues import draw_tissues, prior_ranges
-from ._door import (
-    NOISE,
-    SIGMA,
-    TissueRegressorMixin,
-    all_or_nothing,
-    check_estimate,
-    check_fit,
-    predicted,
-    refuse,
-    scatter_results,
-    settle_sigma,
-)
-from ._mle import MLEEstimator
+from ._door import NOISE, SIGMA, check_estimate, check_fit, settle_sigma
+from ._mle import fit_sigma
 from ._refine import Refinement, tempered_moments, weighted_moments
+from ._regressor import TissueRegressorMixin, all_or_nothing, refuse
+from ._rows import scatter_results
 
 _LEAST_SIZE = 10  # effective sample size below which the mean over atoms is a matter of luck
 _REFINED_SIZE = 200  # effective sample size below which a voxel gets atoms of its own
@@ -159,7 +151,9 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             usable, or the noise level cannot be learnt, see `MLEEstimator.fit`.
         """
         rows = check_fit(self, X, y, sigma, y_needed=False)
-        rows = settle_sigma(self, rows, sigma, self._sigma_learner(rows))
+        learn = partial(fit_sigma, self.signal_model_, self.noise_, rows.X, self.verbose)
+        # Where y is given, its signals tell the noise level, which is faster and surer.
+        rows = settle_sigma(self, rows, sigma, None if rows.y is not None else learn)
         rng = check_random_state(self.random_state)
         drawn = draw_tissues(self.signal_model_, self.n_atoms, self.prior, rng, quasi=True)
         # Copies of a tissue, as samples give them, are one atom that weighs more: they must not
@@ -176,13 +170,6 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
                 self.signal_model_, self.noise_, ranges, max(1024, self.n_atoms // 16), rng
             )
         return self
-
-    def _sigma_learner(self, rows):
-        """What learns the noise level where y does not tell it."""
-        if rows.y is not None:
-            return None
-        mle = MLEEstimator(self.signal_model_, noise=self.noise_, verbose=self.verbose)
-        return lambda: mle.fit(rows.X).sigma_
 
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Posterior means with what is known about each of them.
@@ -237,35 +224,6 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             "std": std,
         }
         return scatter_results(rows.usable, **found)
-
-    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Posterior means.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
-        fixed : None
-            Refused, see `estimate`.
-        return_std : bool, default=False
-            Also return the standard deviation of the posterior.
-
-        Returns
-        -------
-        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
-            NaN for rows that are not possible measurements.
-        std : ndarray of the same shape
-            Only with `return_std`.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `estimate`.
-        """
-        found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
-        return predicted(self, found, return_std)
 
     def _moments(self, X, sigma):
         """Posterior mean, standard deviation and effective sample size of usable rows."""

@@ -13,15 +13,9 @@ from ..noise import Gaussian
 from ..signal_models import IVIM
 from ..status import Status
 from ..tissues import check_bounds
-from ._door import (
-    TissueRegressorMixin,
-    all_or_nothing,
-    check_estimate,
-    check_fit,
-    predicted,
-    refuse,
-    scatter_results,
-)
+from ._door import check_estimate, check_fit
+from ._regressor import TissueRegressorMixin, all_or_nothing, refuse
+from ._rows import scatter_results
 
 _D = 2  # row of D among the parameters of IVIM
 _REWEIGHTINGS = 3
@@ -190,33 +184,6 @@ class SegmentedIVIMEstimator(TissueRegressorMixin, BaseEstimator):
             at_bound=at_bound,
             residual_rms=solution.residual_rms,
         )
-
-    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Segmented estimates.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            Only checked.
-        fixed : None
-            Refused, see `estimate`.
-        return_std : bool, default=False
-            Refused, see `estimate`.
-
-        Returns
-        -------
-        ndarray of shape (n_voxels, n_parameters)
-            NaN for rows that cannot be fitted, see `estimate`.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `estimate`.
-        """
-        found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
-        return predicted(self, found, return_std)
 
     def _b(self):
         """b-values in ms/um^2, and which of them are at or above the threshold."""

@@ -1,5 +1,6 @@
 """Networks trained without labels: their predictions must explain the signals they came from."""
 
+from functools import partial
 from numbers import Integral
 from typing import ClassVar
 
@@ -12,28 +13,21 @@ from .._network import MLP, SignalLikelihood, Task, Training, train
 from ..information import warn_of_unidentified
 from ..signal_models import SignalModel
 from ..tissues import check_bounds
-from ._door import (
-    NOISE,
-    SIGMA,
-    TissueRegressorMixin,
-    all_or_nothing,
-    check_fit,
-    settle_sigma,
-)
-from ._mle import MLEEstimator
+from ._door import NOISE, SIGMA, check_fit, settle_sigma
+from ._mle import fit_sigma
 from ._net import (
-    estimate_by_network,
+    NetworkRegressorMixin,
     hold_out_tissues,
     learn_domain,
     make_inputs,
     network_settings,
-    predict_by_network,
 )
+from ._regressor import all_or_nothing
 
 _LR = 0.01  # where the training settings have none
 
 
-class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
+class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
     """Network trained to explain signals, without labels.
 
     Minimises the negative log-likelihood of each row under the signal model at the network's own
@@ -178,7 +172,8 @@ class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
         network, training = network_settings(self)
         rows = check_fit(self, X, y, sigma, y_needed=False)
         warn_of_unidentified(self.signal_model_)
-        rows = settle_sigma(self, rows, sigma, lambda: self._learn_sigma(rows.X))
+        learn = partial(fit_sigma, self.signal_model, self.noise_, rows.X, self.verbose)
+        rows = settle_sigma(self, rows, sigma, learn)
         X, sigma = rows.X, rows.sigma
         tissues = np.arange(len(X), dtype=float)[:, None] if rows.y is None else rows.y
         rng = check_random_state(self.random_state)
@@ -209,64 +204,6 @@ class SelfSupervisedNetRegressor(TissueRegressorMixin, BaseEstimator):
         )  # fmt: skip
         self.network_ = learn_domain(fitted, self.signal_model_, self.noise_, X, sigma)
         return self
-
-    def _learn_sigma(self, X):
-        mle = MLEEstimator(self.signal_model, noise=self.noise_, verbose=self.verbose)
-        return mle.fit(X).sigma_
-
-    def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Predictions with what is known about each of them.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
-        fixed : None
-            Known parameters are refused; `MLEEstimator` takes them.
-        return_std : bool, default=False
-            Also return `std`, the spread of the members of an ensemble.
-
-        Returns
-        -------
-        Bunch
-            Same as `HybridLabelNetRegressor.estimate`.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `HybridLabelNetRegressor.estimate`.
-        """
-        return estimate_by_network(self, X, sigma, fixed, return_std)
-
-    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Predict tissue parameters.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
-        fixed : None
-            Refused, see `estimate`.
-        return_std : bool, default=False
-            Also return the spread of an ensemble.
-
-        Returns
-        -------
-        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
-            NaN for rows that are not possible measurements.
-        std : ndarray of the same shape
-            Only with `return_std`.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `HybridLabelNetRegressor.predict`.
-        """
-        return predict_by_network(self, X, sigma, fixed, return_std)
 
 
 def _shape_output(output, signal_model, bounds, largest):

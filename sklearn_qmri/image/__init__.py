@@ -6,8 +6,9 @@ from ._derivatives import derivative_prefix, read_map, write_maps
 from ._fit import FittedToScan, fit_to_scan, train_for_snr
 from ._masks import apply_mask, compute_mask, mean_signal, sample_voxels, unmask
 from ._nifti import axial_slice, load_nifti, read_volume, write_nifti
+from ._open import open_scan
 from ._predict import predict_image
-from ._scan import Scan, open_scan
+from ._scan import Scan
 
 __all__ = [
     "FittedToScan",

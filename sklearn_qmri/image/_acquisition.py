@@ -8,7 +8,8 @@ import numpy as np
 from .._arrays import as_floats
 from .._warnings import warn
 from ._nifti import like, read_volume, stem_of
-from ._scan import Scan, open_images
+from ._open import open_images
+from ._scan import Scan
 
 # All that `read_acquisition` may know, by the arguments of signal models.
 MEASURED = (

@@ -23,8 +23,8 @@ from ._derivatives import (
     write_maps,
 )
 from ._estimators import core, signal_model_of
+from ._open import open_scan
 from ._predict import estimate_scan
-from ._scan import open_scan
 from ._workers import on_own_processes, on_workers, spread
 
 _REPORT = "cohort.tsv"

@@ -5,7 +5,7 @@ from scipy import ndimage
 from sklearn.utils import check_random_state
 
 from .._arrays import as_floats
-from ._scan import is_inside, open_scan
+from ._open import is_inside, open_scan
 
 _INSTALL = "Automatic masks need scikit-image: pip install 'sklearn-qmri[image]'."
 

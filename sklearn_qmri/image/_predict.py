@@ -11,7 +11,7 @@ from .._warnings import quiet, warn
 from ..status import describe_statuses
 from ._estimators import core, signal_model_of, takes
 from ._nifti import like
-from ._scan import open_scan
+from ._open import open_scan
 from ._workers import on_processes, on_workers
 from ._zeros import Zeros
 

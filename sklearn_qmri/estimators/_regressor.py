@@ -1,0 +1,137 @@
+"""Behaviour that all estimators share: tags, `predict`, `score`, refusals, a failed fit."""
+
+from functools import wraps
+
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+
+from .._arrays import columns_by_name
+
+
+class TissueRegressorMixin(RegressorMixin):
+    """Tags, `predict` and `score` of regressors from signals to tissue parameters."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def predict(self, X, *, sigma=None, fixed=None, return_std=False):
+        """Parameters of every row, which are the `parameters` of `estimate`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Noise level, see `estimate`. None: the one of `fit`.
+        fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
+            Known parameters by name, for estimators that take them, see `estimate`.
+        return_std : bool, default=False
+            Also return standard deviations, for estimators that have them, see `estimate`.
+
+        Returns
+        -------
+        parameters : ndarray of shape (n_voxels, n_parameters) or (n_voxels,)
+            NaN for rows that have no estimate.
+        std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `estimate`.
+        """
+        found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
+        return predicted(self, found, return_std)
+
+    def score(self, X, y, sample_weight=None, *, sigma=None):
+        """Coefficient of determination of the predictions, R^2, averaged over the parameters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row.
+        y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
+            True parameters; the columns of a DataFrame are taken by name.
+        sample_weight : array-like of shape (n_voxels,), default=None
+            Weight of each voxel.
+        sigma : float or array-like of shape (n_voxels,), default=None
+            Noise level, as in `predict`. None: the one of `fit`.
+
+        Returns
+        -------
+        float
+            1 for perfect predictions, 0 for the mean of y.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `predict`.
+        """
+        model = _named_model(self)
+        if model is not None:
+            y = columns_by_name(y, list(model.parameter_names), "y")
+        predicted = self.predict(X) if sigma is None else self.predict(X, sigma=sigma)
+        return r2_score(y, predicted, sample_weight=sample_weight)
+
+
+def _named_model(estimator):
+    """The signal model that the user has named, maybe of an estimator inside; None if none."""
+    for holder in (
+        estimator,
+        *(getattr(estimator, n, None) for n in ("estimator", "label_estimator")),
+    ):
+        if getattr(holder, "signal_model", None) is not None:
+            return holder.signal_model
+    return None
+
+
+def predicted(estimator, found, return_std):
+    """Result of `predict`, of what `estimate` found: parameters, and `std` where asked for.
+
+    One-dimensional where y was.
+    """
+    results = [found.parameters, found.std] if return_std else [found.parameters]
+    if estimator._single_output_:
+        results = [values[:, 0] for values in results]
+    return tuple(results) if return_std else results[0]
+
+
+def all_or_nothing(fit):
+    """Decorate `fit`: an estimator whose fit fails, or is interrupted, is not fitted.
+
+    Whatever `fit` learns is in attributes whose names end in an underscore. They go when a fit
+    begins, and again where it does not come to its end; so scikit-learn's own rule, which is to
+    look for such attributes, tells whether an estimator is fitted.
+    """
+
+    @wraps(fit)
+    def fit_or_forget(self, *args, **kwargs):
+        _forget(self)
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:  # an interruption too
+            _forget(self)
+            raise
+
+    return fit_or_forget
+
+
+def _forget(estimator):
+    for name in [name for name in vars(estimator) if name.endswith("_")]:
+        delattr(estimator, name)
+
+
+def refuse(estimator, **options):
+    """Refuse, by name, options that an estimator cannot take.
+
+    Raises
+    ------
+    ValueError
+        For the first that is neither None nor False.
+    """
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise ValueError(f"{type(estimator).__name__} does not take {name}, got {value!r}.")

@@ -1,0 +1,206 @@
+"""Rows of voxels: checks of X and y, the rows that can be used, and results of all rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils import Bunch, check_array, check_consistent_length
+from sklearn.utils.validation import validate_data
+
+from .._arrays import as_floats, columns_by_name
+from .._warnings import warn
+from ..status import Status
+from ..tissues import check_bounds, outside_bounds
+
+# Share of the rows of y outside the signal model's bounds from which on y is refused. A few are
+# plausible tissues beyond textbook ranges; this many are a wrong unit or order of columns.
+_MOST_OUTSIDE = 0.1
+# Results of a row that is no possible measurement; NaN for those not named here.
+_FILL = {"status": Status.BAD_INPUT, "at_bound": False, "n_iter": 0}
+
+
+class Rows(NamedTuple):
+    """Usable rows of what an estimator was given, and which rows those are.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_usable, n_measurements)
+    y : ndarray of shape (n_usable, n_parameters) or None
+    sigma : ndarray of shape (n_usable,) or None
+        None where it is to be learnt.
+    fixed : ndarray of shape (n_usable, n_parameters) or None
+        Values of known parameters, NaN for the others.
+    usable : bool ndarray of shape (n_voxels,)
+        Which of the rows that were given these are.
+    """
+
+    X: np.ndarray
+    y: np.ndarray | None
+    sigma: np.ndarray | None
+    fixed: np.ndarray | None
+    usable: np.ndarray
+
+    def take(self, kept):
+        """Some of the usable rows, by a bool array (n_usable,)."""
+        usable = self.usable.copy()
+        usable[usable] = kept
+        return Rows(*(take_rows(field, kept) for field in self[:4]), usable)
+
+
+def check_signals(estimator, X, *, reset, signal_model=None):
+    """Validate X as scikit-learn does, but let NaN and infinity through; masked ones are NaN.
+
+    Returns
+    -------
+    ndarray of shape (n_voxels, n_measurements), float64
+    """
+    if isinstance(X, np.ma.MaskedArray):
+        X = as_floats(X)
+    # Row by row in memory: the order of a sum, and so its rounding, depends on the layout.
+    X = validate_data(
+        estimator, X, reset=reset, dtype=np.float64, order="C", ensure_all_finite=False
+    )
+    if signal_model is not None and X.shape[1] != signal_model.n_measurements:
+        raise ValueError(
+            f"X has {X.shape[1]} measurements per voxel, but {signal_model!r} "
+            f"has {signal_model.n_measurements}."
+        )
+    # What pandas hands out may be read-only, which torch warns of.
+    return X if X.flags.writeable else X.copy()
+
+
+def check_parameters(y, X, signal_model=None, argument="y"):
+    """Validate y; a DataFrame's columns are taken by name, others in the model's order.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
+    X : ndarray of shape (n_voxels, n_measurements)
+    signal_model : SignalModel, default=None
+        None: any number of parameters.
+    argument : str, default="y"
+        Name of the argument, for errors.
+
+    Returns
+    -------
+    y : ndarray of shape (n_voxels, n_parameters), float64
+    single_output : bool
+        Whether `y` came as one dimension, in which case predictions have one too.
+
+    Raises
+    ------
+    ValueError
+        If y is missing, has another length than X, or other columns than the model's parameters.
+    """
+    if y is None:
+        raise ValueError("This estimator requires y to be passed, but the target y is None.")
+    if signal_model is not None:
+        y = columns_by_name(y, list(signal_model.parameter_names), argument)
+    if isinstance(y, np.ma.MaskedArray):
+        y = as_floats(y)
+    y = check_array(
+        y,
+        dtype=np.float64,
+        ensure_2d=False,
+        ensure_all_finite=False,
+        allow_nd=False,
+        input_name=argument,
+    )
+    check_consistent_length(X, y)
+    single_output = y.ndim == 1
+    y = y.reshape(len(y), -1)
+    if signal_model is not None:
+        names = list(signal_model.parameter_names)
+        if y.shape[1] != len(names):
+            raise ValueError(
+                f"{argument} has {y.shape[1]} parameters, but {signal_model!r} has {names}."
+            )
+    return y, single_output
+
+
+def check_truth(y, signal_model, bounds=None):
+    """Refuse y in other units, another order or standardised; warn of a few rows outside bounds.
+
+    The user's own `bounds` count where they are wider than the signal model's.
+    """
+    finite = np.isfinite(y)
+    low, high = check_bounds(bounds, signal_model)
+    outside = outside_bounds(y, signal_model) & ~((y >= low) & (y <= high)) & finite
+    for p, wrong, column in zip(signal_model.parameters, outside.T, y.T, strict=True):
+        if wrong.mean() > _MOST_OUTSIDE:
+            raise ValueError(
+                f"y has {p.name} outside its bounds of {p.bounds[0]:g} to {p.bounds[1]:g}"
+                f"{f' {p.unit}' if p.unit else ''} in {np.count_nonzero(wrong)} of {len(y)} rows "
+                f"(median {np.median(column[finite.all(axis=1)]):.4g}): check its unit and the "
+                f"order of the columns, {list(signal_model.parameter_names)}; y must not be scaled."
+            )
+    rows = outside.any(axis=1)
+    if rows.any():
+        warn(f"y is outside the bounds of {signal_model!r} in {np.count_nonzero(rows)} rows.")
+
+
+def usable_rows(X, noise, *others):
+    """Rows that can be fitted: X possible under the noise model, the rest finite.
+
+    Warns once with the number of rows that are excluded.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    usable = noise.is_valid(X)
+    for other in others:
+        usable &= np.isfinite(other).all(axis=1)
+    if not usable.any():
+        raise ValueError(
+            f"None of the {len(X)} rows can be used: they hold NaN, infinity, or values that "
+            f"{noise} noise cannot give."
+        )
+    warn_of_bad_rows(usable, "excluded from the fit")
+    return usable
+
+
+def warn_of_bad_rows(usable, consequence):
+    """One warning for all rows that are not possible measurements."""
+    n_bad = len(usable) - np.count_nonzero(usable)
+    if n_bad:
+        warn(
+            f"{n_bad} of {len(usable)} rows hold NaN, infinity, or values that the noise model "
+            f"cannot give: {consequence}."
+        )
+
+
+def take_rows(values, usable):
+    """Usable rows of an array, or None of None; no copy where all are."""
+    return values if values is None or usable.all() else values[usable]
+
+
+def scatter_results(usable, **columns):
+    """Results of usable rows among all rows.
+
+    Parameters
+    ----------
+    usable : bool ndarray of shape (n_voxels,)
+    **columns : ndarray of shape (n_usable, ...)
+        Results by name.
+
+    Returns
+    -------
+    Bunch
+        With n_voxels rows: NaN where there is no estimate, in `status` BAD_INPUT.
+    """
+    return Bunch(
+        **{
+            name: scatter_rows(values, usable, _FILL.get(name, np.nan))
+            for name, values in columns.items()
+        }
+    )
+
+
+def scatter_rows(values, usable, fill=np.nan):
+    """Put the values of usable rows back among all rows; no copy where all are."""
+    if usable.all():
+        return values
+    full = np.full((len(usable), *values.shape[1:]), fill, dtype=values.dtype)
+    full[usable] = values
+    return full
