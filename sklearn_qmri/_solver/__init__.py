@@ -13,7 +13,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from .._torch import check_device, pieces
+from .._torch import LANES, check_device, pieces
 from ..dictionary import make_dictionary
 from ._block import Solution, solve_block
 from ._box import check_fixed, check_seeds, common_values
@@ -91,39 +91,45 @@ def solve(
     make = partial(make_dictionary, model, *searched, even=noise.even)
     book = make(n_cells=n_starts).to(torch.float32, device)
     dense = partial(make, n_cells=max(n_starts, min(_MOST_CELLS, _DENSER * n_starts)), dense=True)
-    slices = pieces(len(X), min(_BLOCK, max(64, _MEASUREMENTS // max(1, X.shape[1]) // 64 * 64)))
+    slices = pieces(len(X), _block_size(X.shape[1]))
     tasks = (
         delayed(solve_block)(
-            model,
-            noise,
-            X[s],
-            sigma[s],
-            bounds,
-            *(None if rows is None else rows[s] for rows in (fixed, seeds)),
-            book,
-            dense,
-            max_iter,
-            tol,
-            device,
+            model, noise, X[s], sigma[s], bounds, _rows(fixed, s), _rows(seeds, s), book, dense,
+            max_iter, tol, device,
         )
         for s in slices
-    )
+    )  # fmt: skip
     if len(slices) == 1:  # a single voxel would wait longer for joblib than for its fit
-        results = (function(*args, **kwargs) for function, args, kwargs in tasks)
+        blocks = (function(*args, **kwargs) for function, args, kwargs in tasks)
     else:
-        results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-    solution = None
+        blocks = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
     with tqdm(total=len(X), unit=" voxels", desc="likelihood", disable=not verbose) as bar:
-        for rows, block in zip(slices, results, strict=True):
-            if solution is None:  # room for all blocks at once, not twice at the end
-                empty = (np.empty((len(X), *f.shape[1:]), dtype=f.dtype) for f in block)
-                solution = Solution(*empty)
-            for whole, part in zip(solution, block, strict=True):
-                whole[rows] = part
-            bar.update(len(block.nll))
+        solution = _joined(blocks, slices, len(X), bar)
     solution.parameters[refused] = np.nan
     solution.nll[refused] = solution.residual_rms[refused] = np.nan
     solution.at_bound[refused] = solution.converged[refused] = False
+    return solution
+
+
+def _block_size(n_measurements):
+    """Rows of a block: a multiple of the lanes, within the limits of rows and of measurements."""
+    limit = _MEASUREMENTS // max(1, n_measurements)
+    return min(_BLOCK, max(LANES, limit - limit % LANES))
+
+
+def _rows(values, rows):
+    return None if values is None else values[rows]
+
+
+def _joined(blocks, slices, n_voxels, bar):
+    """One solution of all blocks, each of which is dropped once it is copied."""
+    solution = None
+    for rows, block in zip(slices, blocks, strict=True):
+        if solution is None:  # room for all blocks at once, not twice at the end
+            solution = Solution(*(np.empty((n_voxels, *f.shape[1:]), f.dtype) for f in block))
+        for whole, part in zip(solution, block, strict=True):
+            whole[rows] = part
+        bar.update(len(block.nll))
     return solution
 
 

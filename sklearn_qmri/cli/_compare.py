@@ -69,14 +69,10 @@ def compare(
 
     Example: sklearn-qmri compare --b-values "0 10 20 50 100 200 400 800" --snr 25 --weight 4
     """
-    if weight is not None and max_bias is not None:
-        raise ValueError("--weight and --max-bias are two rules: give one of them.")
+    rule = _rule(weight, max_bias)
     if (snr is None) == (scan is None):
         raise ValueError("Give either --snr or --scan.")
     signal_model = make_model(model, b_values, settings or [])
-    rule = least_weighted(2 if weight is None else weight)
-    if max_bias is not None:
-        rule = least_variance(max_bias)
     ranges = parse_prior(prior, signal_model)
     tissues = parse_tissues(tissue or [], signal_model)
     paths = [out / f"comparison.{kind}" for kind in ("json", "csv", "png")]
@@ -84,18 +80,9 @@ def compare(
     if scan is not None:
         snr = _snr_of_scan(signal_model, scan, mask, seed)
     found = compare_methods(
-        signal_model,
-        snr=snr,
-        prior=ranges,
-        tissues=tissues,
-        rule=rule,
-        n_samples=samples,
-        n_repeats=repeats,
-        n_jobs=n_jobs,
-        device=device,
-        random_state=seed,
-        verbose=1,
-    )
+        signal_model, snr=snr, prior=ranges, tissues=tissues, rule=rule, n_samples=samples,
+        n_repeats=repeats, n_jobs=n_jobs, device=device, random_state=seed, verbose=1,
+    )  # fmt: skip
     text = _as_json(found, signal_model, snr, rule, seed)
     _write(found, signal_model, text, *paths)
     if as_json:
@@ -103,6 +90,15 @@ def compare(
         return
     _print(found, snr)
     notes.print(f"Table and figure are in {out}/")
+
+
+def _rule(weight, max_bias):
+    """Rule of the options, of which one at most may be given."""
+    if weight is not None and max_bias is not None:
+        raise ValueError("--weight and --max-bias are two rules: give one of them.")
+    if max_bias is not None:
+        return least_variance(max_bias)
+    return least_weighted(2 if weight is None else weight)
 
 
 def _snr_of_scan(signal_model, scan, mask, seed):

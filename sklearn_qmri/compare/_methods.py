@@ -136,28 +136,17 @@ def compare_methods(
         signal_model, len(every), sigma=sigma, noise=noise, prior=lambda n, rng: every,
         n_repeats=n_repeats, random_state=rng,
     )  # fmt: skip
-    predicted = {}
     settings = {"noise": noise, "sigma": sigma}
     known = _known(signal_model, prior)
     mle = MLEEstimator(signal_model, **settings, fixed=known, n_jobs=n_jobs, device=device)
     methods = _methods(mle, settings, prior, known, int(rng.randint(2**31 - 1)))
-    for name, estimator in tqdm(methods.items(), "comparing", unit=" methods", disable=not verbose):
-        try:
-            predicted[name] = estimator.fit(X, y).predict(X_test)
-        except ValueError as error:
-            if not isinstance(estimator, SegmentedIVIMEstimator):
-                raise
-            notes.append(f"There is no segmented fit of this protocol: {error}")
+    predicted = _predict_each(methods, X, y, X_test, notes, verbose)
     ends = predicted.pop("alpha 0"), predicted.pop("alpha 1")
     for alpha in (0, *_SHOWN, 1):
         predicted[f"alpha {alpha:g}"] = (1 - alpha) * ends[0] + alpha * ends[1]
     forms = product_decomposition(y_test, np.stack(ends) - y_test)
     squared_bias, variance = (np.stack([quadratic(f, a) for a in _PATH]) for f in forms)
-    information = fisher_information(signal_model, noise, every, np.full(len(every), sigma))
-    free = np.broadcast_to(
-        [name not in known for name in signal_model.parameter_names], every.shape
-    )
-    bound = standard_deviations(information, free)
+    bound = _cramer_rao(signal_model, noise, every, sigma, known)
     return Bunch(
         table=_table(signal_model, groups, n_repeats, y_test, predicted, bound),
         recommendation=recommend(rule, signal_model.parameters, *forms),
@@ -166,6 +155,28 @@ def compare_methods(
         sigma=sigma,
         notes=notes,
     )
+
+
+def _predict_each(methods, X, y, X_test, notes, verbose):
+    """Predictions of each method after its fit; a note where there is no segmented fit."""
+    predicted = {}
+    for name, estimator in tqdm(methods.items(), "comparing", unit=" methods", disable=not verbose):
+        try:
+            predicted[name] = estimator.fit(X, y).predict(X_test)
+        except ValueError as error:
+            if not isinstance(estimator, SegmentedIVIMEstimator):
+                raise
+            notes.append(f"There is no segmented fit of this protocol: {error}")
+    return predicted
+
+
+def _cramer_rao(signal_model, noise, parameters, sigma, known):
+    """Smallest standard deviations of unbiased estimates, given the known parameters."""
+    information = fisher_information(
+        signal_model, noise, parameters, np.full(len(parameters), sigma)
+    )
+    is_free = [name not in known for name in signal_model.parameter_names]
+    return standard_deviations(information, np.broadcast_to(is_free, parameters.shape))
 
 
 def _known(signal_model, prior):

@@ -141,14 +141,16 @@ def fit_to_scan(
         return FittedToScan(mle)
     given = {"noise": noise, "sigma": sigma, "random_state": random_state, "verbose": verbose}
     if method is SelfSupervisedNetRegressor:
-        training = Training(device=device)
-        made = method(signal_model, bounds=bounds, normalize="rms", training=training, **given)
-        return FittedToScan(made.fit(X).set_params(verbose=0))
+        net = method(
+            signal_model, bounds=bounds, normalize="rms", training=Training(device=device), **given
+        )
+        return FittedToScan(net.fit(X).set_params(verbose=0))
     ranges = amplitude_ranges(signal_model, mle.predict(X), sigma)
     if method is PosteriorMeanEstimator:
-        tissues = prior if prior is not None and not isinstance(prior, dict) else None
-        given["prior"] = ranges | (prior or {}) if tissues is None else tissues
-        return FittedToScan(method(signal_model, **given).fit(X).set_params(verbose=0))
+        if prior is None or isinstance(prior, dict):
+            prior = ranges | (prior or {})
+        posterior = method(signal_model, prior=prior, **given)
+        return FittedToScan(posterior.fit(X).set_params(verbose=0))
     snr = tuple(float(end) / sigma for end in next(iter(ranges.values())))
     tell(f"Training on {n_tissues:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
     net = train_for_snr(
