@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn_qmri import MLEEstimator, Status
 from sklearn_qmri._network import (
     MLP,
+    FittedNetwork,
     Head,
     NetworkInputs,
     ScaledSquaredError,
@@ -20,6 +21,7 @@ from sklearn_qmri._network import (
 from sklearn_qmri._network._modules import StackedMLP
 from sklearn_qmri._network._training import initial_weights
 from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.estimators._net import learn_domain
 from sklearn_qmri.signal_models import T2Decay
 
 SCALE = np.array([1.0, 0.3, 1.7, 80.0])
@@ -516,3 +518,24 @@ def test_labels_without_limit_do_not_rule_the_training(alpha):
     found = net.estimate(signals, sigma=20.0)
     np.testing.assert_allclose(np.median(found.parameters, axis=0), [1000, 80], rtol=0.06)
     assert np.mean(found.status == Status.OUT_OF_DOMAIN) < 0.05
+
+
+class PredictsNegativeT2(FittedNetwork):
+    """A network whose first predictions are no possible tissues: exp(-TE / T2) overflows."""
+
+    def predict(self, X, sigma):
+        parameters = super().predict(X, sigma)
+        parameters[:5, 1] = -0.01
+        return parameters
+
+
+def test_domain_despite_impossible_predictions():
+    model = T2Decay([10, 25, 50, 90, 150, 250])
+    X, y = make_signals(model, 1000, snr=30, random_state=0)
+    net = hybrid_net(model, alpha=0, sigma=1 / 30, **SMALL).fit(X, y)
+    sigma = np.full(len(X), 1 / 30)
+    network = PredictsNegativeT2(**vars(net.network_))
+    domain = learn_domain(network, model, net.noise_, X, sigma).domain
+    assert np.isfinite(domain.misfit_)
+    net.network_ = net.network_.with_domain(domain)
+    assert np.mean(net.estimate(X).status == Status.OK) > 0.95

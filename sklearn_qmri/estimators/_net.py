@@ -138,7 +138,7 @@ def hold_out_tissues(y, fraction, rng):
 def learn_domain(network, signal_model, noise, X, sigma):
     """The trained network that knows its domain, which is that of its training rows."""
     predicted = network.predict(X, sigma)
-    expected = expected_measurement(signal_model, noise, predicted, sigma)
+    expected = _expected(signal_model, noise, predicted, sigma)
     return network.with_domain(Domain(network.inputs).fit(X, sigma, expected, predicted))
 
 
@@ -162,9 +162,19 @@ def _predict_rows(network, rows, return_std, describe=None):
 
 def _describe(estimator, X, sigma, parameters):
     """Status and residual of predicted rows."""
-    expected = expected_measurement(estimator.signal_model_, estimator.noise_, parameters, sigma)
+    expected = _expected(estimator.signal_model_, estimator.noise_, parameters, sigma)
     covered = estimator.network_.covers(X, sigma, expected, parameters)
     return {
         "status": np.where(covered, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8),
         "residual_rms": np.sqrt(np.mean((X - expected) ** 2, axis=1)),
     }
+
+
+def _expected(signal_model, noise, parameters, sigma):
+    """Measurements to be expected of predicted tissues, or of the nearest possible ones.
+
+    A network may predict T2 < 0, of which the signal exp(-TE / T2) has no bound: one such training
+    row would make the range of residuals infinite, or NaN and every row outside it.
+    """
+    low, high = np.transpose([p.bounds for p in signal_model.parameters])
+    return expected_measurement(signal_model, noise, parameters.clip(low, high), sigma)
