@@ -1,4 +1,4 @@
-"""Arrays as users hand them in: masked entries, columns with names."""
+"""Arrays of users: masked entries, columns with names."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 def as_floats(values):
     """Numbers as a float64 array; masked entries of a masked array are NaN.
 
-    NumPy would drop the mask and take for data what it hides.
+    `numpy.asarray` would drop the mask and return the hidden values as data.
 
     Parameters
     ----------
@@ -15,7 +15,7 @@ def as_floats(values):
     Returns
     -------
     ndarray
-        Not a copy where none is needed.
+        The array itself, not a copy, if it has this type already.
     """
     if isinstance(values, np.ma.MaskedArray):
         return values.astype(np.float64).filled(np.nan)
@@ -23,7 +23,7 @@ def as_floats(values):
 
 
 def columns_by_name(values, names, argument):
-    """Columns of a DataFrame in the order of `names`; anything else as it is.
+    """Columns of a DataFrame in the order of `names`; anything else is returned as it is.
 
     Parameters
     ----------
@@ -43,6 +43,8 @@ def columns_by_name(values, names, argument):
     """
     if not hasattr(values, "columns"):
         return values
-    if sorted(map(str, values.columns)) != sorted(names):
-        raise ValueError(f"{argument} has columns {list(values.columns)}, expected {list(names)}.")
+    # Labels of different types, such as "D" and 1, can be compared by a sort only as strings.
+    columns = list(values.columns)
+    if sorted(columns, key=str) != sorted(names):
+        raise ValueError(f"{argument} has columns {columns}, expected {list(names)}.")
     return values[list(names)]

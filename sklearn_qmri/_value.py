@@ -1,11 +1,11 @@
-"""Value objects: what their constructor was given is all that they are."""
+"""Value objects, which are equal if their classes and the arguments of their constructors are."""
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 
 class Value(BaseEstimator):
-    """Base class of parameters that have parameters: signal and noise models, rules, settings.
+    """Base class of nested parameters: signal and noise models, rules, settings.
 
     `get_params`, `set_params` and `clone` are scikit-learn's. Two values of one class whose
     arguments are equal are equal; a list, a tuple and an array of the same numbers are equal too.
@@ -28,7 +28,7 @@ class Value(BaseEstimator):
 
 
 def _shorten(value):
-    """A short array as a list, for its repr."""
+    """A short array as a list, for its repr, and anything else as it is."""
     return value.tolist() if isinstance(value, np.ndarray) and value.size <= 12 else value
 
 
@@ -42,5 +42,6 @@ def _hashable(item):
         return item
     if all(isinstance(part, str) for part in item):
         return tuple(item)
+    # Lists, tuples and arrays of the same numbers have the same shape and the same bytes.
     array = np.asarray(item, dtype=np.float64)
     return array.shape, array.tobytes()

@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, wherever in this package they are raised."""
+"""Warnings that point at a line of the user, wherever in this package they are raised."""
 
 import os
 import sys
@@ -9,7 +9,8 @@ from contextvars import ContextVar
 import joblib
 import sklearn
 
-# Frames of scikit-learn and joblib on the way (a pipeline, a search) are not the user's either.
+# Folders whose frames are not the user's: this package, and scikit-learn and joblib, which may call
+# it (from a pipeline or a search).
 _NOT_THE_USERS = tuple(
     os.path.dirname(os.path.abspath(path)) + os.sep
     for path in (__file__, joblib.__file__, sklearn.__file__)
@@ -22,7 +23,7 @@ _QUIET = ContextVar("quiet", default=False)
 def quiet():
     """Keep `warn` silent, in this thread only.
 
-    `warnings.catch_warnings` changes filters that all threads share.
+    `warnings.catch_warnings` would change filters that all threads share.
     """
     token = _QUIET.set(True)
     try:

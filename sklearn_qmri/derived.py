@@ -1,4 +1,4 @@
-"""Maps derived from estimates: other conventions, rates for times, products."""
+"""Maps derived from estimates: other conventions, rates instead of times, products."""
 
 import numpy as np
 
@@ -12,20 +12,20 @@ _MS_PER_S = 1000.0
 def perfusion_flow(f, D_star):
     """Product of perfusion fraction and pseudo-diffusivity, f * D_star.
 
-    Proportional to blood flow, and better determined than either factor where f is small (Le
+    It is proportional to blood flow, and better determined than either factor where f is small (Le
     Bihan and Turner, Magn Reson Med 1992;27:171).
 
     Parameters
     ----------
     f : array-like
-        Without unit.
+        Perfusion fraction, without unit.
     D_star : array-like
-        um^2/ms.
+        Pseudo-diffusivity in um^2/ms.
 
     Returns
     -------
     ndarray
-        um^2/ms.
+        Product in um^2/ms.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def perfusion_flow(f, D_star):
 
 
 def rate_of_time(time):
-    """Relaxation rate in 1/s of a relaxation time in ms, or the other way round.
+    """Relaxation rate in 1/s of a relaxation time in ms, or the inverse.
 
     Parameters
     ----------
@@ -55,12 +55,13 @@ def rate_of_time(time):
     >>> rate_of_time([80.0, 20.0])
     array([12.5, 50. ])
     """
+    # A time of 0 has an infinite rate, which needs no warning.
     with np.errstate(divide="ignore"):
         return _MS_PER_S / as_floats(time)
 
 
 def total_of_additive(D, D_star):
-    """D_star of ``convention="total"`` from one that is added to D.
+    """D_star of ``convention="total"`` from a D_star that is added to D.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def total_of_additive(D, D_star):
 
 
 def additive_of_total(D, D_star):
-    """D_star of ``convention="additive"`` from one that includes D.
+    """D_star of ``convention="additive"`` from a D_star that includes D.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def additive_of_total(D, D_star):
     Returns
     -------
     ndarray
-        um^2/ms; negative where the compartments had swapped.
+        um^2/ms; negative where the compartments are swapped.
 
     Examples
     --------
@@ -104,7 +105,7 @@ def additive_of_total(D, D_star):
 
 
 def mm2_per_s(diffusivity):
-    """Diffusivity in mm^2/s, as other packages report it, of one in um^2/ms.
+    """Diffusivity in mm^2/s, the unit of other packages, from one in um^2/ms.
 
     Parameters
     ----------
@@ -122,4 +123,5 @@ def mm2_per_s(diffusivity):
     >>> mm2_per_s([1.0])
     array([0.001])
     """
+    # 1 um^2 = 1e-6 mm^2, and 1 ms = 1e-3 s.
     return as_floats(diffusivity) * 1e-3

@@ -20,12 +20,16 @@ from .estimators._refine import Refinement
 __all__ = ["load_estimator", "save_estimator"]
 
 _INSTALL = "Model files need skops: pip install 'sklearn-qmri[model-files]'."
-_FORMAT = 1  # to be raised when fitted estimators change so that older files no longer work
-_MEMBER = "sklearn_qmri.json"  # of the archive: who wrote it, and in which format
-_SCHEMA = "schema.json"  # skops' own: all but the arrays
-# Classes beside the public ones that fitted estimators of this package are made of.
+# Version of the format, to be raised when fitted estimators change so that older files do not load.
+_FORMAT = 1
+# Member of the archive with the version of this package and the format.
+_MEMBER = "sklearn_qmri.json"
+# Member of the archive in which skops stores everything except the arrays.
+_SCHEMA = "schema.json"
+# Classes of objects inside fitted estimators of this package, in addition to the public ones.
 _STATE = (Domain, FittedNetwork, Interpolation, MLP, NetworkInputs, Refinement, Training)
-# Archives are written without compression: one that claims far more than its size is a bomb.
+# Archives are written without compression. One that claims to contain much more than its own size
+# is malicious or damaged. Up to _LARGE bytes this is harmless; beyond, _INFLATION is the limit.
 _LARGE, _INFLATION = 2**28, 10
 
 # Errors that the libraries raise for damaged archives.
@@ -36,6 +40,7 @@ _DAMAGE = (
 
 
 def _skops():
+    """Import skops.io, or raise an ImportError with the command that installs it."""
     try:
         import skops.io
     except ImportError as error:
@@ -44,7 +49,7 @@ def _skops():
 
 
 def _trusted_types():
-    """Names of classes, never of functions, of which a file may build objects."""
+    """Names of classes whose objects a file may contain; functions are never trusted."""
     packages = (estimators, metrics, noise, signal_models)
     public = (getattr(package, name) for package in packages for name in package.__all__)
     classes = {value for value in public if isinstance(value, type)} | set(_STATE)
@@ -57,17 +62,17 @@ def save_estimator(estimator, path, *, overwrite=False):
     Parameters
     ----------
     estimator : estimator
-        Fitted or not, also a pipeline or search with one of this package inside. Cache folders
-        (parameters called ``memory``) are not written, which a warning says.
+        Estimator, fitted or not, or a pipeline or search that contains one of this package. Cache
+        folders (parameters called ``memory``) are not written, and a warning reports them.
     path : path-like
-        By convention ending in ``.skops``.
+        Path of the file, which by convention ends in ``.skops``.
     overwrite : bool, default=False
-        Whether an existing file is replaced; it stays as it is until the new one is complete.
+        Whether to replace an existing file. It is unchanged until the new file is complete.
 
     Raises
     ------
     FileExistsError
-        If there is a file already, unless `overwrite`.
+        If the file exists and `overwrite` is False.
     ImportError
         If skops is not installed.
 
@@ -86,33 +91,34 @@ def save_estimator(estimator, path, *, overwrite=False):
     skops = _skops()
     path = Path(path)
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already; give overwrite=True to replace it.")
+        raise FileExistsError(f"{path} exists already; pass overwrite=True to replace it.")
     data = _with_about(skops.dumps(_without_caches(estimator)))
-    with replacing(path) as scratch:  # written at once: a full disk is an OSError, and no more
+    # Everything is in memory before a single write, so that a full disk only raises an OSError.
+    with replacing(path) as scratch:
         scratch.write_bytes(data)
 
 
 def _without_caches(estimator):
     """The estimator, or a copy without cache folders if it has any.
 
-    A folder of joblib.Memory holds pickles, which run code when they are read: a file must not
-    choose one, and it means nothing on another machine.
+    A folder of joblib.Memory holds pickles, which run code when they are read. A file must
+    therefore not choose such a folder. On another machine the folder would be meaningless anyway.
     """
-    given = estimator.get_params() if hasattr(estimator, "get_params") else {}
-    caches = [name for name, value in given.items() if _is_cache(name) and value is not None]
+    params = estimator.get_params() if hasattr(estimator, "get_params") else {}
+    caches = [name for name, value in params.items() if _is_cache(name) and value is not None]
     if not caches:
         return estimator
-    warn(f"A model file holds no cache folder: it is written without {', '.join(caches)}.")
+    warn(f"Model files contain no cache folders: this one is written without {', '.join(caches)}.")
     return copy.deepcopy(estimator).set_params(**dict.fromkeys(caches))
 
 
 def _is_cache(name):
-    """Whether a parameter, of a nested estimator even, names a cache folder."""
+    """Whether a parameter, also one of a nested estimator, is a cache folder."""
     return name.rpartition("__")[2] == "memory"
 
 
 def _with_about(data):
-    """The archive with a member that tells its version and format."""
+    """The archive with one more member, which contains the version and the format."""
     buffer = io.BytesIO(data)
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(_MEMBER, json.dumps({"version": __version__, "format": _FORMAT}))
@@ -122,30 +128,31 @@ def _with_about(data):
 def load_estimator(path, *, trusted=()):
     """Read an estimator that `save_estimator` has written.
 
-    No code in the file is run: it may only hold arrays, plain values, and objects of classes from a
-    list: those of this package, and those of scikit-learn and NumPy that skops itself trusts. A
-    file with any other, or one that names a cache folder, is refused before anything is built.
+    No code in the file is run. The file may only contain arrays, plain values, and objects of
+    trusted classes: those of this package, and those of scikit-learn and NumPy that skops itself
+    trusts. A file that contains any other object or names a cache folder is refused before any
+    object is created.
 
     Parameters
     ----------
     path : path-like
-        The file.
+        Path of the file.
     trusted : sequence of str, default=()
-        More types, as ``"package.module.Class"``: a signal model of your own, or
-        ``"sklearn.tree._tree.Tree"`` of a forest that you trust. Their modules are imported.
+        Further trusted types, as ``"package.module.Class"``: a signal model of your own, or
+        ``"sklearn.tree._tree.Tree"`` for a forest that you trust. Their modules are imported.
 
     Returns
     -------
     estimator
-        As it was saved, fitted or not.
+        The saved estimator, fitted or not.
 
     Raises
     ------
     OSError
-        If there is no such file.
+        If the file does not exist or cannot be read.
     ValueError
-        If it is no model file of this package, is damaged, holds other types, or was written by a
-        version that this one cannot read.
+        If the file is not a model file of this package, is damaged, contains other types, or was
+        written in a format that this version cannot read.
     ImportError
         If skops is not installed.
 
@@ -168,14 +175,15 @@ def load_estimator(path, *, trusted=()):
     data = path.read_bytes()
     version = _check_archive(path, data)
     trusted = _trusted_types() | set(trusted)
+    # Only names of types are collected here. Objects are created by skops.loads below.
     try:
         foreign = set(skops.get_untrusted_types(data=data)) - trusted
     except _DAMAGE as error:
         raise ValueError(_damaged(path, error, version)) from error
     if foreign:
         raise ValueError(
-            f"{path} holds {sorted(foreign)}, which no estimator of this package is made of. If "
-            "you know where the file is from, name them in trusted=[...]."
+            f"{path} holds {sorted(foreign)}, which are not types of this package. If you trust "
+            "the source of the file, name them in trusted=[...]."
         )
     try:
         return skops.loads(data, trusted=sorted(trusted))
@@ -184,7 +192,8 @@ def load_estimator(path, *, trusted=()):
 
 
 def _damaged(path, error, version=None):
-    text = f"{path} is no model file, or damaged: {error!r}"
+    """Message for a damaged file, with its version if that is another one."""
+    text = f"{path} is not a model file, or is damaged: {error!r}"
     if version not in (None, __version__):
         text += f". It was written by sklearn_qmri {version}; this is {__version__}"
     return text
@@ -193,8 +202,8 @@ def _damaged(path, error, version=None):
 def _check_archive(path, data):
     """Version of sklearn_qmri that wrote a file; ValueError unless this one can read it.
 
-    Refused are archives that claim to hold far more than their size, those of `save_estimator` in
-    another format, those that it has not written, and those that name a cache folder.
+    An archive is refused if it claims to contain much more than its own size, was not written by
+    `save_estimator`, has another format, or names a cache folder.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -211,18 +220,19 @@ def _check_archive(path, data):
     if about["format"] != _FORMAT:
         raise ValueError(
             f"{path} was written by sklearn_qmri {about['version']}, in format {about['format']}; "
-            f"this is {__version__}, which reads format {_FORMAT}: train anew, or install that "
+            f"this is {__version__}, which reads format {_FORMAT}: train again, or install that "
             "version."
         )
     if caches:
-        raise ValueError(f"{path} names a cache folder ({', '.join(caches)}), which no file may.")
+        raise ValueError(f"{path} names a cache folder ({', '.join(caches)}), which it must not.")
     return about["version"]
 
 
 def _cache_folders(schema):
-    """Names in a schema of skops under which anything but None is given as a cache folder."""
+    """Names in a schema of skops that stand for a cache folder with a value other than None."""
     nodes = list(_nodes(schema))
-    # skops takes a node for an earlier one of the same id, whatever its content says.
+    # skops replaces a node by an earlier node with the same id, whatever its content is. A node
+    # that seems to be None may therefore stand for a folder.
     not_none = {node.get("__id__") for _, node in nodes if node.get("content") != "null"}
     for name, node in nodes:
         none = node.get("content") == "null" and node.get("__loader__") == "JsonNode"
@@ -231,7 +241,7 @@ def _cache_folders(schema):
 
 
 def _nodes(state, name=""):
-    """All parts of a schema that are objects in JSON, with the name that each goes by."""
+    """All JSON objects in a schema, each with its name."""
     if isinstance(state, dict):
         yield name, state
         for key, value in state.items():

@@ -6,24 +6,24 @@ import numpy as np
 
 
 class Status(IntEnum):  # numpydoc ignore=PR01
-    """Status of a voxel, as in `status` of the result of ``estimate``.
+    """Status of a voxel, a code in `status` of the result of ``estimate``.
 
-    Each code has a `text`, which says of how many voxels something holds: "4 `did not converge`".
+    Each code has a `text` that follows a number of voxels: "4 `did not converge`".
 
     Attributes
     ----------
     OK : 0
         Nothing to report.
     AT_BOUND : 1
-        Converged, at least one parameter on a bound.
+        Converged, with at least one parameter on a bound.
     NOT_CONVERGED : 2
         The optimum was not reached, or is not certain.
     OUT_OF_DOMAIN : 3
         Unlike anything that the network was trained on.
     BAD_INPUT : 4
-        Not a possible measurement (e.g. NaN); estimates are NaN.
+        No possible measurement (e.g. NaN); estimates are NaN.
     TOO_FEW_ATOMS : 5
-        Too few simulated tissues resemble it for a reliable mean.
+        Too few simulated tissues resemble the voxel for a reliable mean.
 
     Examples
     --------
@@ -35,7 +35,8 @@ class Status(IntEnum):  # numpydoc ignore=PR01
     """
 
     def __new__(cls, code, text):
-        """Code with its text."""
+        """Member with the integer value `code` and its text."""
+        # The value is the code alone, so that `Status(4)` finds the member.
         status = int.__new__(cls, code)
         status._value_ = code
         status.text = text
@@ -55,24 +56,24 @@ class Status(IntEnum):  # numpydoc ignore=PR01
 
 
 def count_statuses(status):
-    """Number of voxels of each status.
+    """Count the voxels of each status.
 
     Parameters
     ----------
     status : array-like of int
-        Values that are none of `Status` are not counted.
+        Codes; values outside of `Status` are not counted.
 
     Returns
     -------
     dict of {str: int}
-        By the name of the status, in the order of the codes.
+        Numbers by the name of the status, in the order of the codes.
     """
     status = np.asarray(status)
     return {code.name: int(np.count_nonzero(status == code)) for code in Status}
 
 
 def describe_statuses(status):
-    """One sentence about the voxels that are worth a warning, empty where there are none.
+    """One sentence about the voxels that are worth a warning, or an empty string without any.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Tissues: the ranges of their parameters, draws, names, and noisy measurements of them.
+"""Tissues: ranges of their parameters, draws from priors, and noisy measurements.
 
-Bounds and priors are one idea, a (low, high) for each parameter: bounds hold estimates and may be
-infinite, priors hold simulated tissues and are finite, within the signal model's bounds.
+Bounds and priors are both a (low, high) for each parameter. Bounds limit estimates and may be
+infinite. Priors limit simulated tissues and are finite, within the signal model's bounds.
 """
 
 from numbers import Real
@@ -12,11 +12,11 @@ from sklearn.utils import check_random_state
 
 from ._arrays import as_floats, columns_by_name
 
-_DRAWS = 100  # tries for a tissue within bounds
+_DRAWS = 100  # tries for a tissue within the bounds
 
 
 def check_bounds(bounds, signal_model):
-    """Bounds as an array of shape (2, n_parameters), the signal model's where not given.
+    """Bounds as an array of shape (2, n_parameters), by default those of the signal model.
 
     Parameters
     ----------
@@ -38,13 +38,14 @@ def check_bounds(bounds, signal_model):
         low, high = pairs[p.name]
         if not low < high:
             raise ValueError(f"bounds[{p.name!r}] expects low < high, got {pairs[p.name]!r}.")
+        # A logarithmic axis cannot begin at 0.
         if p.log and not low > 0:
             raise ValueError(f"bounds[{p.name!r}] expects low > 0, got {pairs[p.name]!r}.")
     return np.array([pairs[p.name] for p in signal_model.parameters], dtype=np.float64).T
 
 
 def prior_ranges(signal_model, prior):
-    """Ends of a prior's ranges, (2, n_parameters): those of the signal model where not given.
+    """Ranges of a prior as an array (2, n_parameters), by default those of the signal model.
 
     Parameters
     ----------
@@ -63,6 +64,7 @@ def prior_ranges(signal_model, prior):
     """
     default = {p.name: p.prior for p in signal_model.parameters}
     pairs = _merge_ranges(prior, default, "prior")
+    # Equal ends are allowed: all tissues then have the same value.
     for name, pair in pairs.items():
         if not (np.isfinite(pair).all() and pair[0] <= pair[1]):
             raise ValueError(f"prior[{name!r}] expects a finite (low, high), got {pair!r}.")
@@ -72,7 +74,7 @@ def prior_ranges(signal_model, prior):
 
 
 def _merge_ranges(given, default, argument):
-    """Ranges by name, those given over the default ones."""
+    """Ranges by name, with defaults for those that are not given."""
     if unknown := sorted(set(given or {}) - set(default)):
         raise ValueError(f"{argument} names {unknown}, but the parameters are {list(default)}.")
     merged = default | dict(given or {})
@@ -83,7 +85,7 @@ def _merge_ranges(given, default, argument):
 
 
 def check_tissues(tissues, signal_model, argument, n_tissues=None):
-    """Tissues as an array, columns of a DataFrame by name.
+    """Tissues as an array, with the columns of a DataFrame ordered by name.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ def check_tissues(tissues, signal_model, argument, n_tissues=None):
     argument : str
         Name of the argument, for the error.
     n_tissues : int, default=None
-        Number that there must be. None: at least one.
+        Required number of tissues. None: at least one.
 
     Returns
     -------
@@ -124,16 +126,17 @@ def check_tissues(tissues, signal_model, argument, n_tissues=None):
 def outside_bounds(tissues, signal_model):
     """Whether each parameter of tissues (n_tissues, n_parameters) is outside the model's bounds."""
     low, high = np.array([p.bounds for p in signal_model.parameters], dtype=np.float64).T
+    # Negated, so that NaN counts as outside.
     return ~((tissues >= low) & (tissues <= high))
 
 
 def check_within_bounds(tissues, signal_model, argument):
-    """Refuse tissues (n_tissues, n_parameters) outside the bounds, often a matter of units.
+    """Refuse tissues (n_tissues, n_parameters) outside the bounds, often due to wrong units.
 
     Raises
     ------
     ValueError
-        With the first parameter that is outside, and its bounds.
+        If any is outside, with the first such parameter and its bounds.
     """
     outside = outside_bounds(tissues, signal_model)
     for p, values, wrong in zip(signal_model.parameters, tissues.T, outside.T, strict=True):
@@ -150,13 +153,13 @@ def draw_tissues(signal_model, n_tissues, prior, rng, *, quasi=False):
     Parameters
     ----------
     signal_model : SignalModel
-        Its parameters, their bounds and its own prior.
+        Signal model, whose own prior is the default.
     n_tissues : int
     prior : None, dict, array or callable
         Same as in `make_signals`.
     rng : numpy.random.RandomState
     quasi : bool, default=False
-        Fill ranges by a scrambled Sobol sequence, more evenly than independent draws would.
+        Whether to fill ranges by a scrambled Sobol sequence, more evenly than by independent draws.
 
     Returns
     -------
@@ -175,9 +178,12 @@ def draw_tissues(signal_model, n_tissues, prior, rng, *, quasi=False):
     if prior is not None and not isinstance(prior, dict):
         samples = check_tissues(prior, signal_model, "prior")
         check_within_bounds(samples, signal_model, "prior")
+        # Rows are drawn with replacement, so that there may be more tissues than samples.
         return samples[rng.randint(len(samples), size=n_tissues)]
     low, high = prior_ranges(signal_model, prior)
     if quasi:
+        # Sobol points come in powers of 2. (n - 1).bit_length() is the exponent of the smallest one
+        # that is at least n.
         seed = int(rng.randint(np.iinfo(np.int32).max))
         sequence = qmc.Sobol(len(low), rng=seed)
         unit = sequence.random_base2((n_tissues - 1).bit_length())[:n_tissues]
@@ -187,7 +193,7 @@ def draw_tissues(signal_model, n_tissues, prior, rng, *, quasi=False):
 
 
 def measure(signal_model, noise, parameters, sigma, rng):
-    """One noisy measurement of each tissue.
+    """Simulate one noisy measurement of each tissue.
 
     Parameters
     ----------
@@ -197,22 +203,25 @@ def measure(signal_model, noise, parameters, sigma, rng):
     sigma : ndarray of shape (n_tissues,)
         Standard deviation of the Gaussian noise per channel.
     rng : numpy.random.RandomState
-        Is advanced.
+        Generator, which is advanced.
 
     Returns
     -------
     ndarray of shape (n_tissues, n_measurements)
-        In the units of the amplitudes and of sigma.
+        Measurements in the units of the amplitudes and of sigma.
     """
+    # Noise models work in units of sigma; (n_tissues, 1) broadcasts against the measurements.
     sigma = sigma[:, None]
     return noise.sample(signal_model.simulate(parameters) / sigma, rng) * sigma
 
 
 def number_tissues(y):
-    """Number the distinct rows of y (n_voxels, n_parameters), in their order; one int per row.
+    """Number the distinct rows of y (n_voxels, n_parameters) in sorted order; one int per row.
 
-    Same as `numpy.unique` along the first axis, several times faster.
+    Same as the inverse of `numpy.unique` along the first axis, several times faster.
     """
+    # lexsort sorts by its last key first, so that reversed columns make the first column decide.
+    # In this order, a row that differs from the one before has the next number.
     order = np.lexsort(y.T[::-1])
     new = (y[order[1:]] != y[order[:-1]]).any(axis=1)
     numbers = np.empty(len(y), dtype=np.intp)
@@ -223,16 +232,16 @@ def number_tissues(y):
 def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, random_state=None):
     """Samples around typical tissues, as a prior for simulation, training and posterior means.
 
-    Each sample is one of the tissues, with every parameter multiplied by a log-normal factor, drawn
-    again while it is outside the signal model's bounds; amplitudes fill their prior range.
+    Each sample is one of the tissues, with every parameter multiplied by a log-normal factor. The
+    factor is drawn again while it leaves the signal model's bounds. Amplitudes fill their prior.
 
     Parameters
     ----------
     signal_model : SignalModel
         Signals of tissues without noise.
     tissues : str, sequence of str or dict of {str: array-like}, default=None
-        Names among `SignalModel.named_tissues`, or tissues of shape (n_parameters,). None: all that
-        have a name.
+        Names in `SignalModel.named_tissues`, or tissues of shape (n_parameters,) by name. None: all
+        named tissues.
     spread : float, default=0.2
         Standard deviation of the logarithm of the factors.
     n_samples : int, default=10000
@@ -243,7 +252,7 @@ def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, ra
     Returns
     -------
     ndarray of shape (n_samples, n_parameters)
-        For `prior` of `make_signals` or `PosteriorMeanEstimator`.
+        Value for the `prior` of `make_signals` or `PosteriorMeanEstimator`.
 
     Raises
     ------
@@ -264,14 +273,14 @@ def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, ra
     tissues = [tissues] if isinstance(tissues, str) else tissues
     if not 0 < spread < np.inf:
         raise ValueError(f"spread expects a positive number, got {spread!r}.")
-    known = signal_model.named_tissues() if not isinstance(tissues, dict) else tissues
-    names = list(known) if tissues is None else list(tissues)
-    if not names or (unknown := sorted(set(names) - set(known))):
+    by_name = signal_model.named_tissues() if not isinstance(tissues, dict) else tissues
+    names = list(by_name) if tissues is None else list(tissues)
+    if not names or (unknown := sorted(set(names) - set(by_name))):
         raise ValueError(
-            f"tissues expects some of {list(known)}, got {names if not names else unknown}."
+            f"tissues expects some of {list(by_name)}, got {names if not names else unknown}."
         )
     rng = check_random_state(random_state)
-    centers = check_tissues([known[name] for name in names], signal_model, "tissues")
+    centers = check_tissues([by_name[name] for name in names], signal_model, "tissues")
     check_within_bounds(centers, signal_model, "tissues")
     centers = centers[rng.randint(len(centers), size=n_samples)]
     drawn = centers.copy()
@@ -279,6 +288,8 @@ def tissue_prior(signal_model, tissues=None, *, spread=0.2, n_samples=10_000, ra
         if p.amplitude:
             drawn[:, j] = rng.uniform(*p.prior, size=n_samples)
             continue
+        # Samples that stay outside after many draws keep the value of their tissue, which is
+        # inside.
         rows = np.arange(n_samples)
         for _ in range(_DRAWS):
             drawn[rows, j] = centers[rows, j] * np.exp(spread * rng.standard_normal(len(rows)))

@@ -89,7 +89,7 @@ def test_train_then_predict(files, crop, tmp_path, monkeypatch, capsys):
     code, _, err = run(monkeypatch, capsys, "predict", str(model), *files, "--out", str(out))
     assert code == 1
     assert "was trained for b_values [0.0, 10.0" in err
-    assert "900.0]: train for these" in err
+    assert "900.0]: train a network for these" in err
 
 
 def test_models_are_listed(monkeypatch, capsys):
@@ -111,13 +111,14 @@ def test_models_are_listed(monkeypatch, capsys):
         (lambda f: ["fit", f[4], *f[1:3]], 1, "expects 4 dimensions"),
         (lambda f: ["fit", f[0], "--bval", "0 100"], 1, "has 10 volumes, but 2 measurements"),
         (lambda f: ["train", *f[1:3], "--snr", "high"], 1, "--snr expects a number or low:high"),
-        (lambda f: ["predict", f[2], *f], 1, "no model file, or damaged"),
+        (lambda f: ["predict", f[2], *f], 1, "not a model file, or is damaged"),
         (lambda f: ["fit", *f, "--alpha", "0"], 1, "--alpha is for --estimator hybrid"),
         (lambda f: ["fit", *f, "--prior", "f=0:1"], 1, "--prior is for --estimator hybrid or post"),
-        (lambda f: ["fit", *f, "--average"], 1, "no b-value is there twice"),
+        (lambda f: ["fit", *f, "--average"], 1, "no b-value occurs twice"),
         (lambda f: ["fit", *f, "--sigma", "0"], 1, "'sigma' parameter of MLEEstimator must be"),
         (lambda f: ["fit", *f, "--device", "moon"], 1, "device='moon' cannot be used"),
         (lambda f: ["fit", *f, "--std", "--estimator", "segmented"], 1, "--std is for --estimator"),
+        (lambda f: ["fit", *f, "--sigma", "9", "--estimator", "segmented"], 1, "--sigma is for"),
         (lambda f: ["train", *f[1:3], "--snr", "9:3"], 1, "--snr expects low:high, got '9:3'"),
         (lambda f: ["train", *f[1:3], "--samples", "9"], 2, "Invalid value for '--samples'"),
         (lambda f: ["fit", *f, "--bounds", "f=1"], 1, "bounds['f'] expects two numbers"),

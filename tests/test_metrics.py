@@ -9,6 +9,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_squared_error
 
 from sklearn_qmri import MLEEstimator
+from sklearn_qmri._arrays import columns_by_name
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.metrics import (
     bias_variance_decomposition,
@@ -291,3 +292,9 @@ def test_parameters_by_name_without_a_signal_model(rng):
     assert parameter_scorer("mean_bias", "b")(line, y, frame) == pytest.approx(0)
     with pytest.raises(ValueError, match="parameter expects a column of 2, got 'b'"):
         parameter_scorer("mean_bias", "b")(line, y, y)
+
+
+def test_columns_with_labels_of_other_types():
+    frame = pd.DataFrame(np.ones((3, 2)), columns=["D", 1])
+    with pytest.raises(ValueError, match=r"y has columns \['D', 1\]"):
+        columns_by_name(frame, ["1", "D"], "y")

@@ -335,3 +335,17 @@ def test_magnitudes_given_to_a_signed_model_are_pointed_out():
         MLEEstimator(InversionRecovery(times, magnitude=True), sigma=0.01).fit(abs(signals))
     with pytest.warns(UserWarning, match="No signal is negative.*magnitude=True"):
         MLEEstimator(InversionRecovery(times), sigma=0.01).fit(abs(signals))
+
+
+@pytest.mark.parametrize("upper", [np.inf, 0.5])
+def test_start_without_signal_is_left(upper):
+    """The Rician likelihood has no slope at a signal of 0, which may be a maximum."""
+    model = ADC([0, 200, 500, 1000])
+    X = [[5.0, 4.5, 4.0, 4.8], [3.0, 2.5, 2.0, 1.8], [0.5, 0.5, 0.2, 0.4]]
+    options = {"sigma": 1.0, "noise": "rician", "bounds": {"S0": (0, upper)}}
+    start = [[0.0, 1.0]] * 3
+    at_zero = MLEEstimator(model, init=start, **options).fit(X).estimate(X)
+    usual = MLEEstimator(model, **options).fit(X).estimate(X)
+    np.testing.assert_allclose(at_zero.nll, usual.nll, atol=1e-6)
+    assert (at_zero.parameters[:, 0] <= upper).all()
+    assert at_zero.parameters[2, 0] == 0, "less than noise alone, which is a minimum there"

@@ -60,7 +60,7 @@ def test_bias_curve(shrunk):
     single = bias_curve([1.0, 2.0, 3.0], [1.5, 2.5, 3.5], 0, n_bins=3)
     assert np.isnan(single.std).all()
     np.testing.assert_allclose(single.rmse, 0.5)
-    with pytest.raises(ValueError, match="parameter 2 is no column of 2"):
+    with pytest.raises(ValueError, match="parameter expects a column of 2, got 2"):
         bias_curve(y, predicted, 2)
     with pytest.raises(ValueError, match="All predictions are NaN"):
         bias_curve(y, np.full_like(y, np.nan), 0)

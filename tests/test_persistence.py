@@ -148,13 +148,13 @@ def test_tampered_and_foreign_files_are_refused(signals, tmp_path):
         load_estimator(path)
     write()
     tampered(path, lambda text: text[: len(text) // 2])
-    with pytest.raises(ValueError, match="no model file, or damaged"):
+    with pytest.raises(ValueError, match="not a model file, or is damaged"):
         load_estimator(path)
     write()
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"PK not a zip", b"\x80\x04K\x01."):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="no model file, or damaged"):
+        with pytest.raises(ValueError, match="not a model file, or is damaged"):
             load_estimator(path)
     path.write_bytes(skops.io.dumps({"weights": np.ones(3)}))
     with pytest.raises(ValueError, match="not written by save_estimator"):
@@ -205,7 +205,7 @@ def test_bombs_are_refused_unread(tmp_path):
         load_estimator(path)
     save_estimator(MLEEstimator(MODEL), path, overwrite=True)
     tampered(path, lambda text: '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
-    with pytest.raises(ValueError, match="no model file, or damaged"):
+    with pytest.raises(ValueError, match="not a model file, or is damaged"):
         load_estimator(path)
 
 

@@ -181,3 +181,14 @@ def test_a_parameter_that_is_known():
 def test_bad_parameters(model, signals, params, message):
     with pytest.raises(ValueError, match=message):
         PosteriorMeanEstimator(**{"signal_model": model, **params}).fit(signals[0])
+
+
+@pytest.mark.parametrize("size", [1e20, 1e36])
+def test_measurements_beyond_all_digits_are_flagged(model, size):
+    X, y = make_signals(model, 50, snr=30, random_state=0)
+    posterior = PosteriorMeanEstimator(model, sigma=1 / 30, n_atoms=2048, random_state=0).fit(X, y)
+    with pytest.warns(UserWarning, match="1 of 50 rows"):
+        result = posterior.estimate(np.vstack([X[1:], X[:1] * size]))
+    assert result.status[-1] == Status.TOO_FEW_ATOMS
+    assert np.isnan(result.parameters[-1]).all()
+    assert (result.status[:-1] == Status.OK).all()

@@ -37,6 +37,7 @@ from sklearn_qmri.image import (
     read_volume,
     sample_voxels,
     write_maps,
+    write_nifti,
 )
 from sklearn_qmri.signal_models import ADC, IVIM, T2Decay
 
@@ -515,3 +516,22 @@ def test_images_without_an_affine_or_with_a_named_type(adc):
     for name in ("compat", "smallest"):
         named = nibabel.Nifti1Image(data.astype(np.int64), np.eye(4), dtype=name)
         np.testing.assert_array_equal(predict_image(mle, named)["D"].get_fdata(), expected)
+
+
+def test_voxels_of_zeros_and_nan_only(tmp_path):
+    data = np.full((2, 2, 1, 3), [9.0, 6.0, 4.0])
+    data[0, 0, 0] = 0, np.nan, np.nan
+    image = nibabel.Nifti1Image(data, np.eye(4))
+    estimator = MLEEstimator(ADC([0, 400, 800]), sigma=1.0)
+    with pytest.warns(UserWarning, match="Of 4 voxels 1 are no possible"):
+        maps = predict_image(estimator.fit(data.reshape(-1, 3)[1:]), image, mask=np.ones((2, 2, 1)))
+    status = maps["status"].get_fdata()
+    assert status[0, 0, 0] == Status.BAD_INPUT
+    assert np.isfinite(maps["D"].get_fdata()).sum() == 3
+
+
+def test_sidecar_of_endless_brackets(tmp_path):
+    write_nifti(tmp_path / "sub-01_T2map.nii.gz", np.ones((2, 2, 1)), np.eye(4))
+    (tmp_path / "sub-01_T2map.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="not a JSON sidecar"):
+        read_map(tmp_path / "sub-01_T2map.nii.gz")

@@ -1,4 +1,4 @@
-"""Networks: settings, stacked modules, training to a value that predicts."""
+"""Networks: their settings, stacked modules, training, and the trained network."""
 
 from ._domain import Domain
 from ._fitted import FittedNetwork

@@ -2,8 +2,12 @@
 
 import numpy as np
 
-_TAIL = 0.0005  # share of the training rows at each end of a range that counts as outside it
-_SIGMA_MARGIN = 1.05  # factor beyond the training range of noise levels
+# Share of the training rows at each end of a range that may be outside it, so that single extreme
+# rows do not widen the range.
+_TAIL = 0.0005
+# Factor by which noise levels may be beyond those of the training. If all training rows have the
+# same noise level, a range without a margin would be a single number.
+_SIGMA_MARGIN = 1.05
 
 
 class Domain:
@@ -12,27 +16,28 @@ class Domain:
     Parameters
     ----------
     inputs : NetworkInputs
-        Their scale makes rows of different amplitude comparable.
+        Inputs whose scales make rows of different amplitude comparable.
     """
 
     def __init__(self, inputs):
         self.inputs = inputs
 
     def fit(self, X, sigma, expected, predicted):
-        """Keep the limits of the training rows and of their predictions.
+        """Store the limits of the training rows and of their predictions.
 
         Parameters
         ----------
         X : ndarray of shape (n_voxels, n_measurements)
         sigma : ndarray of shape (n_voxels,)
         expected : ndarray of shape (n_voxels, n_measurements)
-            Measurements to be expected of the predicted tissues.
+            Measurements expected for the predicted tissues.
         predicted : ndarray of shape (n_voxels, n_parameters)
 
         Returns
         -------
         self : Domain
         """
+        # A misfit can only be too large, so the share of both tails is at one end.
         self.misfit_ = np.quantile(_misfit(X, sigma, expected), 1 - 2 * _TAIL)
         relative = sigma / self.inputs.amplitude(X)[:, 0]
         self.sigma_range_ = relative.min() / _SIGMA_MARGIN, relative.max() * _SIGMA_MARGIN
@@ -41,7 +46,7 @@ class Domain:
         return self
 
     def contains(self, X, sigma, expected, predicted):
-        """Whether each row is like those of the training.
+        """Whether each row resembles the training rows.
 
         Parameters
         ----------

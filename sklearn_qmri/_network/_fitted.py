@@ -1,4 +1,4 @@
-"""Trained networks: values that predict."""
+"""Trained networks, which predict."""
 
 import numpy as np
 import torch
@@ -7,36 +7,37 @@ from torch import nn
 from .._torch import single_thread
 from ._modules import StackedMLP, make_head
 
-# Rows are predicted in blocks of just this many: how a matrix product rounds depends on its
-# shape, and a row's prediction must not depend on the rows around it.
+# Rows are predicted in blocks of exactly this many. The rounding of a matrix product depends on its
+# shape, and the prediction of a row must not depend on the number of rows around it.
 _ROWS = 2048
 
 
 class FittedNetwork:
-    """A trained network, or several that are averaged, with all that a prediction depends on.
+    """Trained network, or several that are averaged, with everything that predictions depend on.
 
     Parameters
     ----------
     coefs, intercepts : lists of ndarray
-        Weights of each layer, (n_networks, n_in, n_out) and (n_networks, 1, n_out): one network;
-        those of an ensemble; or for each of these one per parameter. Networks with the same kind
-        of label follow each other.
+        Weights and biases of each layer, (n_networks, n_in, n_out) and (n_networks, 1, n_out).
+        There is one network, or one per member of an ensemble. With one subnetwork per parameter
+        there are as many for each of these. Networks with the same kind of label are consecutive.
     heads : list of tuple
         Shape, offset and width of the last layer, for each kind of label; see `Head`.
     mix : ndarray of shape (n_labels, n_parameters)
-        Weights with which the predictions for each kind of label are added.
+        Weights of the predictions for each kind of label in their sum.
     inputs : NetworkInputs
     domain : Domain or None
-        None: unknown, before training rows have been predicted.
+        Domain of the training rows. None: unknown, as they have not been predicted yet.
     activation : str
     n_subnets : int
-        Networks that make one member.
+        Number of networks that form one member.
     n_shared : int
-        Kinds of label that each network has outputs for.
+        Number of kinds of label that each network has outputs for.
     history : dict of {str: ndarray of shape (n_epochs, n_members)}
-        "train_loss" and "valid_loss".
+        Losses under "train_loss" and "valid_loss".
     best_init : int
-        Member with the least validation loss.
+        Index of the member with the least validation loss. Where each kind of label has members of
+        its own, the best one for the first kind.
     """
 
     def __init__(
@@ -70,15 +71,17 @@ class FittedNetwork:
     def n_members(self):
         """Number of networks whose predictions are averaged."""
         n_networks = len(self.coefs[0]) // self.n_subnets
+        # A member has len(mix) kinds of label: either all from one network (n_shared of them), or
+        # each from a network of its own (n_shared is 1).
         return n_networks * self.n_shared // len(self.mix)
 
     @property
     def n_epochs(self):
-        """Epochs that were trained."""
+        """Number of epochs that were trained."""
         return len(self.history["train_loss"])
 
     def with_domain(self, domain):
-        """The same network that knows its domain.
+        """Copy of this network with its domain.
 
         Parameters
         ----------
@@ -91,7 +94,7 @@ class FittedNetwork:
         return FittedNetwork(**{**vars(self), "domain": domain})
 
     def per_label(self, X, sigma):
-        """Predictions for each kind of label by each member, at once.
+        """Predictions of each member for each kind of label.
 
         Parameters
         ----------
@@ -104,16 +107,19 @@ class FittedNetwork:
         """
         module = self._module()
         x = torch.from_numpy(self.inputs.transform(X, sigma))
+        # Rows of zeros complete the last block; their outputs are dropped below.
         padded = nn.functional.pad(x, (0, 0, 0, -len(x) % _ROWS))
         with single_thread():
             blocks = [module(block) for block in padded.split(_ROWS)]
         outputs = torch.cat(blocks, 1)[:, : len(x)].numpy().astype(np.float64)
+        # Rescaled in double precision, so that the scale adds no rounding to single precision.
         outputs *= self.inputs.parameter_scale(X)
+        # The module's members are (n_labels * n_members), with kinds of label as the slower axis.
         n_members = len(outputs) // len(self.mix)
         return outputs.reshape(len(self.mix), n_members, *outputs.shape[1:])
 
     def members(self, X, sigma):
-        """Predictions of each member, for as many rows as fit into memory at once.
+        """Predictions of each member, for rows that fit into memory together.
 
         Parameters
         ----------
@@ -125,7 +131,8 @@ class FittedNetwork:
         ndarray of shape (n_members, n_voxels, n_parameters)
         """
         outputs = self.per_label(X, sigma)
-        if len(self.mix) == 1:  # with a weight of 1
+        # A single kind of label always has a weight of 1.
+        if len(self.mix) == 1:
             return outputs[0]
         return np.einsum("lp,lmvp->mvp", self.mix, outputs)
 
@@ -151,7 +158,7 @@ class FittedNetwork:
         X : ndarray of shape (n_voxels, n_measurements)
         sigma : ndarray of shape (n_voxels,)
         expected : ndarray of shape (n_voxels, n_measurements)
-            Measurements to be expected of the predicted tissues.
+            Measurements expected for the predicted tissues.
         predicted : ndarray of shape (n_voxels, n_parameters)
 
         Returns
@@ -161,6 +168,7 @@ class FittedNetwork:
         return self.domain.contains(X, sigma, expected, predicted)
 
     def _module(self):
+        """The network as a torch module, without batch normalisation, which is folded in."""
         layers = ([torch.from_numpy(a) for a in group] for group in (self.coefs, self.intercepts))
         module = StackedMLP(
             *layers,

@@ -3,18 +3,22 @@
 import numpy as np
 from sklearn.decomposition import PCA
 
-_LEAST_VARIANCE = 1e-8  # of the largest, below which a direction is not whitened
+# Least variance that a direction is divided by in whitening, relative to the largest variance.
+_LEAST_VARIANCE = 1e-8
 
 
 class NetworkInputs:
-    """Inputs of a network, whitened or not, and the scale of its outputs.
+    """Inputs of a network, whitened or not, and the scales of its outputs.
 
     Parameters
     ----------
     signal_model : SignalModel
     normalize : {None, "rms"}
+        "rms": divide each row by its root mean square.
     sigma_input : bool
+        Whether log(sigma / root mean square) is one more input.
     standardize : bool
+        Whether inputs are whitened.
     """
 
     def __init__(self, signal_model, normalize, sigma_input, standardize):
@@ -29,7 +33,8 @@ class NetworkInputs:
             return self
         self.whitening_ = PCA(whiten=True).fit(self._raw(X, sigma))
         variance = self.whitening_.explained_variance_
-        # Directions in which training does not vary must not blow up what does later.
+        # The training rows may not vary in some directions, where division by a variance of almost
+        # 0 would amplify a small deviation of a later row without limit.
         self.whitening_.explained_variance_ = np.maximum(variance, _LEAST_VARIANCE * variance[0])
         return self
 
@@ -38,7 +43,7 @@ class NetworkInputs:
         raw = self._raw(X, sigma)
         if not self.standardize:
             return raw.astype(np.float32)
-        if len(raw) == 0:
+        if len(raw) == 0:  # PCA refuses no rows
             return np.empty((0, self.whitening_.n_components_), dtype=np.float32)
         return self.whitening_.transform(raw).astype(np.float32)
 
@@ -47,11 +52,12 @@ class NetworkInputs:
         return root_mean_square(X) if self.normalize == "rms" else np.ones((len(X), 1))
 
     def parameter_scale(self, X):
-        """Divisors of the parameters of each row: only amplitudes scale with the row."""
+        """Divisors of the parameters of each row; 1 except for amplitudes, which scale with it."""
         amplitudes = np.array([p.amplitude for p in self.signal_model.parameters])
         return np.where(amplitudes, self.amplitude(X), 1.0)
 
     def _raw(self, X, sigma):
+        """Inputs before whitening, (n_voxels, n_inputs)."""
         columns = [X / self.amplitude(X)]
         if self.sigma_input:
             columns.append(np.log(sigma[:, None] / root_mean_square(X)))

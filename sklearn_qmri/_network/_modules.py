@@ -1,4 +1,4 @@
-"""Stacked networks and their losses: several members of one shape, side by side."""
+"""Stacked networks and their losses: several members of one shape are computed together."""
 
 import torch
 from torch import nn
@@ -14,12 +14,12 @@ ACTIVATIONS = {
 
 
 class Head(nn.Module):
-    """Last layer's outputs as parameters, ``low + width * shape(output)``.
+    """Map from the last layer's outputs to parameters, ``low + width * shape(output)``.
 
     Parameters
     ----------
     shapes : sequence of {"sigmoid", "softplus", "abs", "identity"}
-        One per parameter. Sigmoid squashes into the box from low to low + width.
+        One shape per parameter. A sigmoid keeps the parameter between low and low + width.
     low, width : array-like of shape (n_parameters,)
     """
 
@@ -39,6 +39,7 @@ class Head(nn.Module):
     def forward(self, z):
         """Map outputs (..., n_parameters) to parameters of the same shape."""
         kinds = set(self.shapes)
+        # One call for the whole tensor is faster than one per column.
         if len(kinds) == 1:
             shaped = self.SHAPES[kinds.pop()](z)
         else:
@@ -48,7 +49,7 @@ class Head(nn.Module):
 
 
 class HeadPerLabel(nn.Module):
-    """Heads of networks trained on different labels, each for an equal run of members."""
+    """Heads of networks trained on different labels, each for an equal number of members."""
 
     def __init__(self, heads):
         super().__init__()
@@ -56,18 +57,19 @@ class HeadPerLabel(nn.Module):
 
     def forward(self, z):
         """Map outputs (n_members, n_rows, n_parameters) to parameters."""
+        # Members are ordered by kind of label, as many for each.
         runs = z.chunk(len(self.heads))
         return torch.cat([head(run) for head, run in zip(self.heads, runs, strict=True)])
 
 
 def make_head(heads):
-    """The last layer, of shape, offset and width for each kind of label."""
+    """Head from the shape, offset and width of each kind of label."""
     layers = [Head(*head) for head in heads]
     return layers[0] if len(layers) == 1 else HeadPerLabel(layers)
 
 
 class StackedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of each network's own units."""
+    """Batch normalisation of the units of each network separately."""
 
     def __init__(self, n_networks, width):
         super().__init__(n_networks * width)
@@ -75,18 +77,20 @@ class StackedBatchNorm(nn.BatchNorm1d):
 
     def forward(self, x):
         """Normalise x (n_networks, n_rows, width)."""
+        # Units of all networks are channels of one call, (n_rows, n_networks * width).
         flat = super().forward(x.transpose(0, 1).flatten(1))
         return flat.unflatten(1, self.shape).transpose(0, 1)
 
     def fold(self):
-        """Factor and offset (n_networks, 1, width) that it amounts to after training."""
+        """Factor and offset (n_networks, 1, width) that are equivalent to it after training."""
+        # weight * (x - mean) / sqrt(var + eps) + bias = x * factor + (bias - mean * factor)
         factor = self.weight * (self.running_var + self.eps).rsqrt()
         offset = self.bias - self.running_mean * factor
         return factor.view(self.shape)[:, None], offset.view(self.shape)[:, None]
 
 
 class StackedMLP(nn.Module):
-    """Multilayer perceptrons of one shape along a leading axis.
+    """Several multilayer perceptrons of one shape, stacked along a leading axis.
 
     Parameters
     ----------
@@ -95,15 +99,15 @@ class StackedMLP(nn.Module):
     head : Module
     activation : {"silu", "gelu", "elu", "relu", "tanh"}
     n_subnets : int, default=1
-        Consecutive networks that make one member, each with one parameter for its output.
+        Number of consecutive networks that form one member, each with one parameter as output.
     n_labels : int, default=1
-        Kinds of labels that each network has outputs for.
+        Number of kinds of label that each network has outputs for.
     batch_norm : bool, default=False
-        Before each activation.
+        Whether batch normalisation precedes each activation.
     dropout : float, default=0
         Share of the units dropped in training, after every hidden layer but the last.
     generator : torch.Generator, default=None
-        Chooses them.
+        Source of the random choice of dropped units.
     """
 
     def __init__(
@@ -132,9 +136,10 @@ class StackedMLP(nn.Module):
         self.norms = nn.ModuleList(StackedBatchNorm(len(c), c.shape[2]) for c in hidden)
 
     def forward(self, x):
-        """Parameters (n_labels * n_members, n_rows, n_parameters) of inputs.
+        """Map inputs to parameters (n_labels * n_members, n_rows, n_parameters).
 
-        Inputs are (n_rows, n_inputs), or (n_members, n_rows, n_inputs) where members differ.
+        Inputs are (n_rows, n_inputs), the same for all networks, or (n_runs, n_rows, n_inputs),
+        each for an equal number of consecutive networks.
         """
         n_networks, last = len(self.coefs[0]), len(self.coefs) - 1
         if x.ndim == 3:
@@ -147,19 +152,24 @@ class StackedMLP(nn.Module):
                 x = self.activation(self.norms[layer](x) if self.norms else x)
                 if self.dropout and self.training and layer < last - 1:
                     x = self._drop(x)
-        # Networks (members x sub-networks) with outputs (labels x parameters) to predictions.
+        # From (members * subnets, rows, labels * outputs) to (members, subnets, rows, labels,
+        # outputs), then to (labels, members, rows, subnets, outputs). The last two axes together
+        # are the parameters: either 1 network with all outputs, or one network per parameter.
         x = x.unflatten(0, (-1, self.n_subnets)).unflatten(-1, (self.n_labels, -1))
         return self.head(x.permute(3, 0, 2, 1, 4).flatten(3).flatten(0, 1))
 
     def _drop(self, x):
+        """Drop units at random; the division keeps the expected value of each unit the same."""
+        # Drawn where the generator is, on the CPU, so that all devices drop the same units.
         kept = torch.rand(x.shape, generator=self.generator).to(x.device) >= self.dropout
         return x * kept / (1 - self.dropout)
 
     def weights(self):
-        """Coefs and intercepts, batch normalisation folded in, of each layer."""
+        """Coefs and intercepts of each layer, with batch normalisation folded in."""
         coefs = [p.detach().clone() for p in self.coefs]
         intercepts = [p.detach().clone() for p in self.intercepts]
         for layer, norm in enumerate(self.norms):
+            # (x @ W + c) * factor + offset = x @ (W * factor) + (c * factor + offset)
             factor, offset = (t.detach() for t in norm.fold())
             coefs[layer] *= factor
             intercepts[layer] = intercepts[layer] * factor + offset
@@ -179,20 +189,21 @@ class ScaledSquaredError(nn.Module):
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
 
     def forward(self, prediction, target):
-        """Loss per member, of predictions (n_members, n_rows, n_parameters)."""
+        """Compute the loss per member of predictions (n_members, n_rows, n_parameters)."""
         return ((prediction - target) / self.scale).square().mean((-2, -1))
 
 
 class SignalLikelihood(nn.Module):
-    """Mean negative log-likelihood of each row's measurements, without constants, per member.
+    """Mean negative log-likelihood of the measurements, without constants, for each member.
 
-    Under Gaussian noise of one level, the mean squared error of the signal up to a factor.
+    Under Gaussian noise of one level it is proportional to the mean squared error of the signal.
 
     Parameters
     ----------
     signal_model : SignalModel
     noise : noise model
     factor : float, default=1
+        Factor of the loss.
     """
 
     def __init__(self, signal_model, noise, factor=1.0):
@@ -202,16 +213,20 @@ class SignalLikelihood(nn.Module):
         self.noise = noise
 
     def forward(self, prediction, target):
-        """Loss per member.
+        """Compute the loss per member.
 
         Parameters
         ----------
         prediction : tensor of shape (n_members, n_rows, n_parameters)
         target : tensor of shape (n_rows, n_measurements + 1)
-            Measurements in units of sigma, and what of sigma the amplitude's unit is.
+            Measurements in units of sigma; in the last column the unit of the predicted amplitude,
+            also in units of sigma.
         """
         n_members, n_rows, _ = prediction.shape
+        # Signal models take (n_parameters, n_lanes) and return (n_measurements, n_lanes).
         theta = prediction.permute(2, 0, 1).flatten(1)
         signal = self.signal_model.signal(theta).unflatten(1, (n_members, n_rows))
+        # x is (n_measurements, 1, n_rows), to be compared with all members; unit is (n_rows,). A
+        # signal is proportional to its amplitude, so its unit is that of the amplitude.
         x, unit = target[:, None, :-1].permute(2, 1, 0), target[:, -1]
         return self.factor * self.noise.derivatives(x, signal * unit)[0].mean((0, 2))

@@ -1,4 +1,4 @@
-"""Settings of networks: their architecture and their training, one value object each."""
+"""Settings of networks: one value object for the architecture, and one for the training."""
 
 from numbers import Integral, Real
 
@@ -16,19 +16,20 @@ class MLP(Value):
     Parameters
     ----------
     hidden_layer_sizes : tuple of int, default=(64, 64, 64)
-        Units of each hidden layer, from the input on.
+        Number of units of each hidden layer, in order from the input.
     activation : {"silu", "gelu", "elu", "relu", "tanh"}, default="silu"
-        Of the hidden units.
+        Activation of the hidden units.
     output : {"auto", "sigmoid", "softplus", "abs", "identity"}, default="auto"
-        Shape of the last layer. "auto" is the estimator's choice, for each parameter.
+        Shape of the last layer. "auto": the estimator chooses one for each parameter.
     standardize : bool, default=True
-        Whiten the inputs by the principal components of the training rows.
+        Whether inputs are whitened by the principal components of the training rows.
     parallel_subnets : bool, default=False
-        One network per parameter, each with these hidden layers, instead of one for all.
+        Whether each parameter has a network of its own with these hidden layers, instead of one
+        network for all parameters.
     dropout : float, default=0.0
         Share of the units dropped in training, after every hidden layer but the last.
     batch_norm : bool, default=False
-        Normalise each hidden layer over the batch before its activation.
+        Whether each hidden layer is normalised over the batch before its activation.
 
     See Also
     --------
@@ -76,7 +77,7 @@ class MLP(Value):
         Raises
         ------
         ValueError
-            For the first that is out of range.
+            For the first setting that is out of range.
         """
         validate_parameter_constraints(self._constraints, self.get_params(), type(self).__name__)
         if not all(isinstance(n, Integral) and n >= 1 for n in self.hidden_layer_sizes):
@@ -86,29 +87,31 @@ class MLP(Value):
 
 
 class Training(Value):
-    """Settings of a network's training by Adam, but for its length.
+    """Settings of a network's training by Adam, except for its length.
 
     Parameters
     ----------
     lr : float, default=None
-        Learning rate, at its peak. None: 0.02 on labels, 0.01 on signals alone.
+        Learning rate at its peak. None: 0.02 for training on labels, 0.01 for training on signals
+        alone.
     batch_size : int, default=None
-        Rows per step. None: 1000, or fewer where that would leave less than 20 steps per epoch.
+        Rows per step. None: 1000, or fewer if an epoch would otherwise have fewer than 20 steps,
+        but at least 16.
     schedule : {"onecycle", "constant"}, default="onecycle"
-        Of the learning rate.
+        Schedule of the learning rate.
     weight_decay : float, default=0.0
-        L2 penalty of all weights, as Adam takes it.
+        L2 penalty of all weights, as defined by Adam.
     patience : int, default=None
         Stop after this many epochs without a better validation loss. None: never.
     validation_fraction : float, default=0.2
-        Share of the tissues (distinct rows of y) that is held out to choose epoch and network.
+        Share of the tissues (distinct rows of y) held out to choose the best epoch and network.
     n_init : int, default=1
-        Networks trained side by side from different initial weights; the one with the least
+        Number of networks trained together from different initial weights. The one with the least
         validation loss predicts.
     ensemble : bool, default=False
-        Predict the mean of all `n_init` networks instead.
+        Whether to predict the mean of all `n_init` networks instead.
     device : str, default="cpu"
-        Where torch trains. A trained network predicts on the CPU.
+        Device that torch trains on. A trained network predicts on the CPU.
 
     See Also
     --------
@@ -162,21 +165,22 @@ class Training(Value):
         Raises
         ------
         ValueError
-            For the first that is out of range.
+            For the first setting that is out of range.
         """
         validate_parameter_constraints(self._constraints, self.get_params(), type(self).__name__)
 
     def rows_per_step(self, n_rows):
-        """Batch size for a number of training rows.
+        """Compute the batch size for a number of training rows.
 
         Parameters
         ----------
         n_rows : int
-            Rows that are trained on.
+            Number of training rows.
 
         Returns
         -------
         int
-            The one that is set, or the default for so many rows.
+            Batch size that is set, or the default for so many rows.
         """
+        # Small sets get smaller batches, so that an epoch still has about 20 steps.
         return int(self.batch_size or min(max(n_rows // 20, 16), 1000))

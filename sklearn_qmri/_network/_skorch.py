@@ -1,8 +1,8 @@
 """The skorch net that trains stacked members, and its callbacks.
 
 skorch owns the loop over epochs and batches, the optimiser, the learning-rate schedule and the
-history; what is here is what stacked members need of their own: batches of tensors that are never
-copied row by row, a loss per member, and the best state of each member.
+history. This module adds the parts that are specific to stacked members: batches of tensors that
+are never copied row by row, a loss per member, and the best state of each member.
 """
 
 import numpy as np
@@ -11,12 +11,15 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler
 from tqdm import tqdm
 
-_WARM_UP = 0.15  # share of the steps before the peak of the one-cycle schedule
-_LEAST_STEPS = 10  # in fewer the cycle has no room, and the rate stays at its peak
+# Share of the steps before the peak of the one-cycle schedule.
+_WARM_UP = 0.15
+# Least number of steps of a one-cycle schedule. With fewer, the warm-up would have hardly any
+# room, and the learning rate stays at its peak.
+_LEAST_STEPS = 10
 
 
 class Batches:
-    """Rows of tensors in batches, shuffled anew every time they are gone through.
+    """Rows of tensors in batches, shuffled again in each pass.
 
     Parameters
     ----------
@@ -24,11 +27,11 @@ class Batches:
     target : tensor of shape (..., n_rows, n_columns)
     batch_size : int
     generator : torch.Generator or None
-        None: in their order.
+        Source of the shuffling. None: rows stay in their order.
     refresh : callable, default=None
-        Returns (x, target) of the next epoch, in place of the ones given.
+        Function that returns (x, target) of the next epoch, which replace `x` and `target`.
     least : int, default=1
-        Rows that a batch must have; a last batch with fewer is dropped.
+        Least number of rows of a batch. A last batch with fewer rows is dropped.
     """
 
     def __init__(self, x, target, batch_size, generator, *, refresh=None, least=1):
@@ -48,6 +51,7 @@ class Batches:
         if self.refresh is not None:
             x, target = (tensor.to(x.device) for tensor in self.refresh())
         if self.generator is not None:
+            # Drawn on the CPU, where the generator is: the order is the same on all devices.
             order = torch.randperm(x.shape[-2], generator=self.generator).to(x.device)
             x, target = x[..., order, :], target[..., order, :]
         pairs = zip(x.split(self.batch_size, -2), target.split(self.batch_size, -2), strict=True)
@@ -55,14 +59,14 @@ class Batches:
 
 
 class PatienceExhausted(Exception):
-    """No member has improved for as many epochs as the patience."""
+    """Raised when no member has improved for as many epochs as the patience."""
 
 
 class BestMembers(Callback):
-    """Keep each member's weights of the epoch with its least validation loss.
+    """Callback that keeps each member's weights from the epoch with its least validation loss.
 
     Adam works elementwise, so members are independent of each other although they share an
-    optimiser; each may therefore have its own best epoch.
+    optimiser. Each member may therefore have its own best epoch.
 
     Parameters
     ----------
@@ -73,7 +77,7 @@ class BestMembers(Callback):
         self.patience = patience
 
     def on_train_begin(self, net, **kwargs):
-        """Start with the initial weights."""
+        """Keep the initial weights, with an infinite loss."""
         self.since_best_ = 0
         self.state_ = [p.detach().clone() for p in _state(net.module_)]
         n_members = len(net.module_.coefs[0]) // net.module_.n_subnets
@@ -81,7 +85,7 @@ class BestMembers(Callback):
 
     @torch.no_grad()
     def on_epoch_end(self, net, **kwargs):
-        """Record the losses of the epoch; keep what improved."""
+        """Record the losses of the epoch, and keep the weights of members that improved."""
         train, valid = net.take_losses()
         if not (torch.isfinite(train).all() and torch.isfinite(valid).all()):
             raise RuntimeError(
@@ -90,9 +94,12 @@ class BestMembers(Callback):
             )
         net.history.record("train_loss", train.tolist())
         net.history.record("valid_loss", valid.tolist())
+        # A member with outputs for several kinds of label has one set of weights for all of them,
+        # and so its epochs are compared by the mean loss over the kinds, (n_members,).
         common = valid.unflatten(0, (net.module_.n_labels, -1)).mean(0)
         better = common < self.loss_
         self.loss_ = torch.where(better, common, self.loss_)
+        # Member by member, its networks are consecutive.
         networks = better.repeat_interleave(net.module_.n_subnets)
         for best, current in zip(self.state_, _state(net.module_), strict=True):
             best[networks] = current.detach()[networks]
@@ -102,22 +109,23 @@ class BestMembers(Callback):
 
     @torch.no_grad()
     def restore(self, net):
-        """Give each member its best weights back."""
+        """Set each member to its best weights."""
         for best, current in zip(self.state_, _state(net.module_), strict=True):
             current.data.copy_(best)
 
 
 def _state(module):
-    """All that a member's predictions depend on, with the networks along the first axis."""
+    """All tensors that predictions depend on, with the networks along the first axis."""
     state = [*module.coefs, *module.intercepts]
     for norm in module.norms:
+        # Views, so that copying into them changes the module.
         for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
             state.append(values.detach().view(norm.shape))
     return state
 
 
 class EpochBar(Callback):
-    """A progress bar over the epochs."""
+    """Callback with a progress bar over the epochs."""
 
     def on_train_begin(self, net, **kwargs):
         """Open the bar."""
@@ -133,42 +141,45 @@ class EpochBar(Callback):
 
 
 class StackedNet(NeuralNet):
-    """A skorch net of several members with a loss each."""
+    """Net of skorch with several members, which have a loss each."""
 
     def get_split_datasets(self, X, y=None, **fit_params):
-        """Batches to train on and to validate on, which is what X holds already."""
+        """Return X, which already is the pair of training and validation batches."""
         return X
 
     def get_iterator(self, dataset, training=False):
-        """Batches are their own iterator."""
+        """Return the batches, which can be iterated over."""
         return dataset
 
     def check_data(self, X, y=None):
-        """Nothing is to be checked: batches are made here."""
+        """Check nothing, as the batches are made by this package."""
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Sum over members, whose gradients do not mix."""
+        """Sum the losses of the members, and record them."""
+        # Each weight only affects the loss of its own member, so the gradient of the sum holds the
+        # gradient of every member's own loss.
         losses = self.criterion_(y_pred, y_true)
         self._losses.setdefault(training, []).append((losses.detach(), y_true.shape[-2]))
         return losses.sum()
 
     def on_epoch_begin(self, net, **kwargs):
-        """Start the epoch's mean losses anew."""
+        """Reset the losses of the epoch."""
         super().on_epoch_begin(net, **kwargs)
         self._losses = {}
 
     def take_losses(self):
-        """Mean losses per member of the epoch, of training and validation rows."""
+        """Return the epoch's mean losses per member, of training and of validation rows."""
         return (_mean_loss(self._losses[training]) for training in (True, False))
 
 
 def _mean_loss(batches):
+    """Mean over rows, from the mean loss and the number of rows of each batch."""
     total = sum(loss * n for loss, n in batches)
     return total / sum(n for _, n in batches)
 
 
 def one_cycle(lr, n_steps):
-    """Callbacks of the one-cycle schedule; none where the steps leave it no room."""
+    """Callbacks of the one-cycle schedule; none if there are too few steps for it."""
     if n_steps < _LEAST_STEPS:
         return []
     schedule = LRScheduler(
@@ -183,5 +194,5 @@ def one_cycle(lr, n_steps):
 
 
 def losses(history):
-    """Losses of each epoch and member by name, as arrays."""
+    """Losses by name, as arrays of shape (n_epochs, n_members)."""
     return {name: np.array(history[:, name]) for name in ("train_loss", "valid_loss")}

@@ -1,4 +1,4 @@
-"""Training of stacked networks to a `FittedNetwork`."""
+"""Training of stacked networks, which results in a `FittedNetwork`."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,28 +21,28 @@ from ._skorch import (
 
 
 class Task(NamedTuple):
-    """The rows that a network learns from, and how its predictions are judged.
+    """Rows that a network learns from, and the loss of its predictions.
 
     Attributes
     ----------
     x : ndarray of shape (n_rows, n_inputs)
         Network inputs.
     targets : ndarray of shape (n_labels, n_rows, n_columns)
-        What the criterion compares predictions with, for each kind of label.
+        Values that the criterion compares predictions with, for each kind of label.
     valid : bool ndarray of shape (n_rows,)
         Rows held out for validation.
     heads : list of tuple
         Shape, offset and width of the last layer, for each kind of label.
     mix : ndarray of shape (n_labels, n_parameters)
-        Weights with which predictions for each kind of label are added.
+        Weights of the predictions for each kind of label in their sum.
     criterion : Module
         Loss per member.
     apart : bool
-        Whether each kind of label has members of its own, which start from the same weights; else
-        members have outputs for all kinds of label.
+        Whether each kind of label has members of its own, which start from the same weights.
+        Otherwise each member has outputs for all kinds of label.
     refresh : callable or None
-        Returns fresh inputs, (n_labels, n_rows, n_inputs), and targets (n_labels, n_rows,
-        n_columns) for the training rows of an epoch. Kinds of label are then apart.
+        Function that returns new inputs (n_labels, n_rows, n_inputs) and new targets (n_labels,
+        n_rows, n_columns) for the training rows of an epoch. It requires `apart`.
     """
 
     x: np.ndarray
@@ -56,17 +56,17 @@ class Task(NamedTuple):
 
     @property
     def n_labels(self):
-        """Kinds of label."""
+        """Number of kinds of label."""
         return len(self.targets)
 
     @property
     def n_shared(self):
-        """Kinds of label that each member has outputs for."""
+        """Number of kinds of label that each member has outputs for."""
         return 1 if self.apart else self.n_labels
 
 
 def initial_weights(sizes, seeds, n_subnets=1):
-    """Weights and biases of one member per seed, uniform as in `torch.nn.Linear`.
+    """Draw weights and biases of one member per seed, uniform as in `torch.nn.Linear`.
 
     Parameters
     ----------
@@ -74,16 +74,18 @@ def initial_weights(sizes, seeds, n_subnets=1):
         Width of every layer, inputs and outputs included.
     seeds : sequence of int
     n_subnets : int, default=1
-        Networks of each member.
+        Number of networks of each member.
 
     Returns
     -------
     coefs, intercepts : lists of tensors, see `StackedMLP`
     """
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    # A member's networks share its generator, so that its weights only depend on its own seed.
     networks = [g for g in generators for _ in range(n_subnets)]
     coefs, intercepts = [], []
     for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        # Weights and the bias (as the last row) are uniform within +-1 / sqrt(n_in).
         draws = torch.stack([torch.rand(n_in + 1, n_out, generator=g) for g in networks])
         draws = (2 * draws - 1) / n_in**0.5
         coefs.append(draws[:, :-1].contiguous())
@@ -92,28 +94,28 @@ def initial_weights(sizes, seeds, n_subnets=1):
 
 
 def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
-    """Train members side by side, as many as `training.n_init` for each kind of label apart.
+    """Train `training.n_init` members together, or as many per kind of label if these are apart.
 
     Parameters
     ----------
     task : Task
     inputs : NetworkInputs
-        Kept with the weights, to predict from rows of X.
+        Inputs that are stored with the weights, to predict from rows of X.
     network : MLP
     training : Training
     max_epochs : int
         Length of the training, and of the one-cycle schedule of the learning rate.
     lr : float
-        Learning rate where `training` has none.
+        Learning rate if `training` has none.
     rng : numpy.random.RandomState
-        Is advanced; gives the seeds.
+        Source of the seeds; it is advanced.
     verbose : int, default=0
         Positive: show a progress bar.
 
     Returns
     -------
     FittedNetwork
-        Of the best member, or of all of an ensemble; its domain is still unknown.
+        Network of the best member, or of all members of an ensemble. Its domain is unknown yet.
 
     Raises
     ------
@@ -123,6 +125,7 @@ def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
         If the device cannot be used.
     """
     check_device(training.device)
+    # The first seed is for shuffling and dropout, the others for the initial weights.
     seeds = rng.randint(np.iinfo(np.int32).max, size=training.n_init + 1)
     generator = torch.Generator().manual_seed(int(seeds[0]))
     module = _make_module(task, network, seeds[1:], generator)
@@ -142,7 +145,7 @@ def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
 
 
 def _make_module(task, network, seeds, generator):
-    """Untrained members, one per seed and kind of label apart."""
+    """Arguments of the module of untrained members, one per seed, or as many per kind of label."""
     n_outputs = task.mix.shape[1]
     n_subnets = n_outputs if network.parallel_subnets else 1
     sizes = [
@@ -150,6 +153,7 @@ def _make_module(task, network, seeds, generator):
         *network.hidden_layer_sizes,
         n_outputs // n_subnets * task.n_shared,
     ]
+    # Kinds of label that are apart start from the same weights, with the same seeds.
     members = np.tile(seeds, task.n_labels // task.n_shared)
     return {
         "coefs": (weights := initial_weights(sizes, members, n_subnets))[0],
@@ -165,14 +169,15 @@ def _make_module(task, network, seeds, generator):
 
 
 def _make_batches(task, network, training, generator):
-    """Batches to train on, and one of all rows to validate on."""
+    """Training batches, and a single validation batch of all held-out rows."""
     device, repeats = training.device, training.n_init
 
     def place(values):
         return torch.as_tensor(values, dtype=torch.float32, device=device)
 
     def spread(targets):
-        # One kind of label is the same for all members; else each label has its run of members.
+        # With one kind of label all members have the same targets, (n_rows, n_columns). Otherwise
+        # the targets of each kind are repeated for its members, (n_labels * n_init, n_rows, ...).
         return place(np.repeat(targets, repeats, axis=0) if len(targets) > 1 else targets[0])
 
     def refreshed():
@@ -186,14 +191,15 @@ def _make_batches(task, network, training, generator):
         training.rows_per_step(np.count_nonzero(kept)),
         generator,
         refresh=None if task.refresh is None else refreshed,
-        least=2 if network.batch_norm else 1,  # one row has no variance to normalise by
+        # Batch normalisation needs a variance, which a single row does not have.
+        least=2 if network.batch_norm else 1,
     )
     held_out = place(task.x[task.valid]), spread(task.targets[:, task.valid])
     return trained, Batches(*held_out, len(held_out[0]), None)
 
 
 def _run(module, criterion, batches, training, max_epochs, lr, verbose):
-    """Let skorch train; the net and the callback that has each member's best state."""
+    """Train by skorch; return the net, and the callback that holds each member's best state."""
     best = BestMembers(training.patience)
     bar = EpochBar()
     callbacks = [("best", best), *([("bar", bar)] if verbose else [])]
@@ -219,7 +225,7 @@ def _run(module, criterion, batches, training, max_epochs, lr, verbose):
     net.initialize()
     net.notify("on_train_begin")
     try:
-        # Not net.fit, which would take Ctrl-C for a finished training.
+        # net.fit would treat an interruption by Ctrl-C as the regular end of the training.
         net.fit_loop(batches)
     except PatienceExhausted:
         pass
@@ -231,14 +237,16 @@ def _run(module, criterion, batches, training, max_epochs, lr, verbose):
 
 
 def _fitted(module, best_loss, history, task, inputs, network, training):
-    """The members that are to predict, of each kind of label apart."""
-    runs = best_loss.reshape(-1, training.n_init)  # one run of members per kind of label apart
+    """Network of the members that predict: the best one or all, for each kind of label if apart."""
+    # One row of members for each kind of label that is apart, else a single row.
+    runs = best_loss.reshape(-1, training.n_init)
     best = runs.argmin(axis=1)
     kept = [
         run * training.n_init + init
         for run in range(len(runs))
         for init in (range(training.n_init) if training.ensemble else [best[run]])
     ]
+    # Each member consists of n_subnets consecutive networks.
     networks = np.concatenate(
         [np.arange(k * module.n_subnets, (k + 1) * module.n_subnets) for k in kept]
     )

@@ -1,9 +1,9 @@
 """Batched bounded maximum likelihood: arrays in, arrays out.
 
-Rows go through in blocks (`_block`), in which every voxel is one lane. Its starting points come
-from a dictionary; a few iterations in float32 tell which may win (`_screening`); Newton iterations
-in float64 follow the best of them to its optimum (`_newton`, `_objective`). No result depends on
-the rows beside it, on the size of the blocks, or on the number of processes.
+Rows are solved in blocks (`_block`), in which every voxel is one lane. The starting points of a
+voxel come from a dictionary. A few iterations in float32 tell which of them may win (`_screening`).
+Newton iterations in float64 follow the best one to its optimum (`_newton`, `_objective`). No result
+depends on the rows beside it, on the size of the blocks, or on the number of processes.
 """
 
 from functools import partial
@@ -18,13 +18,16 @@ from ..dictionary import make_dictionary
 from ._block import Solution, solve_block
 from ._box import check_fixed, check_seeds, common_values
 
-__all__ = ["Solution", "check_fixed", "check_seeds", "common_values", "solve"]
+__all__ = ["Solution", "check_fixed", "check_seeds", "common_values", "out_of_range", "solve"]
 
-_BLOCK = 65536  # rows at most ...
-_MEASUREMENTS = 2**20  # ... and measurements, which bound the memory that a block needs
-_DENSER = 8  # times as many cells in the dictionary of the thorough look, up to ...
+# Most rows, and most measurements, of a block: they bound the memory that a block needs.
+_BLOCK = 65536
+_MEASUREMENTS = 2**20
+# The dictionary of the thorough look has this many times as many cells, up to a maximum.
+_DENSER = 8
 _MOST_CELLS = 64
-# Single precision holds squares of these, and of their ratios to each other.
+# Range of sigma; the upper end also limits signals and their ratio to sigma. Squares of all these,
+# 1e-30 to 1e30, fit into float32, whose normal numbers go from 1.2e-38 to 3.4e38.
 _RANGE = 1e-15, 1e15
 
 
@@ -58,22 +61,22 @@ def solve(
     fixed : array of shape (n_voxels, n_parameters), default=None
         Values of parameters that are not to be estimated, NaN for the others.
     common : array of shape (n_parameters,), default=None
-        Values of those that are fixed to one value for all voxels, NaN for the others. They narrow
-        the search for starting points; values of voxels do not, as a voxel's result must not
-        depend on the voxels beside it.
+        Values of parameters that are fixed to one value for all voxels, NaN for the others. They
+        narrow the search for starting points. Values per voxel do not narrow it, because a voxel's
+        result must not depend on the voxels beside it.
     seeds : array of shape (n_voxels, n_parameters), default=None
         The only starting points, instead of those of the dictionary.
     n_starts : int
-        Power of 2; starting points per voxel.
+        Starting points per voxel, a power of 2.
     max_iter : int
     tol : float
-        Nats.
+        Tolerance of the negative log-likelihood in nats.
     n_jobs : int, default=None
-        Processes, as in joblib.
+        Number of processes, same as in joblib.
     device : str, default="cpu"
-        Where torch computes.
+        Device on which torch computes.
     verbose : int, default=0
-        Positive: a progress bar.
+        Positive: show a progress bar.
 
     Returns
     -------
@@ -83,10 +86,11 @@ def solve(
     ------
     ValueError
         If `device` cannot be used, or X and sigma of all rows are too far apart to compute with.
-        Single rows of that kind have NaN, and have not converged.
+        If only some rows are, their results are NaN and they count as not converged.
     """
     check_device(device)
     X, sigma, refused = _within_range(X, sigma)
+    # A parameter that is fixed for all voxels has a range of one value: it needs no search.
     searched = bounds if common is None else np.where(np.isnan(common), bounds, common)
     make = partial(make_dictionary, model, *searched, even=noise.even)
     book = make(n_cells=n_starts).to(torch.float32, device)
@@ -113,6 +117,7 @@ def solve(
 
 def _block_size(n_measurements):
     """Rows of a block: a multiple of the lanes, within the limits of rows and of measurements."""
+    # Blocks of whole lanes give every row the result that it has in any other block, see `LANES`.
     limit = _MEASUREMENTS // max(1, n_measurements)
     return min(_BLOCK, max(LANES, limit - limit % LANES))
 
@@ -125,7 +130,8 @@ def _joined(blocks, slices, n_voxels, bar):
     """One solution of all blocks, each of which is dropped once it is copied."""
     solution = None
     for rows, block in zip(slices, blocks, strict=True):
-        if solution is None:  # room for all blocks at once, not twice at the end
+        # Joining a list of all blocks at the end would need their memory twice.
+        if solution is None:
             solution = Solution(*(np.empty((n_voxels, *f.shape[1:]), f.dtype) for f in block))
         for whole, part in zip(solution, block, strict=True):
             whole[rows] = part
@@ -133,20 +139,37 @@ def _joined(blocks, slices, n_voxels, bar):
     return solution
 
 
-def _within_range(X, sigma):
-    """X and sigma, 1 where not to be computed with, and which rows these are."""
+def out_of_range(X, sigma):
+    """Whether rows are so large or small that the digits of double precision do not suffice.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_voxels, n_measurements)
+    sigma : ndarray of shape (n_voxels,)
+
+    Returns
+    -------
+    bool ndarray of shape (n_voxels,)
+    """
     low, high = _RANGE
     largest = np.abs(X).max(axis=1, initial=0.0)
     with np.errstate(over="ignore"):
         ratio = largest / sigma
-    refused = ~((sigma >= low) & (sigma <= high) & (largest <= high) & (ratio <= high))
+    # Negated, so that NaN, which compares as false, is out of range too.
+    return ~((sigma >= low) & (sigma <= high) & (largest <= high) & (ratio <= high))
+
+
+def _within_range(X, sigma):
+    """X and sigma with 1 in rows that are out of range, and a mask of these rows."""
+    low, high = _RANGE
+    refused = out_of_range(X, sigma)
     if not refused.any():
         return X, sigma, refused
     if refused.all():
         raise ValueError(
-            f"Cannot compute with signals up to {largest.max():.3g} and sigma={sigma.max():.3g}: "
-            f"expected both, and their ratio, between {low:g} and {high:g}. Is sigma in the units "
-            "of X?"
+            f"Cannot compute with signals up to {np.abs(X).max():.3g} and sigma={sigma.max():.3g}: "
+            f"expected sigma between {low:g} and {high:g}, and signals, also relative to sigma, "
+            f"up to {high:g}. Is sigma in the units of X?"
         )
     X, sigma = X.copy(), sigma.copy()
     X[refused], sigma[refused] = 1.0, 1.0

@@ -10,8 +10,10 @@ from ._newton import minimize
 from ._objective import Objective, Problem
 from ._screening import quick_start, thorough_look
 
-_DESCRIBED = 40_960  # measurements at once, which fit into a processor's cache
-_TURNS = 3, 12, 12  # iterations without exact second derivatives, with, without; then with them
+_DESCRIBED = 40_960  # measurements described at once, which fit into a processor's cache
+# Iterations of the turns without, with and without exact second derivatives. One more turn, with
+# them, takes the rest.
+_TURNS = 3, 12, 12
 
 
 class Solution(NamedTuple):
@@ -39,17 +41,20 @@ class Solution(NamedTuple):
 
 
 def solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, dense, max_iter, tol, device):
-    """`Solution` of a block of rows; arguments as of `solve`, with its dictionaries."""
+    """`Solution` of a block of rows. Arguments are those of `solve`, and its dictionaries."""
     objective = Objective(model, noise)
 
     def lanes(rows):
         return torch.as_tensor(np.ascontiguousarray(rows.T), device=device)
 
+    # Rows are padded to whole lanes here, and the first `n_voxels` results returned at the end.
     n_voxels = len(X)
     X, sigma, fixed, seeds = (_whole_rows(rows) for rows in (X, sigma, fixed, seeds))
     with single_thread(), torch.no_grad():
         precision = lanes(1.0 / sigma)
         x = lanes(X) * precision
+        # One column (n_parameters, 1) for all voxels; a fixed value makes it one per voxel, with
+        # both bounds at that value.
         low, high = (lanes(b[None]) for b in bounds)
         if fixed is not None:
             value = lanes(fixed)
@@ -65,6 +70,8 @@ def solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, dense, max_i
             book = dense().to(torch.float32, device)
             return thorough_look(objective, book, problem, n_voxels, finish)
 
+        # Given starts are the only ones. A coarse dictionary needs the thorough look for all
+        # voxels, any other one only for those that do not converge from the quick start.
         if seeds is not None:
             u = problem.clamp(objective.to_coordinates(seeds))
             best, converged, n_iter = finish(objective.expand(u, problem), problem)
@@ -85,7 +92,7 @@ def solve_block(model, noise, X, sigma, bounds, fixed, seeds, book, dense, max_i
 
 
 def _whole_rows(rows):
-    """Rows of voxels, the last repeated up to a multiple of `LANES`; None of None."""
+    """Rows of voxels, the last repeated up to a multiple of `LANES`; None stays None."""
     if rows is None or len(rows) == 0:
         return rows
     return np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % LANES, axis=0)])
@@ -94,13 +101,14 @@ def _whole_rows(rows):
 def _look_again(best, converged, n_iter, problem, look):
     """Replace the results of voxels that have not converged, where a thorough look does better.
 
-    These are often on a ridge, along which another start has less far to go.
+    Such voxels are often on a ridge, where another start may be closer to the optimum.
     """
     unsettled = (~converged).nonzero().squeeze(1)
     if len(unsettled) == 0:
         return
     rest = whole(unsettled)
     again, arrived, n_more = look(problem.lanes(rest), len(unsettled))
+    # At the same loss, the result that has converged is kept.
     better = (again.loss < best.loss[rest]) | (arrived & (again.loss <= best.loss[rest]))
     index = whole(better.nonzero().squeeze(1))
     place = rest[index]
@@ -109,11 +117,11 @@ def _look_again(best, converged, n_iter, problem, look):
 
 
 def _finish(objective, start, problem, max_iter, tol):
-    """To convergence, in turns without and with exact second derivatives.
+    """Iterate to convergence, in turns without and with exact second derivatives.
 
-    Without them most voxels converge. Near an optimum exact ones need fewer iterations, but far
-    from one, where the hessian is indefinite, they may get stuck. Every turn starts with little
-    damping, whatever the steps before have come to.
+    Most voxels converge without exact second derivatives. Near an optimum exact ones need fewer
+    iterations. Far from it, where the hessian is indefinite, they may get stuck. Every turn starts
+    with little damping, whatever damping the turn before ended with.
     """
     exact = Objective(objective.model, objective.noise, exact=True)
     best, converged, n_iter = minimize(
@@ -124,6 +132,7 @@ def _finish(objective, start, problem, max_iter, tol):
         rest = whole((~converged).nonzero().squeeze(1))
         if len(rest) == 0 or spent >= max_iter:
             break
+        # Turns 1 and 3 are exact. Expanding afresh resets the damping.
         method, part = exact if turn % 2 else objective, problem.lanes(rest)
         n_iterations = min(n_iterations, max_iter - spent)
         start = method.expand(take(best.u, rest), part)
@@ -136,14 +145,16 @@ def _finish(objective, start, problem, max_iter, tol):
 
 
 def _describe(objective, best, problem, box):
-    """All of a `Solution` but how it was reached; `box` has the bounds of the parameters."""
+    """Fields of a `Solution` up to `at_bound`; `box` has the bounds of the parameters."""
     u, (x, precision, low, high) = best.u, box
     at_lower, at_upper = u <= problem.lower, u >= problem.upper
     theta = objective.to_parameters(u)
-    # What is on a bound is on it exactly, not off by the rounding of a logarithm.
+    # Estimates on a bound equal it exactly; exp(log(bound)) may be off by rounding.
     theta = torch.where(at_lower, low, torch.where(at_upper, high, theta))
     a = objective.model.signal(theta) * precision
     residual = x - objective.noise.mean(a)
+    # The likelihood is one of x = X / sigma. A density of X is 1 / sigma times that for each
+    # measurement, which adds -log(precision) to its negative logarithm.
     return (
         theta.T,
         best.loss + objective.noise.normalizer(x).sum(0) - len(x) * precision.log(),

@@ -1,4 +1,4 @@
-"""What is fixed, and where a search starts, for each voxel."""
+"""Checks of fixed parameters and of starting points, for each voxel."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def check_fixed(fixed, signal_model, bounds, n_voxels):
     fixed : dict of {str: float or array-like of shape (n_voxels,)}
     signal_model : SignalModel
     bounds : ndarray of shape (2, n_parameters)
-        That fixed values must be within.
+        Range of the fixed values.
     n_voxels : int
 
     Returns
@@ -42,8 +42,10 @@ def check_fixed(fixed, signal_model, bounds, n_voxels):
                 f"got shape {value.shape}; values per voxel go to `estimate`, for its rows."
             )
         low, high = bounds[:, j]
+        # Negated, so that NaN, which compares as false, is wrong at first.
         wrong = ~((value >= low) & (value <= high))
-        if value.ndim:  # rows without a value are for the caller to leave out
+        # The caller excludes rows whose own value is NaN. One NaN for all voxels is an error.
+        if value.ndim:
             wrong &= ~np.isnan(value)
         if wrong.any():
             raise ValueError(
@@ -55,7 +57,7 @@ def check_fixed(fixed, signal_model, bounds, n_voxels):
 
 
 def common_values(fixed, signal_model):
-    """Values of the parameters that are fixed to one number for all voxels, NaN for the others.
+    """Values of parameters that are fixed to one number for all voxels, NaN for the others.
 
     Parameters
     ----------

@@ -11,14 +11,15 @@ import torch
 from .._torch import LANES, pieces, put, take
 
 _FIRST_DAMPING = 1e-3
-_BYTES = 400_000  # of measurements whose derivatives fit into a processor's cache
+# Bytes of measurements expanded at once: their derivatives still fit into a processor's cache.
+_BYTES = 400_000
 
 
 class Expansion(NamedTuple):
-    """Objective around `u`, to second order, and how far to trust it.
+    """Second-order expansion of the objective around `u`, and the damping of steps from it.
 
-    The hessian is packed: the rows of its upper triangle, see `entries`. The metric is the
-    scale of the damping.
+    The hessian is packed as the rows of its upper triangle, see `entries`. The metric, one positive
+    number per coordinate, is the scale of the damping.
     """
 
     u: torch.Tensor
@@ -48,7 +49,7 @@ class Problem(NamedTuple):
     precision : tensor of shape (n_voxels,)
         1 / sigma.
     lower, upper : tensors of shape (n_parameters, n_voxels) or (n_parameters, 1)
-        Box, in coordinates; one column if it is the same for all.
+        Box in coordinates, with one column if it is the same for all voxels.
     """
 
     x: torch.Tensor
@@ -74,7 +75,7 @@ class Problem(NamedTuple):
 class Objective:
     """Negative log-likelihood of a block of voxels, without its constants.
 
-    Works on coordinates `u`: the parameters themselves, or the logarithm of those that the model
+    Coordinates `u` are the parameters themselves, or the logarithms of those that the signal model
     declares to be better searched for on a logarithmic axis.
 
     Parameters
@@ -82,8 +83,8 @@ class Objective:
     model : SignalModel
     noise : noise model
     exact : bool, default=False
-        Take second derivatives of a model that has none by differences, instead of neglecting
-        them (Gauss-Newton).
+        Where the signal model has no `curvature`, take second derivatives by differences instead of
+        neglecting them (Gauss-Newton).
     """
 
     def __init__(self, model, noise, exact=False):
@@ -109,7 +110,8 @@ class Objective:
     def expand(self, u, problem, near=None):
         """Expand around coordinates u (n_parameters, n_voxels), to second order.
 
-        An expansion `near` u, maybe of lower precision, lends its second order if given.
+        If an expansion `near` u is given, its metric, hessian and damping are taken over, so that
+        only loss and gradient are computed. It may be of lower precision.
         """
         size = _BYTES // (len(problem.x) * u.itemsize)
         parts = [
@@ -122,38 +124,52 @@ class Objective:
         x, precision = problem.x, problem.precision
         theta = self.to_parameters(u)
         signal, jacobian = self.model.jacobian(theta)
+        # Noise models work in units of sigma: with a = signal * precision, each derivative by the
+        # signal brings one factor of the precision.
         loss, first, second = self.noise.derivatives(x, signal * precision)
         first, second = first * precision, second * precision**2
         weighted = jacobian * first
         gradient, loss = weighted.sum(1), loss.sum(0)
+        # For theta = exp(u), d theta / d u = theta.
         chain = {j: theta[j] for j in self._log}
         for j, factor in chain.items():
             gradient[j] *= factor
         if near is not None:
             return Expansion(u, loss, gradient, *(field.to(u.dtype) for field in near[3:]))
+        # Hessian by theta: sum over measurements of second * J_j * J_k + first * (d^2 signal), of
+        # which `curvature` is the latter sum.
         curvature = self.model.curvature(theta, first, weighted)
         if curvature is None and self.exact:
             curvature = self.model.curvature_by_differences(theta, first, weighted)
-        if curvature is None:  # Gauss-Newton: only positive weights keep it a descent method
-            second = torch.maximum(second, 0.05 * precision**2)
+        # Gauss-Newton is a descent method only with positive weights. Those of Rician noise may be
+        # negative. They stay so where a signal of 0 has no slope by symmetry: only the sign of the
+        # second derivative tells whether that is a minimum.
+        if curvature is None:
+            positive = torch.maximum(second, 0.05 * precision**2)
+            second = torch.where(first == 0, second, positive)
+        # Squared change of the signal, in sigma, with each parameter. `weighted` is only a buffer
+        # from here on.
         metric = torch.mul(jacobian, jacobian, out=weighted).sum(1) * precision**2
         hessian = _weighted_products(jacobian, second)
         for (j, k), entry in entries(hessian, len(u)).items():
             if curvature is not None:
                 entry += curvature[j, k]
+            # Chain rule: an entry changes by theta_j for each logarithmic coordinate in it.
             for i in {j, k} & chain.keys():
                 entry *= chain[i] if j != k else chain[i] ** 2
         for j, factor in chain.items():
             metric[j] *= factor**2
+            # d^2 L / d u^2 = theta^2 * L'' + theta * L', and theta * L' is the gradient by u.
             entries(hessian, len(u))[j, j].add_(gradient[j])
         return Expansion(u, loss, gradient, metric, hessian, torch.full_like(loss, _FIRST_DAMPING))
 
 
 def _weighted_products(jacobian, weights):
-    """Sum over measurements of weights * J_j * J_k, for j <= k."""
+    """Sums over measurements of weights * J_j * J_k, for j <= k."""
     size, _, lanes = jacobian.shape
     products = jacobian.new_empty(size * (size + 1) // 2, lanes)
     for (j, k), entry in entries(products, size).items():
+        # Entries come row by row, each row beginning with its diagonal.
         if j == k:
             weighted = weights * jacobian[j]
         torch.sum(weighted * jacobian[k], 0, out=entry)

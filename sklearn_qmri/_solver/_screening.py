@@ -1,8 +1,9 @@
-"""From many starting points per voxel to one, or to the few that may still win.
+"""Screening of many starting points per voxel down to one, or to the few that may still win.
 
-Two ways of looking. The quick one serves signal models whose best atom nearly always lies beside
-the optimum. The thorough one serves models with hard landscapes, and voxels on which the quick one
-has failed: a denser dictionary, more cells, wider margins, and several contenders in the end.
+There are two searches. The quick one serves signal models whose best atom nearly always lies beside
+the optimum. The thorough one serves models with hard landscapes, and voxels for which the quick one
+has failed. It has a denser dictionary, more cells and wider margins, and it follows several starts
+to their optima.
 """
 
 import math
@@ -15,24 +16,31 @@ from ..dictionary import fit_linear, look_up
 from ._newton import minimize
 from ._objective import Problem
 
-_ROUNDS = (1, 0.0), (2, 1e-3)  # iterations and tolerance; starts that lag are then dropped
-_MARGIN = 0.25  # nats above the best at which a start is still followed ...
-_LAG = 0.05  # ... and at which it still is when it has had some iterations
-_BIASED = 0.2  # sigma of bias, from which on a measurement is at the noise floor
-_FLOOR_MARGIN = 4.0  # nats more for each of those beyond half of all measurements
+# Iterations and tolerance of the quick rounds. Starts that lag behind are dropped after each.
+_ROUNDS = (1, 0.0), (2, 1e-3)
+# Nats above the best start up to which another one is followed: before any iteration, and after
+# each round.
+_MARGIN = 0.25
+_LAG = 0.05
+# A measurement is at the noise floor if its bias exceeds this, in sigma. Each such measurement
+# beyond half of all widens margin and lag by these nats.
+_BIASED = 0.2
+_FLOOR_MARGIN = 4.0
 _FLOOR_LAG = 4.0
-_MANY_AXES = 5  # searched parameters, from which on a thorough look is an exhaustive one
-# Starts are also followed up to this multiple of the best one's own distance from a fit to within
-# noise: where all atoms are far away, their order says little.
+_MANY_AXES = 5  # number of searched parameters from which a thorough look is exhaustive
+# How far the best start misses a fit to within noise, times this, widens the limits too: where all
+# atoms are far away, their order says little.
 _SLACK = 100.0
-_SAME = 1e-2  # squared distance, in sigma, and nats, up to which two starts are at one optimum
-_BYTES = 16 * 2**20  # of measurements of all starts that are followed at once
+# Two starts are at one optimum if neither their squared distance in sigma nor their difference in
+# nats reaches this.
+_SAME = 1e-2
+_BYTES = 16 * 2**20  # measurements of all starts that are followed at once, in bytes
 
 
 class _Effort(NamedTuple):
     """Effort of a thorough look."""
 
-    rounds: tuple  # iterations, tolerance, and how many starts of a voxel go on afterwards
+    rounds: tuple  # iterations, tolerance, and the most starts of a voxel that go on afterwards
     margin: float
     lag: float
 
@@ -48,10 +56,11 @@ def quick_start(objective, book, problem, n_voxels):
     """
     single, data = _in_single_precision(objective, problem)
     best, gain = look_up(book, data, single.precision)
-    # Least squares knows the likelihood of a measurement at the noise floor only roughly.
-    # As long as they are few, the others still put the starts into the right order.
+    # Least squares only approximates the likelihood of measurements at the noise floor. As long as
+    # these are few, the other measurements still put the starts into the right order.
     floored = (single.x - data * single.precision > _BIASED).sum(0)
     floored = (floored - len(data) // 2).clamp(min=0)
+    # The gain is a decrease of the loss, so that its negative ranks the starts as a loss does.
     limit = gain.neg().amin(1) + _MARGIN + _FLOOR_MARGIN * floored
     voxel, cell = _worth_following(-gain <= limit[:, None], n_voxels)
     found, starts = _expand_atoms(objective, book, single, data, voxel, best[voxel, cell])
@@ -61,6 +70,7 @@ def quick_start(objective, book, problem, n_voxels):
         limit = loss.amin(1) + _LAG + _FLOOR_LAG * floored
         keep = whole((found.loss <= limit[voxel]).nonzero().squeeze(1))
         found, starts, voxel, cell = found.lanes(keep), starts.lanes(keep), voxel[keep], cell[keep]
+    # The best start of a voxel is within every limit, so that it is among those kept.
     index = _repeat_last(_place_of_best(loss, voxel, cell), n_voxels)
     found, starts = found.lanes(index), starts.lanes(index)
     return objective.expand(_in_double_precision(found, starts, problem), problem, near=found)
@@ -83,9 +93,10 @@ def thorough_look(objective, book, problem, n_voxels, finish):
     Returns
     -------
     best, converged, n_iter
-        As in `minimize`.
+        Same as in `minimize`.
     """
-    # Sized by the measurements, so that hundreds of them need no more memory.
+    # Voxels at once: fewer if there are more measurements, so that the memory stays the same. A
+    # float32 has 4 bytes.
     size = _BYTES // (4 * len(problem.x) * book.n_cells)
     parts = [
         _look(objective, book, problem.lanes(rows), n_voxels - rows.start, finish)
@@ -99,8 +110,9 @@ def thorough_look(objective, book, problem, n_voxels, finish):
 def _look(objective, book, problem, n_voxels, finish):
     single, data = _in_single_precision(objective, problem)
     best, gain = look_up(book, data, single.precision)
-    # Half the squared residual, and the loss, of residuals that are just the noise: half a squared
-    # standard normal is 1/2 for each measurement, on average.
+    # Expected half squared residual, and loss, of a fit that leaves just the noise: half the square
+    # of a standard normal variable is 1/2 on average. The gain counts from no signal, where half
+    # the squared residual is that of the data; the loss lacks the normalizer.
     half = 0.5 * len(single.x)
     noise_gain = half - 0.5 * (data * single.precision).square().sum(0)
     normalizer = objective.noise.normalizer(single.x).sum(0)
@@ -115,6 +127,7 @@ def _look(objective, book, problem, n_voxels, finish):
         limit = _tolerated(loss, noise_loss, effort.lag)
         if n_kept < book.n_cells:
             limit = torch.minimum(limit, loss.kthvalue(n_kept, dim=1).values)
+        # Starts that have run into their voxel's best one would only repeat it.
         ahead = found.loss <= limit[voxel]
         ahead &= ~_follows(found, _place_of_best(loss, voxel, cell)[voxel])
         keep = whole(ahead.nonzero().squeeze(1))
@@ -128,19 +141,19 @@ def _look(objective, book, problem, n_voxels, finish):
 
 
 def _worth_following(mask, n_voxels):
-    """Voxels and cells of the starts in a mask, in whole multiples of lanes."""
+    """Voxels and cells of the starts in a mask, repeated up to a multiple of `LANES`."""
     return tuple(whole(i) for i in torch.nonzero(mask[:n_voxels], as_tuple=True))
 
 
 def _repeat_last(index, n_voxels):
-    """Places of all voxels, where those beyond the first `n_voxels` repeat the last of them."""
+    """Places of all voxels, where those after the first `n_voxels` repeat the last of these."""
     return torch.cat(
         [index[:n_voxels], index[n_voxels - 1 : n_voxels].expand(max(0, len(index) - n_voxels))]
     )
 
 
 def _in_single_precision(objective, problem):
-    """The problem, and its measurements as least squares expects them."""
+    """The problem in float32, and its measurements, in their own units, without most bias."""
     single = Problem(*(t.to(torch.float32) for t in problem))
     return single, objective.noise.without_bias(single.x) / single.precision
 
@@ -153,32 +166,32 @@ def _expand_atoms(objective, book, single, data, voxel, atom):
 
 
 def _by_voxel(loss, voxel, cell, like):
-    """Losses of starts in a table of voxels and cells; infinite where there is none."""
+    """Table of the losses of starts by voxel and cell, infinite where there is no start."""
     table = torch.full_like(like, torch.inf)
     table[voxel, cell] = loss.nan_to_num(nan=torch.inf)
     return table
 
 
 def _place_of_best(loss, voxel, cell):
-    """Which of the starts is the best of each voxel."""
+    """Place, among all starts, of the best start of each voxel."""
     place = torch.zeros_like(loss, dtype=torch.int64)
     place[voxel, cell] = torch.arange(len(voxel), device=place.device)
     return place.gather(1, loss.argmin(1, keepdim=True))[:, 0]
 
 
 def _follows(found, leader):
-    """Whether starts are where their voxel's best one is, which is not counted itself."""
+    """Whether each start has arrived at its voxel's best one; false for the best one itself."""
     best = found.lanes(leader)
     distance = ((found.u - best.u).square() * best.metric).sum(0)
     itself = leader == torch.arange(len(leader), device=leader.device)
-    # A start repeated to fill up the lanes is told from its twin by nothing but its place.
+    # The best start may occur twice, repeated to fill up the lanes. Its twin is not dropped.
     twin = (found.u == best.u).all(0)
     return (distance < _SAME) & (found.loss - best.loss < _SAME) & ~itself & ~twin
 
 
 def _in_double_precision(found, starts, problem):
-    """Coordinates in float64, exactly on the bounds of its box where they were on the other's."""
-    # A bound rounded to float32 may lie outside the float64 box, or just inside: snap.
+    """Coordinates in float64, exactly on a bound where they were on the float32 one."""
+    # Rounded to float32, a bound may lie just outside or just inside the float64 box.
     u = torch.where(found.u >= starts.upper, problem.upper, found.u.to(problem.x.dtype))
     return torch.where(found.u <= starts.lower, problem.lower, u)
 

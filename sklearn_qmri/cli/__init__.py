@@ -32,7 +32,7 @@ def _show_version(asked: bool):
 @app.callback()
 def _group(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
     ] = False,
 ):
     """Scikit-learn-compatible estimators for quantitative MRI. For research use only."""
@@ -47,16 +47,19 @@ def _show_warning(message, *_):
 
 
 def main():
-    """Run the command line; exit code 0 done, 1 failed with a one-line reason, 2 usage.
+    """Run the command line. Exit code 0: done, 1: failed with a one-line reason, 2: wrong usage.
 
-    Typer makes 130 of an interruption; SIGTERM ends with 143.
+    Typer turns an interruption into exit code 130; SIGTERM ends with 143.
     """
     warnings.showwarning = _show_warning
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be of its encoding
+    # Names of files may have characters that the encoding of the terminal lacks. Under a test
+    # runner, standard output may be another object, which cannot be reconfigured.
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with orderly_end():
             app()
+    # Errors of input and machine get one line. Any other kind is a bug, and keeps its traceback.
     except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         notes.print(f"sklearn-qmri: {text}")

@@ -1,4 +1,4 @@
-"""Command: what each method makes of a protocol."""
+"""Command: comparison of all methods for a protocol."""
 
 import csv
 import json
@@ -62,10 +62,10 @@ def compare(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ):
-    """Tell which label to train on for a protocol and its SNR, per parameter, and why.
+    """Recommend a label to train on for a protocol and its SNR, per parameter, with reasons.
 
-    Measures maximum likelihood, the segmented fit, networks on either label and between, a
-    self-supervised network, the posterior mean and the Cramer-Rao bound on simulations.
+    Simulations measure maximum likelihood, the segmented fit, networks on true, maximum-likelihood
+    and blended labels, a self-supervised network, the posterior mean and the Cramer-Rao bound.
 
     Example: sklearn-qmri compare --b-values "0 10 20 50 100 200 400 800" --snr 25 --weight 4
     """
@@ -77,23 +77,24 @@ def compare(
     tissues = parse_tissues(tissue or [], signal_model)
     paths = [out / f"comparison.{kind}" for kind in ("json", "csv", "png")]
     refuse_to_overwrite(paths, overwrite)
+    # Options and output are checked by now, before the slow part.
     if scan is not None:
         snr = _snr_of_scan(signal_model, scan, mask, seed)
-    found = compare_methods(
+    result = compare_methods(
         signal_model, snr=snr, prior=ranges, tissues=tissues, rule=rule, n_samples=samples,
         n_repeats=repeats, n_jobs=n_jobs, device=device, random_state=seed, verbose=1,
     )  # fmt: skip
-    text = _as_json(found, signal_model, snr, rule, seed)
-    _write(found, signal_model, text, *paths)
+    text = _as_json(result, signal_model, snr, rule, seed)
+    _write(result, signal_model, text, *paths)
     if as_json:
         print(text)
         return
-    _print(found, snr)
+    _print(result, snr)
     notes.print(f"Table and figure are in {out}/")
 
 
 def _rule(weight, max_bias):
-    """Rule of the options, of which one at most may be given."""
+    """Rule from the two options, of which at most one may be set."""
     if weight is not None and max_bias is not None:
         raise ValueError("--weight and --max-bias are two rules: give one of them.")
     if max_bias is not None:
@@ -113,6 +114,7 @@ def _as_json(found, signal_model, snr, rule, seed):
     content["parameters"] = [
         {"name": p["name"], "unit": p["unit"], "prior": p["prior"]} for p in found.parameters
     ]
+    # NaN is no JSON: other programs could not read the file.
     return json.dumps(content, indent=1, allow_nan=False)
 
 
@@ -129,6 +131,7 @@ def _write(found, signal_model, text, json_path, csv_path, figure_path):
 
 
 def _print(found, snr):
+    # Only the first of the tissues of interest is printed; the files have all of them.
     first = found.table[0]["tissue"]
     table = Table(title=f"SNR {snr:.3g}, tissues of interest: {first}")
     table.add_column("parameter")
@@ -142,7 +145,7 @@ def _print(found, snr):
             if row["tissue"] == first and row["parameter"] == parameter["name"]:
                 figures = ("" if row[k] is None else f"{row[k]:.3g}" for k in _FIGURES)
                 table.add_row(heading, row["method"], *figures)
-                heading = ""
+                heading = ""  # only the first row of a parameter has its name
         table.add_section()
     console.print(table)
     for note in found.notes:

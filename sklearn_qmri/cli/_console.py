@@ -1,4 +1,4 @@
-"""Output and folders of all commands: results to standard output, the rest beside it."""
+"""Output and folders of all commands: results to standard output, notes to standard error."""
 
 import os
 import shutil
@@ -10,13 +10,14 @@ from rich.console import Console
 
 from ._parts import Parts
 
-# Names of files and texts of errors are printed as they are, brackets and colons included.
+# Names of files and texts of errors may hold brackets and colons, which rich would take for markup
+# and emoji. Notes are not wrapped, so that each stays one line in a log.
 console = Console(highlight=False, markup=False, emoji=False)
 notes = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=True)
 
 
 def refuse_to_overwrite(paths, overwrite):
-    """FileExistsError for the first that exists, unless that is allowed; makes their folder."""
+    """Raise FileExistsError if a file exists, unless `overwrite`; make the folder of the files."""
     present = [str(path) for path in paths if path.exists()]
     if present and not overwrite:
         raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
@@ -25,13 +26,14 @@ def refuse_to_overwrite(paths, overwrite):
 
 @contextmanager
 def unfinished(folder, resume):
-    """Finished parts of a command, in a folder that is removed once all is done.
+    """Finished parts of a command, in a folder that is removed after success.
 
     Parameters
     ----------
     folder : Path
-        Left by a command that was killed or failed; then taken up, or emptied unless `resume`.
+        Folder for the parts. It exists already if an earlier command was killed or failed.
     resume : bool
+        Whether parts of an earlier command are used. If not, they are removed.
 
     Yields
     ------
@@ -40,20 +42,22 @@ def unfinished(folder, resume):
     Raises
     ------
     PermissionError
-        If the folder is there and not the user's own: a link, another user's, or open to others.
-        Nothing in it is read or removed then.
+        If the folder exists and is not private: a link, another user's, or open to others. Nothing
+        in it is read or removed then.
     RuntimeError
-        If another command holds it.
+        If another command uses the folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _make_private(folder)
     parts = folder / "parts"
+    # The lock comes first: no command may empty the parts that another is writing.
     with _only_one(folder):
         if parts.is_symlink() or (parts.exists() and not resume):
             _remove(parts)
         _make_private(parts)
         try:
             yield Parts(parts)
+        # Any exception keeps the folder. An interruption has no message of its own to say so.
         except (KeyboardInterrupt, SystemExit):
             notes.print("What is finished is kept: the same command with --resume goes on.")
             raise
@@ -61,16 +65,18 @@ def unfinished(folder, resume):
 
 
 def _make_private(folder):
-    """Make a folder that only the user can enter, or check that the one there is such.
+    """Make a folder that only the user can enter, or check that an existing one is private.
 
-    Where others can write, they can plant files, or a link to a folder whose files would be
-    removed with it. Making it fails where anything is there, a link to nothing included.
+    Other users who can write there could plant files, or a link to a folder whose files would be
+    removed with it.
     """
+    # Make first, check afterwards: mkdir fails if anything has this name, even a dangling link. A
+    # check before it would leave others the time to put something there.
     try:
         folder.mkdir(mode=0o700)
         return
     except FileExistsError:
-        there = folder.lstat()  # of a link itself
+        there = folder.lstat()  # describes a link itself, not its target
     private = stat.S_ISDIR(there.st_mode) and not stat.S_IMODE(there.st_mode) & 0o077
     if not private or there.st_uid != os.geteuid():
         raise PermissionError(
@@ -80,7 +86,7 @@ def _make_private(folder):
 
 
 def _remove(path):
-    """Remove a folder, or a link but not the folder that it leads to."""
+    """Remove a folder; if it is a link, remove the link but not its target."""
     if path.is_symlink():
         path.unlink()
     else:
@@ -90,6 +96,7 @@ def _remove(path):
 @contextmanager
 def _only_one(folder):
     """Hold the lock of a folder, so that no second command writes the same maps."""
+    # The system releases the lock of a process that is killed, so that --resume is not locked out.
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)

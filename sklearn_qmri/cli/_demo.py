@@ -18,17 +18,17 @@ from ._console import console, notes, refuse_to_overwrite
 from ._options import Alpha, Device, Jobs, Json, Overwrite, Seed
 from ._summary import summarise, summary_table
 
-# More perfusion than tissue would swap the roles of the compartments where there is only one
-# (urine); the bound is the one of arXiv 2205.05587.
+# With f above 0.5 the two compartments could swap roles in voxels that have only one of them
+# (urine). The bound is that of arXiv 2205.05587.
 _BOUNDS = {"f": (0.0, 0.5)}
-# The demo's training tissues: wider than the model's prior, because living tissue is.
+# Training tissues of the demo. They are wider than the model's prior, because living tissue is.
 _PRIOR = {"f": (0.0, 0.5), "D": (0.02, 3.5), "D_star": (5.0, 200.0)}
 _TISSUES = 50_000
 _B_VALUES = (0, 10, 20, 30, 50, 80, 100, 200, 400, 800)
 
 
 class _Shown(NamedTuple):
-    """A scan, and how to show it."""
+    """A scan, and the settings of its figure."""
 
     scan: Scan
     b_values: np.ndarray
@@ -75,6 +75,7 @@ def demo(
     settings = {"bounds": _BOUNDS, "n_jobs": n_jobs, "device": device, "random_state": seed}
     mle, sigma = _fit("mle", "maximum likelihood", model, X, **settings)
     settings |= {"sigma": sigma, "prior": _PRIOR, "alpha": alpha, "n_tissues": _TISSUES}
+    # The noise level that maximum likelihood has learnt is the same for both methods.
     hybrid, _ = _fit("hybrid", f"hybrid network, alpha {alpha:g}", model, X, **settings)
 
     for method, maps in zip(methods, (mle, hybrid), strict=True):
@@ -120,8 +121,9 @@ def _load_scan(seed):
 
 
 def _display_slice(parameters, shown):
-    """Middle slice, cropped to the body."""
+    """Middle slice, cropped to the mask."""
     volume = axial_slice(unmask(parameters, shown.scan.inside), shown.affine)
+    # Voxels outside of the mask are NaN, so that finite ones mark the rows and columns to keep.
     volume = np.rot90(volume, shown.quarter_turns)
     inside = np.isfinite(volume).any(axis=-1)
     rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
@@ -130,6 +132,7 @@ def _display_slice(parameters, shown):
 
 def _fit(name, title, model, X, **settings):
     """Maps of a method, and the noise level."""
+    # The time covers the fit and the estimates, as a user waits for both.
     start = time.perf_counter()
     fitted = fit_to_scan(name, model, X, **settings, verbose=1, tell=notes.print)
     maps = fitted.estimator.set_params(verbose=1).estimate(X, sigma=fitted.sigma)

@@ -1,4 +1,4 @@
-"""Commands: maps of a scan, by fitting it or by a network trained before."""
+"""Commands: maps of a scan, from a fit or from a network that was trained before."""
 
 import json
 from enum import StrEnum
@@ -57,14 +57,15 @@ from ._protocol import (
 )
 from ._summary import summarise, summary_table
 
-_CHUNK = 65536
+_CHUNK = 65536  # voxels, same as the default of `predict_image`
+# Estimators without a name are not offered on the command line.
 _OFFERED = {entry.name: entry for entry in ESTIMATORS if entry.name}
 
 Method = StrEnum("Method", {name.replace("-", "_"): name for name in _OFFERED})
 
 
 class _Task(NamedTuple):
-    """A scan with its voxels of interest, the files it is from, and where its maps go."""
+    """A scan with its mask, its files, and the folder and description of its maps."""
 
     scan: Scan
     files: list
@@ -77,12 +78,12 @@ class _Task(NamedTuple):
 
     @property
     def folder(self):
-        """Folder of finished parts until all is done."""
+        """Hidden folder that keeps finished parts until the maps are written."""
         return self.out / f".{self.prefix}_desc-{self.description}.unfinished"
 
 
 class _Output(NamedTuple):
-    """Options of how maps are made and shown."""
+    """Options of the estimation and of the report."""
 
     std: bool
     n_jobs: int
@@ -98,11 +99,11 @@ def fit(
     settings: Settings = None,
     average: Annotated[
         bool,
-        typer.Option("--average", help="Average repeats; noise is then Gaussian."),
+        typer.Option("--average", help="Average repeats; the noise is then Gaussian."),
     ] = False,
     estimator: Annotated[Method, typer.Option(help="How to estimate.")] = Method.mle,
     alpha: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Same as of train (hybrid; default: 0.5).")
+        float | None, typer.Option(min=0, max=1, help="Same as for train (hybrid; default: 0.5).")
     ] = None,
     prior: Prior = None,
     bounds: Bounds = None,
@@ -119,14 +120,15 @@ def fit(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ):
-    """Fit a scan: parameter maps with their status, and how they came about.
+    """Fit a scan: parameter maps with their status, and sidecars that describe them.
 
-    What was measured is read from the options, or else from the files beside the scan: FSL's bval
-    and the JSON sidecars of BIDS.
+    The protocol is taken from the options, or else from the files beside the scan: FSL's bval and
+    the JSON sidecars of BIDS.
 
     Example: sklearn-qmri fit dwi.nii.gz --bval dwi.bval --mask mask.nii.gz --out maps
     """
-    _refuse_unused(estimator, alpha=alpha, prior=prior, bounds=bounds, fixed=fixed, std=std)
+    options = {"alpha": alpha, "prior": prior, "bounds": bounds, "fixed": fixed}
+    _refuse_unused(estimator, **options, std=std, sigma=sigma)
     opened, noise = open_scan(scan if len(scan) > 1 else scan[0]), "auto"
     known = known_acquisition(opened, b_values)
     if average:
@@ -140,12 +142,14 @@ def fit(
     task = _begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite)
     with unfinished(task.folder, resume) as parts:
         X = sample_voxels(task.scan, random_state=seed)
-        made, level, model_file = parts.fitted(
+        # The estimator is kept as a file, by which the parts of the maps are known: with --resume
+        # both are taken up, and the maps are the same bytes as those of an uninterrupted run.
+        fitted, noise_level, model_file = parts.fitted(
             _fit, estimator, mle, X, 0.5 if alpha is None else alpha, ranges, samples, seed,
             _versions(),
         )  # fmt: skip
         parts = parts.of(model_file)
-        _finish(task, made, level, parts, _Output(std, n_jobs, chunk_size, as_json))
+        _finish(task, fitted, noise_level, parts, _Output(std, n_jobs, chunk_size, as_json))
 
 
 def predict(
@@ -164,28 +168,30 @@ def predict(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ):
-    """Predict the maps of a scan by a network of a model file.
+    """Predict the maps of a scan with the network of a model file.
 
-    A scan that was measured otherwise than the network was trained for is refused, as far as
-    options or the files beside the scan tell.
+    A scan with another protocol than that of the training is refused, if options or the files
+    beside the scan show it.
 
     Example: sklearn-qmri predict ivim.skops dwi.nii.gz --bval dwi.bval --mask mask.nii.gz
     """
-    made = load_estimator(model_file)
-    signal_model = signal_model_of(made)
+    estimator = load_estimator(model_file)
+    signal_model = signal_model_of(estimator)
+    if sigma is not None and not takes(estimator, "sigma"):
+        raise ValueError(f"--sigma expects a model whose estimates depend on it: {model_file}.")
     opened = open_scan(scan if len(scan) > 1 else scan[0])
     refuse_other_protocol(signal_model, known_acquisition(opened, b_values), model_file)
-    task = _begin(opened, scan, mask, out, _method_of(made), signal_model, resume, overwrite)
+    task = _begin(opened, scan, mask, out, _method_of(estimator), signal_model, resume, overwrite)
     with unfinished(task.folder, resume) as parts:
-        if not takes(made, "sigma"):
-            sigma = None
-        elif sigma is None:
+        # An estimator that takes sigma needs that of this scan, not that of its training. If no
+        # option has it, maximum likelihood learns it, under the noise model of the training.
+        if sigma is None and takes(estimator, "sigma"):
             X = sample_voxels(task.scan, random_state=seed)
-            mle = MLEEstimator(signal_model, noise=core(made).noise, device=device)
+            mle = MLEEstimator(signal_model, noise=core(estimator).noise, device=device)
             fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
             sigma = float(fitted.sigma_)
         parts = parts.of(model_file)
-        _finish(task, made, sigma, parts, _Output(std, n_jobs, chunk_size, as_json))
+        _finish(task, estimator, sigma, parts, _Output(std, n_jobs, chunk_size, as_json))
 
 
 def _versions():
@@ -193,15 +199,16 @@ def _versions():
 
 
 def _method_of(estimator):
-    """Name of an estimator in the table, or else of its class."""
+    """Name of an estimator in the table, or the name of its class in lower case."""
     inner = core(estimator)
     entry = entry_of(inner)
     return entry.name if entry and entry.name else type(inner).__name__.lower()
 
 
 def _refuse_unused(method, **options):
-    """ValueError for an option that a method has no use for."""
+    """Raise ValueError for an option that a method does not use."""
     for name, value in options.items():
+        # 0 counts as given: alpha may be 0.
         given = value is not None and value is not False and value != []
         if given and name not in _OFFERED[method].takes:
             able = [other for other, entry in _OFFERED.items() if name in entry.takes]
@@ -209,25 +216,27 @@ def _refuse_unused(method, **options):
 
 
 def _average(scan, known):
-    """Scan of the means of repeats, its acquisition, and the noise of a mean."""
+    """Scan of the means of repeats, its acquisition, and its noise model."""
     if "b_values" not in known or len(scan.images) > 1:
         raise ValueError("--average expects one scan of 4 dimensions and its b-values.")
     n_volumes = len(known["b_values"])
     means, shells, counts = average_repeats(scan.images[0], known["b_values"])
     if max(counts) == 1:
-        raise ValueError("--average expects repeats, but no b-value is there twice.")
+        raise ValueError("--average expects repeats, but no b-value occurs twice.")
     notes.print(
         f"Averaged {n_volumes} volumes into {len(shells)}, {min(counts)} to {max(counts)} in each: "
-        "noise counts as Gaussian; what it has added to small signals stays."
+        "noise counts as Gaussian; its bias of small signals remains."
     )
     return open_scan(means), {"b_values": shells}, "gaussian"
 
 
 def _begin(scan, files, mask, out, method, signal_model, resume, overwrite):
-    """Task of a command, once nothing speaks against it."""
+    """Task of a command, after all checks of its input and output."""
+    # Before the mask, which may take a read of the whole scan: a wrong protocol is found at once.
     open_scan(scan, n_expected=signal_model.n_measurements)
     scan = open_scan(scan, scan_mask(scan, mask))
     task = _Task(scan, files, out, method.replace("-", ""))
+    # With --resume, maps may be there because the command was killed while it wrote them.
     present = present_maps(out, task.prefix, task.description)
     if present and not (overwrite or (resume and task.folder.exists())):
         raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
@@ -235,10 +244,10 @@ def _begin(scan, files, mask, out, method, signal_model, resume, overwrite):
 
 
 def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions):
-    """Estimator for a scan that X are some voxels of, and the noise level to give it.
+    """Estimator for a scan, from some of its voxels, and the noise level to predict it with.
 
-    `mle` has the signal model and the settings of its likelihood. The result may be kept; the
-    versions only are part of its key.
+    `mle` has the signal model and the settings of its likelihood. The result may be kept.
+    `versions` is not used, but makes the key of the result depend on the versions.
     """
     fitted = fit_to_scan(
         method, mle.signal_model, X, noise=mle.noise, sigma=mle.sigma, bounds=mle.bounds,
@@ -249,11 +258,12 @@ def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions):
 
 
 def _finish(task, made, sigma, parts, output):
-    """Estimate, write and report."""
+    """Estimate the maps, write them and print a summary."""
     maps = predict_image(
         made, task.scan, sigma=sigma, return_std=output.std, chunk_size=output.chunk_size,
         n_jobs=output.n_jobs, memory=parts, verbose=1,
     )  # fmt: skip
+    # `_begin` has refused maps that must not be replaced.
     paths = write_maps(
         maps, task.out, made, prefix=task.prefix, description=task.description, sigma=sigma,
         sources=task.files, overwrite=True,

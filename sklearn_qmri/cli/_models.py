@@ -11,7 +11,7 @@ from ._protocol import known_models
 
 
 def models(as_json: Json = False):
-    """List the signal models: what they need to know of the protocol, and their parameters.
+    """List the signal models: the arguments of their acquisition, and their parameters.
 
     Example: sklearn-qmri models --json
     """
@@ -34,9 +34,11 @@ def models(as_json: Json = False):
 
 
 def _row(name, model):
+    # Parameters are known to an instance only, since they may depend on settings. Any values do for
+    # the acquisition, whose arguments have no default (...).
     arguments = model.arguments()
     needed = {key: [0.0] for key, default in arguments.items() if default is ...}
-    bounds = {float("inf"): None}
+    bounds = {float("inf"): None}  # JSON has no infinity
     return {
         "model": name,
         "summary": inspect.getdoc(model).splitlines()[0],

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 Scans = Annotated[
     list[Path],
-    typer.Argument(help="NIfTI scan of 4 dimensions, or one of 3 for each measurement."),
+    typer.Argument(help="NIfTI scan of 4 dimensions, or one file of 3 for each measurement."),
 ]
 BValues = Annotated[
     str | None,
@@ -20,32 +20,32 @@ Settings = Annotated[
 ]
 Mask = Annotated[
     str | None,
-    typer.Option(help="NIfTI mask, or 'auto' for one by threshold; else all voxels with signal."),
+    typer.Option(help="NIfTI mask, or 'auto' for a threshold; default: all voxels with signal."),
 ]
 Alpha = Annotated[float, typer.Option(min=0, max=1, help="Weight of the maximum-likelihood label.")]
 Prior = Annotated[
     list[str] | None, typer.Option(help="Range of tissues to train on, e.g. f=0.1:0.5.")
 ]
 Bounds = Annotated[
-    list[str] | None, typer.Option(help="Bounds of an estimate by likelihood, e.g. f=0:0.5.")
+    list[str] | None, typer.Option(help="Bounds of maximum likelihood, e.g. f=0:0.5.")
 ]
 Fixed = Annotated[
-    list[str] | None, typer.Option(help="Parameter that is known, e.g. B1=1.0; it is not fitted.")
+    list[str] | None, typer.Option(help="Known parameter, which is not fitted, e.g. B1=1.0.")
 ]
 Samples = Annotated[int, typer.Option(min=100, help="Simulated tissues to train on.")]
-Sigma = Annotated[float | None, typer.Option(help="Noise level; else learnt from the scan.")]
+Sigma = Annotated[float | None, typer.Option(help="Noise level; default: learnt from the scan.")]
 Std = Annotated[
-    bool, typer.Option("--std", help="Also maps of standard deviations, where there are any.")
+    bool, typer.Option("--std", help="Also write maps of standard deviations, if there are any.")
 ]
 Maps = Annotated[Path, typer.Option(help="Folder for maps and sidecars.")]
 Jobs = Annotated[int, typer.Option("--n-jobs", help="Number of processes.")]
-Device = Annotated[str, typer.Option(help="Where torch computes, e.g. cuda.")]
+Device = Annotated[str, typer.Option(help="Device on which torch computes, e.g. cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of simulation and training.")]
 ChunkSize = Annotated[
-    int, typer.Option(min=1, help="Voxels at once, about; what is done stays with --resume.")
+    int, typer.Option(min=1, help="Approximate number of voxels at once; one part for --resume.")
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on where the same command was killed, or failed.")
+    bool, typer.Option("--resume", help="Continue where the same command was killed or failed.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")]

@@ -1,4 +1,4 @@
-"""Finished parts of a command, kept as plain arrays and model files: reading them runs no code."""
+"""Finished parts of a command, kept as arrays and model files: reading them runs no code."""
 
 import hashlib
 import io
@@ -15,47 +15,47 @@ import numpy as np
 from .._files import replacing
 from ..persistence import load_estimator, save_estimator
 
-# What a file that a crash has left truncated or empty makes NumPy and json raise.
+# Errors that NumPy, json and `load_estimator` raise for a file that a crash has left truncated or
+# empty. Such a part is made again.
 _DAMAGE = (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class Parts(NamedTuple):
-    """Finished parts in a folder, each named by a hash of all that it depends on.
+    """Finished parts in a folder, each named by a hash of everything that it depends on.
 
-    `predict_image` takes it as its `memory`.
+    `predict_image` accepts an instance as its `memory`.
 
     Parameters
     ----------
     folder : Path
-        The user's own.
+        Private folder of the user.
     estimator_key : str, default=""
-        Hash of the file of the estimator whose estimates are kept.
+        Hash of the model file of the estimator whose estimates are kept.
     """
 
     folder: Path
     estimator_key: str = ""
 
     def cache(self, function):
-        """Function of an estimator and further arguments whose results, arrays by name, are kept.
+        """Same function, but its results are kept in files, and read from them at the next call.
 
-        It may be called in other processes.
+        The function takes an estimator and further arguments, and returns arrays by name.
         """
+        # A partial of a function of this module, not a closure, can be sent to other processes.
         return partial(_kept, self, function)
 
     def of(self, model_file):
-        """The same folder, for estimates of the estimator in a model file."""
+        """Same folder, for estimates of the estimator in a model file."""
         return self._replace(estimator_key=hashlib.sha256(model_file.read_bytes()).hexdigest())
 
     def fitted(self, fit, *arguments):
-        """Estimator and noise level that a function returns, from files where it was called before.
-
-        They are read from the files in either case, so that going on finds them unchanged.
+        """Estimator and noise level that a function returns, or those of an earlier call.
 
         Parameters
         ----------
         fit : callable
         *arguments
-            All that its result depends on.
+            Everything that the result of `fit` depends on.
 
         Returns
         -------
@@ -64,14 +64,15 @@ class Parts(NamedTuple):
         model_file : Path
         """
         stem = self.folder / f"estimator-{joblib.hash((fit.__qualname__, arguments))}"
-        model_file, level = stem.with_suffix(".skops"), stem.with_suffix(".json")
+        model_file, sigma_file = stem.with_suffix(".skops"), stem.with_suffix(".json")
         try:
-            return load_estimator(model_file), _read_level(level), model_file
-        except (FileNotFoundError, *_DAMAGE):  # not done yet, or cut short
+            return load_estimator(model_file), _read_level(sigma_file), model_file
+        except (FileNotFoundError, *_DAMAGE):  # not done yet, or truncated
             estimator, sigma = fit(*arguments)
         save_estimator(estimator, model_file, overwrite=True)
-        with replacing(level) as scratch:
+        with replacing(sigma_file) as scratch:
             scratch.write_text(json.dumps({"sigma": sigma}))
+        # The estimator of the file, not that of `fit`: a resumed run uses the same one.
         return load_estimator(model_file), sigma, model_file
 
 
@@ -81,14 +82,16 @@ def _read_level(path):
 
 
 def _kept(parts, function, estimator, *arguments):
-    """Arrays by name that a function returns, from a file where it was called before."""
+    """Arrays by name that a function returns, or those of an earlier call."""
+    # The estimator itself is not hashed: the hash of its model file stands for it.
     key = joblib.hash((function.__qualname__, parts.estimator_key, arguments))
     path = parts.folder / f"{function.__name__}-{key}.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (FileNotFoundError, *_DAMAGE):  # not done yet, or cut short
+    except (FileNotFoundError, *_DAMAGE):  # not done yet, or truncated
         arrays = function(estimator, *arguments)
+    # The archive is made in memory and written at once: a full disk is a plain OSError.
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     with replacing(path) as scratch:

@@ -1,4 +1,4 @@
-"""Options that say what was measured and what tissue is like."""
+"""Parsing of options that describe the protocol and the tissues."""
 
 import os
 
@@ -11,8 +11,10 @@ from ..signal_models import LinearGaussian, SignalModel
 from ..tissues import check_bounds, prior_ranges
 from ._console import notes
 
-_SAME = 0.01  # relative difference of acquisitions that count as the same
-_SAME_B = 1.0  # s/mm^2, of b-values near 0
+# Acquisitions count as the same within 1 %, b-values also within 1 s/mm^2, since a relative
+# difference says nothing near 0. Scanners report values that differ by rounding between scans.
+_SAME = 0.01
+_SAME_B = 1.0
 _BOOLEANS = {
     **dict.fromkeys(("yes", "true", "on", "1"), True),
     **dict.fromkeys(("no", "false", "off", "0"), False),
@@ -20,7 +22,8 @@ _BOOLEANS = {
 
 
 def known_models():
-    """Signal models that can be named on the command line, by the name of their class."""
+    """Signal models that can be chosen on the command line, by the name of their class."""
+    # The base class and the model that is learnt from data have no acquisition to describe.
     return {
         key: value
         for key, value in vars(signal_models).items()
@@ -37,11 +40,12 @@ def make_model(name, b_values, settings, known=None):
     ----------
     name : str
     b_values : str or None
-        Numbers, or a file of them.
+        Numbers, or the name of a file of numbers.
     settings : list of str
-        ``argument=value``, of the type of the argument's default; numbers without one.
+        Texts ``argument=value``. The value has the type of the argument's default; it is a number
+        if there is no default.
     known : dict, default=None
-        Acquisition, of which the model takes what it has an argument for.
+        Acquisition. The model takes those of its entries that it has an argument for.
 
     Returns
     -------
@@ -50,8 +54,8 @@ def make_model(name, b_values, settings, known=None):
     Raises
     ------
     ValueError
-        If there is no such model or argument, one is missing or of another type, or a setting
-        contradicts what is known.
+        If there is no such model or argument, an argument is missing or has another type, or a
+        setting contradicts `known`.
     """
     models = known_models()
     if name not in models:
@@ -68,6 +72,8 @@ def make_model(name, b_values, settings, known=None):
                 f"--with expects an argument of {name}, {list(expected)}: got {key!r}."
             )
         value = _setting(key, text, expected[key])
+        # A file beside the scan is evidence of what was measured: a silent choice between it and
+        # the option would give wrong maps in one of two cases.
         if key in known and not _same(value, known[key]):
             raise ValueError(
                 f"--with {key}={_plain(value)} contradicts the files beside the scan, which say "
@@ -77,31 +83,32 @@ def make_model(name, b_values, settings, known=None):
     if missing := [key for key, value in expected.items() if value is ... and key not in arguments]:
         raise ValueError(
             f"{name} needs {', '.join(missing)}: give --bval, --with argument=..., or files beside "
-            "the scan that tell."
+            "the scan that have them."
         )
     return models[name](**arguments)
 
 
 def known_acquisition(scan, b_values):
-    """Acquisition of a scan: b-values of the option, the rest from the files beside it.
+    """Acquisition of a scan: b-values from the option, the rest from the files beside the scan.
 
-    An option takes the place of a file, which is then not read.
+    If the option is None, b-values too are read from a file.
     """
     b_values = None if b_values is None else parse_b_values(b_values)
     known = read_acquisition(scan, b_values=b_values)
-    found = [name for name in known if name != "b_values" or b_values is None]
-    if found:
-        notes.print(f"From the files beside the scan: {', '.join(found)}")
+    from_files = [name for name in known if name != "b_values" or b_values is None]
+    if from_files:
+        notes.print(f"From the files beside the scan: {', '.join(from_files)}")
     return known
 
 
 def parse_b_values(text):
-    """Array of b-values, listed in a text or in the file that it names."""
+    """Array of b-values, from a text that lists them or names a file."""
     return _numbers(text, "--b-values")
 
 
 def refuse_other_protocol(signal_model, known, model_file):
-    """ValueError where a scan was not measured as a model file was trained for."""
+    """Raise ValueError if a scan has another protocol than that of a model file's training."""
+    # Only the acquisition counts, not settings such as a convention, and only known parts of it.
     trained = {
         name: value
         for name, value in signal_model.get_params().items()
@@ -112,15 +119,16 @@ def refuse_other_protocol(signal_model, known, model_file):
         if not _same(trained[name], known[name], _SAME_B if name == "b_values" else 0.0):
             raise ValueError(
                 f"{model_file} was trained for {name} {_plain(trained[name])}, the scan has "
-                f"{_plain(known[name])}: train for these."
+                f"{_plain(known[name])}: train a network for these."
             )
     if missing := sorted(set(trained) - set(compared)):
-        notes.print(f"Nothing tells the scan's {', '.join(missing)}: taken to be the network's.")
+        notes.print(f"Unknown for this scan, so assumed as in training: {', '.join(missing)}.")
 
 
 def scan_mask(scan, mask):
-    """Mask of a scan as the option names it: a file, or made of the scan."""
+    """Mask of a scan: the file that the option names, or a mask made from the scan."""
     if mask is None:
+        # Voxels without any signal are outside, such as those that a scanner has set to 0.
         return mean_signal(scan) > 0
     if mask != "auto":
         return mask
@@ -130,21 +138,21 @@ def scan_mask(scan, mask):
 
 
 def parse_prior(texts, model):
-    """Ranges by parameter, of texts like ``f=0.1:0.5``; None of none."""
+    """Ranges by parameter, from texts like ``f=0.1:0.5``; None if there are no texts."""
     prior = _ranges(texts, "--prior")
-    prior_ranges(model, prior)  # for its error, before there is any output
+    prior_ranges(model, prior)  # raises its error before any output is made
     return prior or None
 
 
 def parse_bounds(texts, model):
-    """Bounds by parameter, of texts like ``f=0:0.5``; None of none."""
+    """Bounds by parameter, from texts like ``f=0:0.5``; None if there are no texts."""
     bounds = _ranges(texts, "--bounds")
-    check_bounds(bounds, model)  # for its error, before there is any output
+    check_bounds(bounds, model)  # raises its error before any output is made
     return bounds or None
 
 
 def parse_fixed(texts, model):
-    """Known parameters, of texts like ``B1=1.0``; None of none."""
+    """Known parameters, from texts like ``B1=1.0``; None if there are no texts."""
     fixed = {}
     for name, value in (_split(text, "--fixed") for text in texts or []):
         if name not in model.parameter_names:
@@ -154,7 +162,7 @@ def parse_fixed(texts, model):
 
 
 def parse_range(text, option):
-    """Two numbers of a text like ``low:high``, or one number twice."""
+    """Pair of numbers from a text like ``low:high``, or one number twice."""
     low, _, high = text.partition(":")
     pair = tuple(_floats([low, high or low], option, "a number or low:high"))
     if pair[0] > pair[1]:
@@ -163,29 +171,29 @@ def parse_range(text, option):
 
 
 def parse_tissues(texts, model):
-    """Tissues by name, of texts like ``tumour:f=0.1,D=0.9,D_star=20``.
+    """Tissues by name, from texts like ``tumour:f=0.1,D=0.9,D_star=20``.
 
-    Amplitudes that are not given are in the middle of their prior.
+    An amplitude that is not given takes its loss scale, by default the middle of its prior.
     """
     tissues = {}
     for text in texts:
         name, colon, rest = text.partition(":")
         values = dict(_split(part, "--tissue") for part in rest.split(",") if colon)
-        known = {p.name: p.loss_scale for p in model.parameters if p.amplitude} | values
-        if not name or set(known) != set(model.parameter_names):
+        tissue = {p.name: p.loss_scale for p in model.parameters if p.amplitude} | values
+        if not name or set(tissue) != set(model.parameter_names):
             raise ValueError(
                 f"--tissue {text!r} gives {sorted(values)}, expected NAME: and values of "
                 f"{list(model.parameter_names)}."
             )
-        tissues[name] = _floats([known[p] for p in model.parameter_names], "--tissue", "numbers")
+        tissues[name] = _floats([tissue[p] for p in model.parameter_names], "--tissue", "numbers")
     return tissues or None
 
 
 def _setting(name, text, default):
-    """Value of an argument, of the type of its default.
+    """Value of an argument, with the type of its default.
 
-    Without one, the argument is part of the acquisition: one called by a plural is an array, the
-    rest are numbers.
+    An argument that is neither a switch nor a text is part of the acquisition: names in the plural
+    are arrays, other names are numbers.
     """
     if isinstance(default, bool):
         if text.lower() not in _BOOLEANS:
@@ -199,7 +207,7 @@ def _setting(name, text, default):
 
 
 def _same(one, other, slack=0.0):
-    """Whether two acquisitions differ by no more than they do between scans of one protocol."""
+    """Whether two acquisitions differ by no more than scans of one protocol do."""
     one, other = (np.asarray(value, dtype=np.float64) for value in (one, other))
     return one.shape == other.shape and np.allclose(one, other, rtol=_SAME, atol=slack)
 
@@ -209,6 +217,7 @@ def _plain(value):
 
 
 def _numbers(text, option):
+    # Numbers first: a file whose name is a number would have to be given as ./800.
     try:
         return np.array([float(part) for part in text.replace(",", " ").split()])
     except ValueError:

@@ -1,20 +1,21 @@
-"""The end of a command that is told to stop: in order, and with its worker processes."""
+"""Orderly end of a command on SIGTERM or Ctrl-C, together with its worker processes."""
 
 import multiprocessing
 import signal
 import sys
 from contextlib import contextmanager
 
+# Exit codes by the convention of shells: 128 and the number of the signal.
 _STOPPED = 128 + signal.SIGTERM
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # that of Typer after Ctrl-C
 
 
 @contextmanager
 def orderly_end():
-    """Turn SIGTERM into SystemExit, and leave no worker process behind after it or Ctrl-C.
+    """Turn SIGTERM into SystemExit, and end the worker processes after it or after Ctrl-C.
 
-    Without it SIGTERM ends the command on the spot: scratch files stay, and so do the workers, each
-    with its copy of the data.
+    By default SIGTERM ends a process at once: its scratch files would stay, and so would its
+    workers, each with a copy of the data.
     """
     before = signal.signal(signal.SIGTERM, _stop)
     try:
@@ -28,12 +29,14 @@ def orderly_end():
 
 
 def _stop(number, frame):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end has begun
+    # A second SIGTERM must not interrupt the removal of files and workers.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(_STOPPED)
 
 
 def _end_workers():
-    """Kill the processes that this one has started, which have no state worth keeping."""
+    """Kill the processes that this one has started; they have no state worth keeping."""
+    # All are killed before the first wait, so that they end at the same time.
     workers = multiprocessing.active_children()
     for worker in workers:
         worker.kill()

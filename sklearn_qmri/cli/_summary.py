@@ -1,4 +1,4 @@
-"""What came out, in figures: medians of parameters, and what became of the voxels."""
+"""Summary of maps: medians and quartiles of the parameters, and counts of each status."""
 
 import numpy as np
 from rich.table import Table
@@ -14,7 +14,7 @@ def summarise(signal_model, parameters, status):
     signal_model : SignalModel
     parameters : ndarray of shape (n_voxels, n_parameters)
     status : ndarray of shape (n_voxels,) or None
-        None: NaN is what tells failures.
+        None: voxels with NaN count as failed.
 
     Returns
     -------
@@ -23,6 +23,7 @@ def summarise(signal_model, parameters, status):
     failed = np.isnan(parameters).any(axis=1)
     if status is None:
         status = np.where(failed, Status.BAD_INPUT, Status.OK)
+    # Without any estimate the figures are null, which JSON can hold; NaN is no JSON.
     quartiles = [[None] * 3] * parameters.shape[1]
     if not failed.all():
         quartiles = np.percentile(parameters[~failed], [25, 50, 75], axis=0).T.tolist()
@@ -35,11 +36,12 @@ def summarise(signal_model, parameters, status):
 
 
 def summary_table(summaries):
-    """Table of what `summarise` gives, a column per method; further entries are rows of their own.
+    """Table of summaries, one column per method.
 
     Parameters
     ----------
     summaries : dict of {str: dict}
+        Results of `summarise` by method. Further entries, such as seconds, become rows.
 
     Returns
     -------
@@ -63,6 +65,7 @@ def _column(summary):
         values = (p["median"], *p["quartiles"])
         column[heading] = "" if None in values else "{:.3g} ({:.3g}-{:.3g})".format(*values)
     voxels = summary["voxels"]
+    # Statuses that call for the same action share a row.
     counts = {
         "voxels": sum(voxels.values()),
         "failed": voxels["BAD_INPUT"] + voxels["NOT_CONVERGED"],

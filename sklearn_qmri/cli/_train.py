@@ -1,4 +1,4 @@
-"""Command: a network for a protocol."""
+"""Command: training of a network for a protocol."""
 
 import os
 from pathlib import Path
@@ -42,20 +42,21 @@ def train(
 ):
     """Train a hybrid-label network for a protocol and write it to a model file.
 
-    It takes the noise level of the scan that it predicts, and a scan of any scale.
+    The network predicts scans of any scale, and needs the noise level of each.
 
     Example: sklearn-qmri train --bval dwi.bval --snr 10:60 --alpha 0.5 --out ivim.skops
     """
     signal_model = make_model(model, b_values, settings or [])
     ranges = parse_prior(prior, signal_model)
     limits = parse_bounds(bounds, signal_model)
-    levels = parse_range(snr, "--snr")
+    snrs = parse_range(snr, "--snr")
+    # A folder that cannot be written to must be found before the training, not after it.
     refuse_to_overwrite([out], overwrite)
     if not os.access(out.parent, os.W_OK):
         raise PermissionError(f"{out.parent} cannot be written to.")
-    notes.print(f"Training on {samples:,} simulated tissues at SNR {levels[0]:g} to {levels[1]:g}")
+    notes.print(f"Training on {samples:,} simulated tissues at SNR {snrs[0]:g} to {snrs[1]:g}")
     net = train_for_snr(
-        signal_model, levels, bounds=limits, prior=ranges, alpha=alpha, n_tissues=samples,
+        signal_model, snrs, bounds=limits, prior=ranges, alpha=alpha, n_tissues=samples,
         n_jobs=n_jobs, device=device, random_state=seed, verbose=1,
     )  # fmt: skip
     save_estimator(net, out, overwrite=True)

@@ -1,4 +1,4 @@
-"""What a protocol allows, and what each method makes of it."""
+"""Comparison of methods for one protocol, and limits that hold for all methods."""
 
 from ._limits import limits
 from ._methods import compare_methods

@@ -1,4 +1,4 @@
-"""What a protocol allows at all, before any method is chosen."""
+"""Limits of a protocol, which hold for every method."""
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
@@ -20,16 +20,17 @@ def limits(
     n_atoms=16384,
     random_state=None,
 ):
-    """Limits of any unbiased estimator, and of any estimator under a prior.
+    """Limits of unbiased estimators, and of all estimators under a prior.
 
-    The Cramer-Rao bound holds for unbiased estimators only; others can have less variance, and a
-    ratio to it is no efficiency of theirs. The posterior mean has the least mean squared error on
-    average over the tissues of its prior; at a single tissue, another can have less.
+    The Cramer-Rao bound only holds for unbiased estimators. Biased estimators can have a smaller
+    variance, and its ratio to the bound is not their efficiency. The posterior mean has the least
+    mean squared error on average over the tissues of its prior. At a single tissue, another
+    estimator can have a smaller error.
 
     Parameters
     ----------
     signal_model : SignalModel
-        What a tissue would measure without noise.
+        Signals of tissues without noise.
     theta : array-like of shape (n_tissues, n_parameters)
         Tissues of interest, in the order of the signal model's parameters.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
@@ -37,11 +38,11 @@ def limits(
     sigma : float
         Standard deviation of the Gaussian noise per channel, in the units of the signal.
     prior : dict, array-like of shape (n, n_parameters) or callable, default=None
-        As in `make_signals`: None means the signal model's ranges.
+        Same as in `make_signals`. None: the signal model's ranges.
     n_repeats : int, default=100
-        Simulated measurements of each tissue.
+        Number of simulated measurements of each tissue.
     n_atoms : int, default=16384
-        As in `PosteriorMeanEstimator`.
+        Same as in `PosteriorMeanEstimator`.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
 
@@ -49,8 +50,8 @@ def limits(
     -------
     Bunch
         Arrays of shape (n_tissues, n_parameters), in the units of the parameters:
-        `cramer_rao_std` (NaN for what one measurement does not identify), `posterior_mean_rmse`,
-        `posterior_mean_bias` and `posterior_mean_std` at each tissue.
+        `cramer_rao_std` (NaN for parameters that one measurement does not identify),
+        `posterior_mean_rmse`, `posterior_mean_bias` and `posterior_mean_std` at each tissue.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def limits(
 
     See Also
     --------
-    sklearn_qmri.metrics.cramer_rao_bound : The first of the limits alone.
+    sklearn_qmri.metrics.cramer_rao_bound : Cramer-Rao bound alone.
 
     Examples
     --------
@@ -67,8 +68,8 @@ def limits(
     >>> from sklearn_qmri.signal_models import IVIM
     >>> model = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
     >>> tissue = [[1.0, 0.3, 1.0, 40.0]]
-    >>> found = limits(model, tissue, sigma=1 / 30, n_repeats=10, n_atoms=1024, random_state=0)
-    >>> found.cramer_rao_std.round(2)
+    >>> result = limits(model, tissue, sigma=1 / 30, n_repeats=10, n_atoms=1024, random_state=0)
+    >>> result.cramer_rao_std.round(2)
     array([[ 0.03,  0.04,  0.15, 12.79]])
     """
     if n_repeats < 2:
@@ -82,6 +83,7 @@ def limits(
     posterior = PosteriorMeanEstimator(
         signal_model, noise=noise, sigma=sigma, prior=prior, n_atoms=n_atoms, random_state=rng
     )
+    # (n_tissues, n_repeats, n_parameters)
     error = posterior.fit(X).predict(X).reshape(len(theta), n_repeats, -1) - theta[:, None]
     return Bunch(
         cramer_rao_std=bound,

@@ -1,4 +1,4 @@
-"""The ways to estimate, side by side for one protocol."""
+"""Comparison of estimation methods for one protocol."""
 
 from dataclasses import asdict
 
@@ -34,9 +34,11 @@ from ..tissues import prior_ranges
 from ._recommend import recommend
 from ._tissues import tissues_of_interest
 
+# Alphas of the path, and those between its ends that are in the table.
 _PATH = np.linspace(0, 1, 21)
-_SHOWN = (0.25, 0.5, 0.75)  # of the path, between its ends
-_TINY = 1e-6  # half the width of the bounds of what is known
+_SHOWN = (0.25, 0.5, 0.75)
+# Half the width of the bounds of a known parameter, as bounds of equal values are not allowed.
+_TINY = 1e-6
 
 
 def compare_methods(
@@ -54,39 +56,39 @@ def compare_methods(
     random_state=None,
     verbose=0,
 ):
-    """Compare what each method makes of a protocol, and recommend a label per parameter.
+    """Compare all methods for one protocol, and recommend a label for each parameter.
 
-    Fits or trains maximum likelihood, the segmented fit (IVIM), networks on true and on
+    The methods are maximum likelihood, the segmented fit (IVIM), networks trained on true and on
     maximum-likelihood labels (whose blends are the alpha path), a self-supervised network and the
-    posterior mean, all on simulated signals, and measures them on noise repeats of the tissues
-    of interest.
+    posterior mean. All are fitted to simulated signals, and bias and variance are measured on noise
+    repeats of the tissues of interest.
 
     Parameters
     ----------
     signal_model : SignalModel
-        What a tissue would measure without noise.
+        Signals of tissues without noise.
     snr : float
         Signal-to-noise ratio at the middle of the amplitude's prior; see `estimate_snr`.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
         "auto" is the signal model's own.
     prior : dict, array-like of shape (n, n_parameters) or callable, default=None
-        Tissues to train on, as in `make_signals`: None means the signal model's ranges. What has
-        a range of one value is known to all methods (the B1 of a measured map, say) but the
-        segmented fit.
+        Tissues to train on, same as in `make_signals`. None: the signal model's ranges. A parameter
+        with a range of one value (such as B1 from a measured map) is known to all methods except
+        the segmented fit.
     tissues : dict of {str: array-like of shape (n_parameters,) or (n, n_parameters)}, default=None
-        Tissues of interest by name. None: a grid over the prior (samples, if the prior is not one
-        of ranges), and the signal model's own, `SignalModel.named_tissues`.
+        Tissues of interest by name. None: a grid over the prior (or samples, if the prior does not
+        consist of ranges), and the signal model's own tissues, `SignalModel.named_tissues`.
     rule : least_weighted or least_variance, default=None
-        Chooses alpha, for each parameter, over all tissues of interest, which weigh equally. In
-        units of the parameters' loss scales. None: ``least_weighted(weight=2)``.
+        Rule that chooses alpha for each parameter, in units of the parameters' loss scales. All
+        tissues of interest have equal weights. None: ``least_weighted(weight=2)``.
     n_samples : int, default=50000
-        Tissues to train on.
+        Number of tissues to train on.
     n_repeats : int, default=50
-        Simulated measurements of each tissue of interest.
+        Number of simulated measurements of each tissue of interest.
     n_jobs : int, default=None
-        Number of processes of maximum likelihood; changes no bit.
+        Number of processes of maximum likelihood. It does not change any bit of the result.
     device : str, default="cpu"
-        Where torch fits and trains.
+        Device that torch fits and trains on.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -96,14 +98,15 @@ def compare_methods(
     -------
     Bunch
         - `table`: list of dict, one per tissue (and "all"), method and parameter: `bias` (mean
-          error), `rms_bias`, `std`, `rmse`, `slope` (None for one tissue), in the units of the
-          parameter, and `failed` (share). For ``pandas.DataFrame``. Of the Cramer-Rao bound,
-          which is one for unbiased estimators only, just `std`.
+          error), `rms_bias`, `std` and `rmse` in the units of the parameter, `slope` (None for one
+          tissue), and `failed`, the share of failed estimates. The list can be passed to
+          ``pandas.DataFrame``. The Cramer-Rao bound, which holds for unbiased estimators only, has
+          just `std`.
         - `recommendation`: list of dict, one per parameter: `parameter`, `alpha` (None if no alpha
           meets the rule), `rule` and `reason`.
-        - `path`: Bunch of `alphas` (n_alphas,) and of `rms_bias` and `std` (n_alphas,
+        - `path`: Bunch of `alphas` (n_alphas,), and of `rms_bias` and `std` (n_alphas,
           n_parameters) over all tissues.
-        - `parameters`, `sigma`, and `notes`: list of str, what to be careful about.
+        - `parameters`: list of dict. `sigma`: the noise level. `notes`: list of str with caveats.
 
     Raises
     ------
@@ -115,8 +118,8 @@ def compare_methods(
     >>> from sklearn_qmri.compare import compare_methods
     >>> from sklearn_qmri.signal_models import ADC
     >>> model = ADC([0, 500, 1000])
-    >>> found = compare_methods(model, snr=30, n_samples=200, n_repeats=2, random_state=0)
-    >>> [row["parameter"] for row in found.recommendation]
+    >>> result = compare_methods(model, snr=30, n_samples=200, n_repeats=2, random_state=0)
+    >>> [row["parameter"] for row in result.recommendation]
     ['S0', 'D']
     """
     if n_repeats < 2:
@@ -127,26 +130,30 @@ def compare_methods(
     rng = check_random_state(random_state)
     groups, notes = tissues_of_interest(signal_model, tissues, prior, rng)
     every = np.concatenate(list(groups.values()))
-    X, y, level = make_signals(
+    X, y, sigmas = make_signals(
         signal_model, n_samples, snr=snr, noise=noise, prior=prior, random_state=rng,
         return_sigma=True,
     )  # fmt: skip
-    sigma = float(level[0])
+    sigma = float(sigmas[0])  # the same for all rows
+    # Test rows are n_repeats consecutive measurements of each tissue. The prior is a function that
+    # returns just the tissues of interest, in their order.
     X_test, y_test = make_signals(
         signal_model, len(every), sigma=sigma, noise=noise, prior=lambda n, rng: every,
         n_repeats=n_repeats, random_state=rng,
     )  # fmt: skip
     settings = {"noise": noise, "sigma": sigma}
-    known = _known(signal_model, prior)
-    mle = MLEEstimator(signal_model, **settings, fixed=known, n_jobs=n_jobs, device=device)
-    methods = _methods(mle, settings, prior, known, int(rng.randint(2**31 - 1)))
+    fixed = _known(signal_model, prior)
+    mle = MLEEstimator(signal_model, **settings, fixed=fixed, n_jobs=n_jobs, device=device)
+    methods = _methods(mle, settings, prior, fixed, int(rng.randint(2**31 - 1)))
     predicted = _predict_each(methods, X, y, X_test, notes, verbose)
+    # The best prediction is linear in alpha, so networks are only trained at both ends. The path is
+    # evaluated exactly, from the quadratic forms of the errors of the two.
     ends = predicted.pop("alpha 0"), predicted.pop("alpha 1")
     for alpha in (0, *_SHOWN, 1):
         predicted[f"alpha {alpha:g}"] = (1 - alpha) * ends[0] + alpha * ends[1]
     forms = product_decomposition(y_test, np.stack(ends) - y_test)
     squared_bias, variance = (np.stack([quadratic(f, a) for a in _PATH]) for f in forms)
-    bound = _cramer_rao(signal_model, noise, every, sigma, known)
+    bound = _cramer_rao(signal_model, noise, every, sigma, fixed)
     return Bunch(
         table=_table(signal_model, groups, n_repeats, y_test, predicted, bound),
         recommendation=recommend(rule, signal_model.parameters, *forms),
@@ -158,7 +165,7 @@ def compare_methods(
 
 
 def _predict_each(methods, X, y, X_test, notes, verbose):
-    """Predictions of each method after its fit; a note where there is no segmented fit."""
+    """Predictions of each fitted method. A note is added if a segmented fit is impossible."""
     predicted = {}
     for name, estimator in tqdm(methods.items(), "comparing", unit=" methods", disable=not verbose):
         try:
@@ -171,7 +178,7 @@ def _predict_each(methods, X, y, X_test, notes, verbose):
 
 
 def _cramer_rao(signal_model, noise, parameters, sigma, known):
-    """Smallest standard deviations of unbiased estimates, given the known parameters."""
+    """Smallest standard deviations of unbiased estimates if some parameters are known."""
     information = fisher_information(
         signal_model, noise, parameters, np.full(len(parameters), sigma)
     )
@@ -180,7 +187,7 @@ def _cramer_rao(signal_model, noise, parameters, sigma, known):
 
 
 def _known(signal_model, prior):
-    """Parameters of which the prior leaves just one value."""
+    """Values of parameters whose range in the prior is a single value, by name."""
     if prior is not None and not isinstance(prior, dict):
         return {}
     ranges = zip(signal_model.parameter_names, prior_ranges(signal_model, prior).T, strict=True)
@@ -188,7 +195,7 @@ def _known(signal_model, prior):
 
 
 def _methods(mle, settings, prior, known, seed):
-    """Unfitted estimators by name, for the signal model and on the device of maximum likelihood."""
+    """Unfitted estimators by name, with the signal model and the device of `mle`."""
     signal_model = mle.signal_model
     training = Training(device=mle.device)
     trained = {**settings, "training": training, "random_state": seed}
@@ -212,6 +219,7 @@ def _methods(mle, settings, prior, known, seed):
 
 def _table(signal_model, groups, n_repeats, y, predicted, bound):
     """Records of every tissue, method and parameter."""
+    # Number of the group of each tissue, (n_tissues,). All rows of y are n_repeats per tissue.
     rows = np.repeat(np.arange(len(groups)), [len(g) for g in groups.values()])
     parts = {name: rows == k for k, name in enumerate(groups)}
     if len(parts) > 1:
@@ -224,6 +232,7 @@ def _table(signal_model, groups, n_repeats, y, predicted, bound):
             for p, figures in zip(signal_model.parameters, measured, strict=True):
                 record = {"tissue": tissue, "method": method, "parameter": p.name, "unit": p.unit}
                 records.append(record | figures)
+        # Root mean square over tissues, to compare with `std` of the methods.
         for p, std in zip(signal_model.parameters, np.mean(bound[part] ** 2, axis=0), strict=True):
             record = {"tissue": tissue, "method": "Cramer-Rao bound", "parameter": p.name}
             figures = dict.fromkeys(("bias", "rms_bias", "std", "rmse", "slope", "failed"))
@@ -233,7 +242,7 @@ def _table(signal_model, groups, n_repeats, y, predicted, bound):
 
 
 def _measure(y, predicted):
-    """One dict of figures per parameter."""
+    """Measures of each parameter, one dict per parameter."""
     columns = {
         "bias": mean_bias(y, predicted),
         "rms_bias": rms_bias(y, predicted),
@@ -246,5 +255,5 @@ def _measure(y, predicted):
 
 
 def _number(value):
-    """As JSON has it: None for what is not a number."""
+    """Number as a float, or None if it is NaN or infinite, which JSON does not allow."""
     return float(value) if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""From bias and variance along the alpha path to a label per parameter, with the reason."""
+"""Recommendation of a label per parameter, from bias and variance along the alpha path."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def recommend(rule, parameters, bias, variance):
     Parameters
     ----------
     rule : least_weighted or least_variance
-        In units of the parameters' loss scales.
+        Rule in units of the parameters' loss scales.
     parameters : sequence of Parameter
     bias, variance : ndarrays of shape (2, 2, n_parameters)
         Quadratic forms between networks on true and on maximum-likelihood labels, in the units of
@@ -20,12 +20,13 @@ def recommend(rule, parameters, bias, variance):
     Returns
     -------
     list of dict
-        `parameter`, `alpha`, `rule`, `reason`.
+        One record per parameter: `parameter`, `alpha`, `rule` and `reason`.
     """
     return [_recommend(rule, p, bias[..., j], variance[..., j]) for j, p in enumerate(parameters)]
 
 
 def _recommend(rule, parameter, bias, variance):
+    """Record of one parameter, from forms of shape (2, 2)."""
     scale = parameter.loss_scale
     record = {"parameter": parameter.name, "alpha": None, "rule": repr(rule)}
     try:
@@ -33,6 +34,8 @@ def _recommend(rule, parameter, bias, variance):
     except ValueError as error:
         reason = f"{str(error).rstrip('.')} (both in units of {scale:g} {parameter.unit}".rstrip()
         return record | {"reason": reason + ")."}
+    # RMS bias and noise at the chosen alpha and at both ends. An estimate of a squared bias may be
+    # negative.
     figures = {
         a: f"{np.sqrt(max(quadratic(bias, a), 0)):.3g}/{np.sqrt(quadratic(variance, a)):.3g}"
         for a in (alpha, 0.0, 1.0)

@@ -1,32 +1,34 @@
-"""What methods are compared on: tissues of interest, and the noise of a scan."""
+"""Tissues of interest of a comparison, and the signal-to-noise ratio of a scan."""
 
 import numpy as np
 
 from ..estimators import MLEEstimator
 from ..tissues import check_tissues, check_within_bounds, draw_tissues, prior_ranges
 
-_LEAST_SNR = 5  # of voxels that count as tissue
-_GRID = 125  # tissues of the grid over the prior, about
+# Least signal-to-noise ratio of voxels that count as tissue.
+_LEAST_SNR = 5
+# Approximate number of tissues of the grid over the prior.
+_GRID = 125
 
 
 def estimate_snr(signal_model, X):
     """Signal-to-noise ratio of a scan: the median amplitude over the noise level.
 
-    Both by maximum likelihood, over voxels with an amplitude of at least 5 noise levels, which
-    leaves out air; the noise level is the one that `MLEEstimator` learns, which also absorbs motion
-    and misfit.
+    Both are estimated by maximum likelihood. The median is over voxels with an amplitude of more
+    than 5 noise levels, which excludes air. The noise level is the one that `MLEEstimator` learns,
+    which includes effects of motion and misfit.
 
     Parameters
     ----------
     signal_model : SignalModel
-        What a tissue would measure without noise.
+        Signals of tissues without noise.
     X : array-like of shape (n_voxels, n_measurements)
         Signals, a voxel per row.
 
     Returns
     -------
     float
-        Without unit; for `snr` of `compare_methods` and `make_signals`.
+        Ratio without a unit, for `snr` of `compare_methods` and `make_signals`.
 
     Raises
     ------
@@ -56,10 +58,11 @@ def estimate_snr(signal_model, X):
 
 
 def tissues_of_interest(signal_model, tissues, prior, rng):
-    """Arrays of tissues by name, and notes on them."""
+    """Arrays of tissues by name, and notes on tissues outside the prior."""
     if tissues is None:
         tissues = {"prior": _grid(signal_model, prior, rng), **signal_model.named_tissues()}
     groups, notes = {}, []
+    # Only a prior of ranges has limits to compare tissues with.
     low, high = None, None
     if prior is None or isinstance(prior, dict):
         low, high = prior_ranges(signal_model, prior)
@@ -81,11 +84,12 @@ def tissues_of_interest(signal_model, tissues, prior, rng):
 
 
 def _grid(signal_model, prior, rng):
-    """Centres of equal cells of the prior, at the middle of amplitudes."""
+    """Centres of equal cells of the prior, with amplitudes at the middle of their range."""
     if prior is not None and not isinstance(prior, dict):
         return draw_tissues(signal_model, _GRID, prior, rng)
     ranges = prior_ranges(signal_model, prior).T
     varied = sum(not p.amplitude for p in signal_model.parameters)
+    # With this many cells per varied axis, the grid has about _GRID tissues, but always 2 per axis.
     n_cells = max(2, round(_GRID ** (1 / max(varied, 1))))
     axes = []
     for p, (low, high) in zip(signal_model.parameters, ranges, strict=True):

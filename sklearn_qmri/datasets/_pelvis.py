@@ -16,14 +16,15 @@ from sklearn.utils import Bunch
 
 _FILES = ("dwi.nii.gz", "mask.nii.gz", "dwi.bval")
 
-# The scan is public inside this package (MIT licence), derived from the data of
-# github.com/seancepstein/training_labels.
+# The scan is public as a file inside this package on PyPI (MIT licence), which is derived from the
+# data of github.com/seancepstein/training_labels.
 _REQUIREMENT = "ricianloss==0.0.1"
 _SHA256 = "868d606a5965f4ba3fe889915c91e1e3fc281d98aea8d7097e931ba757db2066"
 _MEMBER = "RicianLoss/data/real_data.pkl"
 
-# There the scanner's integer counts are divided by this (recovered from their spacing), and
-# b-values are in ms/um^2. Geometry as in the NIfTI header that the package quotes.
+# In that file the scanner's integer counts are divided by _COUNTS (recovered from the spacing of
+# the values), and b-values are in ms/um^2. The geometry is that of the NIfTI header that the
+# package quotes.
 _COUNTS = 884.0148
 _B_UNIT = 1e-3
 _AFFINE = np.array(
@@ -34,29 +35,29 @@ _AFFINE = np.array(
 def fetch_pelvis_ivim(*, data_home=None, download_if_missing=True):
     """Load the in-vivo pelvis scan of one volunteer, the clinical scan of arXiv 2205.05587.
 
-    224 x 224 x 5 voxels, 10 b-values, magnitude images in the scanner's counts. Looked for in
-    ``$SKLEARN_QMRI_DATA/pelvis_ivim``, then in the cache, then on PyPI (a download of 16 MB).
+    It has 224 x 224 x 5 voxels and 10 b-values, as magnitude images in the scanner's counts. The
+    places are ``$SKLEARN_QMRI_DATA/pelvis_ivim``, then the cache, then PyPI (a download of 16 MB).
 
     Parameters
     ----------
     data_home : str or path-like, default=None
-        Folder of the cache. None: ``sklearn_qmri`` in scikit-learn's own,
+        Folder of the cache. None: ``sklearn_qmri`` in that of scikit-learn,
         `sklearn.datasets.get_data_home`.
     download_if_missing : bool, default=True
-        False: an error instead of a download.
+        False: raise an error instead of a download.
 
     Returns
     -------
     Bunch
-        `dwi` (nibabel image, 4-D), `mask` (nibabel image, 3-D: the body), `b_values` (ndarray of
-        shape (10,), s/mm^2), `source` (str: where it came from).
+        Scan with `dwi` (nibabel image, 4-D), `mask` (nibabel image of the body, 3-D), `b_values`
+        (ndarray of shape (10,), s/mm^2) and `source` (str, folder of the files).
 
     Raises
     ------
     OSError
-        If the scan is missing and not to be downloaded, or cannot be.
+        If the scan is missing, and may not or cannot be downloaded.
     ValueError
-        If the download is not the file that it should be; nothing is kept of it then.
+        If the download is not the expected file; nothing of it is kept.
     ImportError
         If nibabel is not installed.
 
@@ -70,9 +71,9 @@ def fetch_pelvis_ivim(*, data_home=None, download_if_missing=True):
     >>> fetch_pelvis_ivim().dwi.shape  # doctest: +SKIP
     (224, 224, 5, 10)
     """
-    given = os.environ.get("SKLEARN_QMRI_DATA")
-    folder = Path(given or "") / "pelvis_ivim"
-    if not given or not _complete(folder):
+    user_folder = os.environ.get("SKLEARN_QMRI_DATA")
+    folder = Path(user_folder or "") / "pelvis_ivim"
+    if not user_folder or not _complete(folder):
         home = Path(data_home) if data_home is not None else Path(get_data_home()) / "sklearn_qmri"
         folder = home / "pelvis_ivim"
         if not _complete(folder):
@@ -103,12 +104,13 @@ def _complete(folder):
 
 
 def _install(folder):
-    """Download the scan and put it into `folder`, all of it or nothing.
+    """Download the scan and put it into `folder`, completely or not at all.
 
-    Processes that do so at the same time work in folders of their own; the first to be done wins.
+    Processes that do so at the same time work in separate folders; the first to finish wins.
     """
     nibabel = _nibabel()
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, and so on the same file system: only there a move is all or nothing.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pelvis_ivim-") as scratch:
         wheel = _download(Path(scratch) / "download")
         _check_sha256(wheel)
@@ -116,17 +118,20 @@ def _install(folder):
         staged.mkdir()
         with zipfile.ZipFile(wheel) as archive, archive.open(_MEMBER) as stream:
             dwi, mask, b_values = _ArrayUnpickler(stream).load()[:3]
+        # Multiplied by the divisor, values are the scanner's integers but for rounding errors.
         counts = np.rint(dwi * _COUNTS).astype(np.int16)
         nibabel.save(nibabel.Nifti1Image(counts, _AFFINE), staged / "dwi.nii.gz")
         inside = mask.astype(np.uint8)
         nibabel.save(nibabel.Nifti1Image(inside, _AFFINE), staged / "mask.nii.gz")
         b_values = np.rint(b_values / _B_UNIT).astype(int)
         (staged / "dwi.bval").write_text(" ".join(map(str, b_values)) + "\n")
+        # The rest of an interrupted installation is removed, because a folder is not moved onto it.
         if folder.exists() and not _complete(folder):
             shutil.rmtree(folder)
         try:
             os.replace(staged, folder)
-        except OSError:  # another process has put its own there
+        except OSError:
+            # Another process may have put its own folder there, which serves as well.
             if not _complete(folder):
                 raise
 
@@ -134,8 +139,8 @@ def _install(folder):
 def _download(folder):
     """Fetch the wheel with pip, which knows the user's proxies and mirrors.
 
-    Only a wheel of the known checksum: pip would run the setup script of a source archive, whoever
-    made it, before this package could look at a checksum.
+    Only a wheel with the known checksum is accepted. pip would run the setup script of a source
+    archive, whoever made it, before this package could compare a checksum.
     """
     folder.mkdir()
     required = folder / "requirements.txt"
@@ -157,16 +162,16 @@ def _download(folder):
 
 
 def _check_sha256(path):
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != _SHA256:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != _SHA256:
         raise ValueError(
-            f"{path.name} is damaged or not the expected file: SHA-256 {found}, "
+            f"{path.name} is damaged or not the expected file: SHA-256 {digest}, "
             f"expected {_SHA256}. Nothing was kept."
         )
 
 
 class _Ignored:
-    """Takes the place of the SimpleITK images in the pickle: keeps nothing, runs nothing."""
+    """Replacement for the SimpleITK images in the pickle, which keeps nothing and runs nothing."""
 
     def __init__(self, *args):
         pass
@@ -176,8 +181,9 @@ class _Ignored:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Reads NumPy arrays, and refuses whatever else could run code."""
+    """Unpickler of NumPy arrays, which refuses anything else, because that could run code."""
 
+    # NumPy 2 renamed `numpy.core`; a pickle may have either name.
     _ARRAYS = {
         ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
         ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,

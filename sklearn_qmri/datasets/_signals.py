@@ -24,31 +24,31 @@ def make_signals(
     Parameters
     ----------
     signal_model : SignalModel
-        What a tissue would measure without noise.
+        Signals of tissues without noise.
     n_samples : int, default=100
         Number of tissues.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
         "auto" is the signal model's own.
     snr : float or (float, float), default=None
-        Signal-to-noise ratio at an amplitude (S0) of its loss scale, 1 for the models here. A
-        range: one uniform draw per tissue.
+        Signal-to-noise ratio at an amplitude (S0) of its loss scale, which is 1 for the models of
+        this package. From a range, each tissue gets one uniform draw.
     sigma : float, default=None
         Standard deviation of the Gaussian noise per channel, instead of `snr`.
     n_repeats : int, default=1
-        Noisy measurements of each tissue, in consecutive rows with identical y.
+        Number of noisy measurements of each tissue, in consecutive rows with identical y.
     prior : dict, ndarray or callable, default=None
-        Tissues: ranges by parameter name in place of the signal model's; or an array of shape
-        (n, n_parameters) from whose rows to draw; or ``prior(n_samples, rng)`` that returns them,
-        with rng a `numpy.random.RandomState`.
+        Distribution of the tissues. A dict has ranges by parameter name, in place of the signal
+        model's. An array has shape (n, n_parameters), and its rows are drawn from. A callable
+        ``prior(n_samples, rng)`` returns the tissues, with rng a `numpy.random.RandomState`.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     return_sigma : bool, default=False
-        Also return the noise level of each row.
+        Whether to return the noise level of each row too.
 
     Returns
     -------
     X : ndarray of shape (n_samples * n_repeats, n_measurements)
-        Signals, a voxel per row.
+        Signals, one voxel per row.
     y : ndarray of shape (n_samples * n_repeats, n_parameters)
         Their true parameters.
     sigma : ndarray of shape (n_samples * n_repeats,)
@@ -74,11 +74,12 @@ def make_signals(
             f"n_samples and n_repeats expect 1 or more, got {n_samples!r} and {n_repeats!r}."
         )
     tissues = draw_tissues(signal_model, n_samples, prior, rng)
-    level = _draw_sigma(signal_model, n_samples, snr, sigma, rng)
+    # The order of the draws (tissues, noise levels, noise) fixes the result of a random state.
+    sigmas = _draw_sigma(signal_model, n_samples, snr, sigma, rng)
     y = np.repeat(tissues, n_repeats, axis=0)
-    level = np.repeat(level, n_repeats)
-    X = measure(signal_model, noise, y, level, rng)
-    return (X, y, level) if return_sigma else (X, y)
+    sigmas = np.repeat(sigmas, n_repeats)
+    X = measure(signal_model, noise, y, sigmas, rng)
+    return (X, y, sigmas) if return_sigma else (X, y)
 
 
 def _draw_sigma(signal_model, n_samples, snr, sigma, rng):
@@ -86,6 +87,7 @@ def _draw_sigma(signal_model, n_samples, snr, sigma, rng):
         raise ValueError(f"Give exactly one of snr and sigma, got snr={snr!r}, sigma={sigma!r}.")
     if sigma is not None:
         return np.array(check_sigma(sigma, n_samples))
+    # One number is a range of zero width, but advances the random state like any other.
     pair = np.broadcast_to(np.asarray(snr, dtype=np.float64), 2)
     if not (np.isfinite(pair).all() and 0 < pair[0] <= pair[1]):
         raise ValueError(f"snr expects a positive number or (low, high), got {snr!r}.")

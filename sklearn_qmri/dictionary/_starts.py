@@ -1,7 +1,7 @@
-"""Starting points: a simulated dictionary over the box, linear parameters eliminated.
+"""Starting points: a simulated dictionary over the box, with linear parameters eliminated.
 
-Amplitudes, and one parameter in which the signal is affine (a signal fraction), cost no atoms:
-for given values of the others the best fit is a non-negative combination of two columns.
+Amplitudes, and one parameter in which the signal is affine (a signal fraction), need no atoms: for
+given values of the others the best fit is a non-negative combination of two columns.
 """
 
 import math
@@ -15,16 +15,19 @@ from scipy.stats import qmc
 from .._torch import LANES, take
 from ..signal_models import SignalModel
 
-_GRID = {1: (64,), 2: (20, 12)}  # atoms per axis; beyond two axes a Halton sequence
+# Atoms per axis, by the number of axes. Beyond two axes, _ATOMS points of a Halton sequence.
+_GRID = {1: (64,), 2: (20, 12)}
 _ATOMS = 512
-_FOLDED_GRID = (192, 8)  # atoms per axis of a folded signal: the null moves with the first
+_FOLDED_GRID = (192, 8)  # of a folded signal, whose null moves with the first parameter
 _DENSE_GRID = {1: (256,), 2: (48, 24)}
 _DENSE_ATOMS = 4096
-_MANY_AXES = 5  # from which on a dense dictionary has more atoms and cells:
+_MANY_AXES = 5  # axes from which a dense dictionary has _VERY_DENSE times the atoms and cells
 _VERY_DENSE = 4
-_WIDE = 4.0  # times the prior, from which on a box is much wider
-_NEAR = 0.6  # share of the atoms that are then among the expected tissues
-_REACH = 3  # power with which the others reach to the ends of the box
+# In a box of more than _WIDE times the prior, this share of the atoms is within the prior. The
+# others reach to the ends of the box, with this power of their position.
+_WIDE = 4.0
+_NEAR = 0.6
+_REACH = 3
 _SCORES = 2**19  # voxels times atoms looked up at once: their scores fit into a processor's cache
 
 
@@ -34,25 +37,21 @@ class Dictionary(NamedTuple):
     Attributes
     ----------
     atoms : tensor of shape (n_parameters, n_atoms)
-        Linear parameters as in `columns`: at the first column.
+        Parameters; linear ones have the values of the first column.
     columns : tensor of shape (2, n_measurements, n_atoms)
-        Signals whose non-negative combinations the atom stands for; the second is 0 where there
-        is only one.
+        Signals whose non-negative combinations the atom stands for; the second may be 0.
     tests : tensor of shape (2, n_measurements, n_atoms)
-        Orthonormal basis of the columns: along the first, and along what of the second is
-        orthogonal to it.
+        Orthonormal basis of the columns, the first vector along the first column.
     second : tensor of shape (2, n_atoms)
-        The second column in this basis, made a unit vector.
+        Unit vector along the second column, in this basis.
     linear : tuple
         Indices of the parameters that the two columns belong to; empty without amplitudes.
     reach : float
         Width of the bounds of the affine parameter; 0 where the second one is an amplitude too.
-    n_cells : int
-    n_axes : int
-        Parameters that the atoms differ in.
+    n_cells, n_axes : int
+        Numbers of cells, and of parameters that the atoms differ in.
     coarse : bool
-        Whether the best atom may lie beside another optimum: atoms are far apart, the signal is
-        folded, or starts are hard to compare.
+        Whether the best atom may lie beside another optimum, so that a thorough look is needed.
     """
 
     atoms: torch.Tensor
@@ -66,7 +65,7 @@ class Dictionary(NamedTuple):
     coarse: bool
 
     def to(self, dtype, device):
-        """The dictionary in another precision, elsewhere."""
+        """The dictionary in another precision, on another device."""
         tensors = (t.to(dtype=dtype, device=device) for t in self[:4])
         return Dictionary(*tensors, *self[4:])
 
@@ -81,13 +80,11 @@ def make_dictionary(model, lower, upper, n_cells, even=False, dense=False):
     ----------
     model : SignalModel
     lower, upper : arrays of shape (n_parameters,)
-    n_cells : int
-        Power of 2.
+    n_cells : int, power of 2
     even : bool, default=False
         Whether the likelihood does not depend on the sign of the signal.
     dense : bool, default=False
-        Many times as many atoms, for voxels whose optimum the usual ones may miss; from 5 searched
-        parameters on, four times as many still, and cells too.
+        Whether to simulate many more atoms, for voxels whose optimum the usual ones may miss.
 
     Returns
     -------
@@ -113,6 +110,8 @@ def _simulate(model, lower, upper, n_cells, even, dense, folded):
         atoms[j] = _place(parameters[j], lower[j], upper[j], position)
     atoms[amplitudes] = 0.0
     atoms[amplitudes[:1]] = 1.0
+    # Columns of two amplitudes are the signals of each alone. With S0 and a fraction f they are
+    # those at both ends of f: a and b of them make S0 = a + b and f = low + reach * b / (a + b).
     first = torch.as_tensor(atoms)
     second, reach = first.clone(), 0.0
     if len(linear) == 2 and linear[1] in amplitudes:
@@ -138,10 +137,10 @@ def _simulate(model, lower, upper, n_cells, even, dense, folded):
 
 
 def _has_ridges(model, column):
-    """Whether a few iterations say little about which of the starts will win.
+    """Whether the losses after a few iterations hardly tell which start will win.
 
-    That is so without the second derivatives, and where no measurement shows the amplitude itself
-    (as b = 0 does), so that it makes up for changes of the other parameters.
+    That is so if the signal model has no second derivatives, or if no measurement shows the
+    amplitude itself (as b = 0 does), so that it compensates for the other parameters.
     """
     spread = column.amax(1) - column.amin(1)
     anchored = (spread <= 1e-6 * column.abs().amax(1)).any()
@@ -151,8 +150,8 @@ def _has_ridges(model, column):
 def _place(parameter, low, high, position):
     """Values of a parameter at positions in [0, 1] of the range that is searched.
 
-    Where the box is much wider than the prior, most atoms are near the tissues that are expected,
-    and the rest reach to the ends of the box, on a logarithmic axis on both sides.
+    Where the box is much wider than the prior, most atoms are within the prior. The others reach
+    from it to the ends of the box, farther apart the farther away they are.
     """
     expected = np.clip(parameter.prior, low, high)
     low = low if np.isfinite(low) else expected[0]
@@ -170,22 +169,24 @@ def _place(parameter, low, high, position):
     return np.where(position < share, below, np.where(position < share + _NEAR, near, above))
 
 
-@lru_cache(maxsize=16)  # the same for every block, and for every call of one estimator
+@lru_cache(maxsize=16)  # all blocks and all calls of one estimator need the same points
 def _fill(n_axes, n_cells, grid, n_atoms, by_first):
     """Points that fill the unit cube, sorted into n_cells equal runs that are compact cells.
 
-    `grid` has the number of points per axis; None, or of another number of axes: no grid. Cells of
-    a grid are runs of its last axis, or of its first.
+    `grid` has the number of points per axis. Without one of n_axes axes, points are a Halton
+    sequence. Cells of a grid are runs of its last axis or, `by_first`, of its first.
     """
     if n_axes == 0:
         return np.zeros((n_cells, 0))
     if grid is not None and len(grid) == n_axes:
         first, *others = grid
+        # The first axis is rounded up so that n_cells divides the number of points.
         step = n_cells // math.gcd(n_cells, math.prod(others))
-        sizes = [-(-first // step) * step, *others]  # as many atoms as make cells of equal size
+        sizes = [-(-first // step) * step, *others]
         axes = [(np.arange(n) + 0.5) / n for n in sizes]
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
         return points if by_first else points[np.argsort(points[:, -1], kind="stable")]
+    # Without the first point, the origin. Cells stay compact by halving them along axes in turn.
     cells = [qmc.Halton(n_axes, scramble=False).random(n_atoms + 1)[1:]]
     axis = 0
     while len(cells) < n_cells:
@@ -196,7 +197,7 @@ def _fill(n_axes, n_cells, grid, n_atoms, by_first):
 
 
 def _orthonormal(first, second):
-    """Unit vectors along `first` and along what of `second` is orthogonal to it; 0 for none."""
+    """Gram-Schmidt basis of two columns; the second vector is 0 where they are parallel."""
     first = first / first.norm(dim=0).clamp(min=1e-30)
     rest = second - (first * second).sum(0) * first
     size = rest.norm(dim=0)
@@ -236,10 +237,12 @@ def _look_up(dictionary, rows, precision):
         score = rows @ columns * precision[:, None]
         score -= 0.5 * (columns * columns).sum(0) * (precision**2)[:, None]
     else:
+        # Twice the gain is the squared length of the projection (p, q) of the data on the columns.
         first = (rows @ dictionary.tests[0]).clamp_(min=0)
         score = first * first
         if len(dictionary.linear) == 2:
-            # A combination that would need less than none of a column does without it.
+            # A column with a negative coefficient is excluded: the second where q < 0, the first
+            # where p is on the far side of the second, at a distance p * sine - q * cosine < 0.
             cosine, sine = dictionary.second
             beyond = rows @ dictionary.tests[1]
             missing = first.mul_(sine).addcmul_(beyond, cosine, value=-1).clamp_(max=0)
@@ -253,14 +256,13 @@ def _look_up(dictionary, rows, precision):
 
 
 def fit_linear(dictionary, data, index):
-    """Parameters of chosen atoms, with the linear ones fitted to the data.
+    """Parameters of chosen atoms, one per start, with the linear ones fitted to the data.
 
     Parameters
     ----------
     dictionary : Dictionary
     data : tensor of shape (n_measurements, n_starts)
     index : tensor of shape (n_starts,)
-        Atom of each start.
 
     Returns
     -------
@@ -270,6 +272,7 @@ def fit_linear(dictionary, data, index):
     if not dictionary.linear:
         return theta
     first, second = take(dictionary.columns, index)
+    # Least squares by Cramer's rule. Where one coefficient is negative, the other column is alone.
     size, both, other = (first * first).sum(0), (first * second).sum(0), (second * second).sum(0)
     on_first, on_second = (data * first).sum(0), (data * second).sum(0)
     determinant = (size * other - both * both).clamp(min=1e-30)

@@ -1,4 +1,4 @@
-"""The estimators, and the door that all of them share."""
+"""Estimators, and the checks of arguments that all of them share."""
 
 from ._hybrid_net import HybridLabelNetRegressor
 from ._hybrid_net_cv import HybridLabelNetRegressorCV

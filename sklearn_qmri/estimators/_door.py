@@ -1,8 +1,8 @@
-"""The door that all estimators share: X, y, sigma and fixed in, results of all rows out.
+"""Door of all estimators: it checks X, y, sigma and fixed, and selects the usable rows.
 
-`fit` goes through `check_fit` and `settle_sigma`, under the decorator `all_or_nothing`; `estimate`
-goes in through `check_estimate` and out through `scatter_results`; `predict` is `predicted` of
-the results of `estimate`. Checks of single arguments are in `_rows`.
+`fit` calls `check_fit` and `settle_sigma`, under the decorator `all_or_nothing`. `estimate` begins
+with `check_estimate` and ends with `scatter_results`. `predict` applies `predicted` to the results
+of `estimate`. Checks of single arguments are in `_rows`.
 """
 
 from numbers import Real
@@ -32,36 +32,37 @@ SIGMA = [Interval(Real, 0, None, closed="neither"), None]
 
 
 def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
-    """Check what `fit` was given; settle signal model and noise model.
+    """Check the arguments of `fit`, and determine the signal model and the noise model.
 
     Sets ``n_features_in_``, ``feature_names_in_``, ``signal_model_``, ``noise_`` and
-    ``_single_output_`` (whether y came as one dimension).
+    ``_single_output_`` (whether y has one dimension).
 
     Parameters
     ----------
     estimator : estimator
-        With parameters `signal_model`, `noise` and `sigma`.
+        Estimator with parameters `signal_model`, `noise` and `sigma`.
     X : array-like of shape (n_voxels, n_measurements)
     y : array-like of shape (n_voxels, n_parameters) or (n_voxels,), or None
     sigma : float or array-like of shape (n_voxels,), or None
-        The argument of `fit`, which takes precedence over the parameter of the same name.
+        Argument of `fit`, which takes precedence over the parameter of the same name.
     y_needed : bool
         Whether None for y is an error.
     settings : estimator, default=None
-        Has the parameters, where that is another: the network that a search is over.
+        Estimator that has the parameters, if it is another one: the network of a search for alpha.
 
     Returns
     -------
     Rows
-        Rows that are possible measurements of finite tissues.
+        Rows of X that are possible measurements, with finite y.
 
     Raises
     ------
     ValueError
         If an argument or parameter is out of range or does not fit the signal model, more than a
-        tenth of y is outside the bounds, or no row is usable.
+        tenth of a column of y is outside its bounds, or no row is usable.
     """
     settings = estimator if settings is None else settings
+    # By identity, so that one object in both roles is checked once.
     for checked in {id(each): each for each in (estimator, settings)}.values():
         checked._validate_params()
     model = settings.signal_model
@@ -72,6 +73,7 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
         if model is not None:
             check_truth(y, model, getattr(settings, "bounds", None))
     noise = resolve_noise(getattr(settings, "noise", "auto"), model or LinearGaussian)
+    # Sigma is checked after the rows: it may be anything where a row is excluded.
     usable = usable_rows(X, noise, *([] if y is None else [y]))
     sigma = first_given(sigma, getattr(settings, "sigma", None))
     if sigma is not None:
@@ -85,37 +87,40 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
 
 
 def _warn_of_magnitudes(X, model):
-    """Warn where signals of both signs are expected and there is not one negative one."""
-    told = "magnitude" in vars(model)  # The user can say which of the two was measured.
-    if told and not model.magnitude and not (X < 0).any() and model.changes_sign():
+    """Warn if signals of both signs are expected, but none is negative."""
+    # Only such models let the user declare whether magnitudes or signed signals were measured.
+    has_choice = "magnitude" in vars(model)
+    if has_choice and not model.magnitude and not (X < 0).any() and model.changes_sign():
         name = type(model).__name__
         warn(
-            f"No signal is negative, though those of {name} change their sign. If magnitudes were "
-            f"measured, estimates are wrong: expected {name}(..., magnitude=True)."
+            f"No signal is negative, although signals of {name} change their sign. If magnitudes "
+            f"were measured, estimates are wrong: use {name}(..., magnitude=True)."
         )
 
 
 def settle_sigma(estimator, rows, sigma, learn=None, *, needed=True, settings=None):
-    """Set ``sigma_``: as given (None of one per row), or learnt; and give every row its own.
+    """Set ``sigma_``, as given or as learnt, and assign a noise level to every row.
+
+    ``sigma_`` is None if `fit` got one noise level per row.
 
     Parameters
     ----------
     estimator : estimator
-        After `check_fit`.
+        Estimator after `check_fit`.
     rows : Rows
     sigma : float or array-like or None
-        The argument of `fit`.
+        Argument of `fit`.
     learn : callable, default=None
-        Returns the noise level where none is given. None: from the signals of y.
-    settings : estimator, default=None
-        Has the parameter `sigma`, where that is another.
+        Function that returns the noise level if none is given. None: learn it from X and y.
     needed : bool, default=True
-        False where a noise level of NaN, which is unknown, will do.
+        Whether NaN, which means an unknown noise level, is an error.
+    settings : estimator, default=None
+        Estimator that has the parameter `sigma`, if it is another one.
 
     Returns
     -------
     Rows
-        With a noise level for each.
+        The same rows, with a noise level for each.
 
     Raises
     ------
@@ -124,27 +129,28 @@ def settle_sigma(estimator, rows, sigma, learn=None, *, needed=True, settings=No
     """
     if rows.sigma is None:
         if learn is None:
-            level = sigma_from_pairs(estimator.signal_model_, estimator.noise_, rows.X, rows.y)
+            learnt = sigma_from_pairs(estimator.signal_model_, estimator.noise_, rows.X, rows.y)
         else:
-            level = learn()
-        if np.isnan(level) and needed:
+            learnt = learn()
+        if np.isnan(learnt) and needed:
             raise CannotLearnSigma("Cannot learn sigma, which this estimator needs. Pass sigma.")
-        estimator.sigma_ = level
-        return rows._replace(sigma=np.full(len(rows.X), level))
+        estimator.sigma_ = learnt
+        return rows._replace(sigma=np.full(len(rows.X), learnt))
+    # Per-row noise levels belong to the rows of `fit` and say nothing about later rows.
     sigma = first_given(sigma, (estimator if settings is None else settings).sigma)
     estimator.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
     return rows
 
 
 def check_estimate(estimator, X, *, sigma=None, fixed=None):
-    """Check what `estimate` was given, and settle the noise level of each row.
+    """Check the arguments of `estimate`, and determine the noise level of each row.
 
     Parameters
     ----------
     estimator : fitted estimator
     X : array-like of shape (n_voxels, n_measurements)
     sigma : float or array-like of shape (n_voxels,), default=None
-        None: the one of `fit`.
+        Noise level. None: the one of `fit`.
     fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
         Known parameters; a voxel with NaN has no estimate.
 
@@ -162,12 +168,14 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
     check_is_fitted(estimator)
     X = check_signals(estimator, X, reset=False)
     usable = estimator.noise_.is_valid(X)
-    known = {name: as_floats(value) for name, value in (fixed or {}).items()}
-    if known:
-        fixed = check_fixed(known, estimator.signal_model_, estimator.bounds_, len(X))
-    for value in known.values():  # a map of B1, say, has no value outside of its mask
+    by_name = {name: as_floats(value) for name, value in (fixed or {}).items()}
+    if by_name:
+        fixed = check_fixed(by_name, estimator.signal_model_, estimator.bounds_, len(X))
+    # A map of a known parameter, such as B1, has no values outside its mask.
+    for value in by_name.values():
         usable &= ~np.isnan(value)
     learnt = estimator.sigma_
+    # A learnt NaN means that estimates do not depend on sigma; it would not pass the check below.
     unneeded = sigma is None and learnt is not None and np.isnan(learnt)
     sigma = first_given(sigma, learnt, getattr(estimator, "sigma", None))
     if sigma is None:
@@ -179,10 +187,10 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
         sigma = check_sigma(sigma, len(X), usable)
     sigma = np.broadcast_to(sigma, len(X))
     warn_of_bad_rows(usable, "their estimates are NaN")
-    taken = (take_rows(field, usable) for field in (X, None, sigma, fixed if known else None))
+    taken = (take_rows(field, usable) for field in (X, None, sigma, fixed if by_name else None))
     return Rows(*taken, usable)
 
 
 def first_given(*values):
-    """First of several values that is not None, else None."""
+    """First of several values that is not None; None if there is none."""
     return next((value for value in values if value is not None), None)

@@ -1,4 +1,4 @@
-"""The network on hybrid labels."""
+"""Network trained on hybrid labels."""
 
 from numbers import Integral
 from typing import ClassVar
@@ -20,51 +20,54 @@ from ._regressor import all_or_nothing
 class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
     """Network trained on labels blended from truth and maximum-likelihood estimates.
 
-    Minimises ``alpha * MSE(prediction, MLE label) + (1 - alpha) * MSE(prediction, y)``, each
-    parameter's error divided by its scale; up to a constant, the squared error to the blended
-    label ``alpha * MLE label + (1 - alpha) * y``. Training on the truth (alpha = 0) gives the
-    least variance and a bias towards the mean of the training tissues; maximum-likelihood labels
-    (alpha = 1) give the low bias and the variance of the maximum-likelihood estimate itself.
+    Minimises ``alpha * MSE(prediction, MLE label) + (1 - alpha) * MSE(prediction, y)``, with each
+    parameter's error divided by its scale. Up to a constant this is the squared error to the
+    blended label ``alpha * MLE label + (1 - alpha) * y``. Training on the truth (alpha = 0) gives
+    the least variance and a bias towards the mean of the training tissues. Maximum-likelihood
+    labels (alpha = 1) give the low bias and the variance of the maximum-likelihood estimate itself.
 
     Parameters
     ----------
     signal_model : SignalModel, default=None
-        None: signals linear in the parameters with Gaussian noise, estimated from X and y.
+        Signal model. None: signals linear in the parameters with Gaussian noise, estimated from X
+        and y.
     alpha : float or array-like of shape (n_parameters,), default=0.5
-        Weight of the maximum-likelihood label, in [0, 1]. With 0, no such labels are computed.
+        Weight of the maximum-likelihood label, in [0, 1]. With 0 no such labels are computed.
     noise : {"auto", "gaussian", "rician"} or NoiseModel, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
     sigma : float, default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
         `fit`, from X and the noise-free signals of y.
     label_estimator : regressor, default=None
-        Fitted to (X, y); its ``predict(X)`` gives the second label. None: `MLEEstimator` with
-        the same signal model, noise and sigma. A `sigma` passed to `fit` is passed on to it: with
-        metadata routing as it requests, without to the methods that take it by name.
+        Regressor that is fitted to (X, y); its ``predict(X)`` gives the second label. None:
+        `MLEEstimator` with the same signal model, noise and sigma. A `sigma` passed to `fit` is
+        passed on to it. With metadata routing this follows its requests; without, sigma goes to
+        the methods that take it by name.
     normalize : {None, "rms"}, default=None
-        "rms": the network sees each row divided by its root mean square, so that the scanner's
-        scale may differ between rows; amplitudes are scaled back. Without it the scale of the
-        training rows must be that of the rows to predict, but may be any.
+        "rms": the network gets each row divided by its root mean square, so that the scanner's
+        scale may differ between rows; amplitudes are scaled back. None: rows to predict must have
+        the same scale as the training rows, which may be any.
     sigma_input : bool, default=False
-        Give the network log(sigma / root mean square of the row) as one more input.
+        Whether the network gets log(sigma / root mean square of the row) as one more input.
     param_scale : array-like of shape (n_parameters,), default=None
-        Divides each parameter's error. None: the loss scales of `signal_model_`, and for amplitudes
-        the mean of the training tissues.
+        Divisor of each parameter's error. None: the loss scales of `signal_model_`, and for
+        amplitudes the mean of the training tissues.
     network : MLP, default=None
-        Architecture. None: ``MLP()``. Given, its settings have names for a search:
-        ``network__hidden_layer_sizes``.
+        Architecture. None: ``MLP()``. If it is given, a search can set its settings by names such
+        as ``network__hidden_layer_sizes``.
     max_epochs : int, default=40
         Length of the training, in passes over the rows.
     training : Training, default=None
-        Settings of the training. None: ``Training()``. Given, its settings have names for a
-        search: ``training__lr``.
+        Settings of the training. None: ``Training()``. If it is given, a search can set its
+        settings by names such as ``training__lr``.
     resample_noise : bool or "auto", default="auto"
-        Train every epoch on fresh noise over the noise-free signals of y: less overfitting.
-        Maximum-likelihood labels belong to the noise that they were computed from; so with True
-        and an alpha above 0, one network is trained on each kind of label, side by side, and their
-        predictions are blended, at twice the cost. "auto": with a signal model and alpha = 0.
+        Whether each epoch trains on fresh noise added to the noise-free signals of y, which reduces
+        overfitting. Maximum-likelihood labels belong to the noise that they were computed from.
+        With True and an alpha above 0, one network is therefore trained on each kind of label, and
+        their predictions are blended, at twice the cost. "auto": True if there is a signal model
+        and alpha is 0.
     memory : str or joblib.Memory, default=None
-        Cache of labels: fits on the same X and y that differ in alpha compute them once.
+        Cache of labels. Fits on the same X and y that differ only in alpha compute them once.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -75,12 +78,12 @@ class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
     signal_model_ : SignalModel
     noise_ : NoiseModel
     sigma_ : float or None
-        Noise level: as given, or as learnt; None if `fit` got one per row.
+        Noise level, as given or as learnt. None if `fit` got one per row.
     label_estimator_ : estimator or None
-        None if no labels had to be computed.
+        Fitted label estimator. None if no labels had to be computed.
     network_ : FittedNetwork
-        The trained network: its weights `coefs` and `intercepts`, and `history`, the training and
-        validation losses of each epoch and member.
+        Trained network, with its weights `coefs` and `intercepts`. Its `history` holds the training
+        and validation losses of each epoch and member.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
@@ -92,9 +95,10 @@ class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
 
     Notes
     -----
-    Maximum-likelihood labels of an amplitude are clipped at 3 times the largest true one of the
-    training, relative to the row's root mean square with ``normalize="rms"``: where a signal is all
-    noise, a rapid decay with an amplitude of any size may explain it best.
+    Maximum-likelihood labels of an amplitude are clipped at 3 times the largest true amplitude of
+    the training rows. With ``normalize="rms"`` both are relative to the row's root mean square. The
+    reason is that a rapid decay with an amplitude of any size may best explain a signal that is
+    all noise.
 
     References
     ----------
@@ -162,7 +166,7 @@ class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
         self.verbose = verbose
 
     def get_metadata_routing(self):
-        """Sigma goes to the label estimator as that requests.
+        """Route sigma to the label estimator, as it requests.
 
         Returns
         -------
@@ -185,11 +189,11 @@ class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
-            Rows with identical values are noise repeats of one tissue.
+            True parameters. Rows with identical values are noise repeats of one tissue.
         sigma : float or array-like of shape (n_voxels,), default=None
             Takes precedence over the parameter of the same name.
         mle_labels : array-like of shape (n_voxels, n_parameters), default=None
-            Maximum-likelihood labels computed before; `label_estimator` is not used then.
+            Maximum-likelihood labels that were computed before. `label_estimator` is then unused.
 
         Returns
         -------
@@ -206,9 +210,13 @@ class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
         rows = check_hybrid(self, self, X, y, sigma)
         alpha = check_alpha(self.alpha, rows.y.shape[1])
         self.label_estimator_, labelled, _ = label_rows(self, rows, sigma, mle_labels, alpha > 0)
+        # One kind of label, the blend. With weights that add up to 1, the squared errors to both
+        # labels and the squared error to their blend differ by a constant:
+        # a (p - m)^2 + (1 - a) (p - t)^2 = (p - a m - (1 - a) t)^2 + a (1 - a) (m - t)^2.
         alphas, mix = alpha[None], np.ones((1, len(alpha)))
         if alpha.any() and resamples(self, alpha):
-            # One network on the truth, one on maximum-likelihood labels; predictions are blended.
+            # Two kinds of label, truth (alpha = 0) and maximum likelihood (alpha = 1), of which
+            # only the truth can get fresh noise. The predictions are blended instead.
             alphas, mix = np.stack([0 * alpha, 0 * alpha + 1]), np.stack([1 - alpha, alpha])
         self.network_ = train_on_labels(
             self, self.signal_model_, self.noise_, labelled, alphas, mix

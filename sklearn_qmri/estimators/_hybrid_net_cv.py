@@ -1,4 +1,4 @@
-"""Alpha chosen along its whole path, for the price of one training per fold."""
+"""Choice of alpha along its whole path, at the cost of one training per fold."""
 
 from collections.abc import Iterable
 from numbers import Integral
@@ -21,43 +21,46 @@ from ._regressor import all_or_nothing
 class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseEstimator):
     """Hybrid-label network whose alpha is chosen by bias and variance on held-out tissues.
 
-    The best prediction at some alpha is linear in alpha: so each fold trains one network with
-    outputs for both, true parameters and maximum-likelihood labels (two networks side by side
-    with ``resample_noise=True``), and every alpha between is an interpolation of what they
-    predict. Signed bias is then affine and variance quadratic in
-    alpha, and the best alpha has a closed form.
+    The best prediction at a given alpha is linear in alpha. Each fold therefore trains one network
+    with outputs for both true parameters and maximum-likelihood labels, or one network for each
+    kind of label if noise is resampled. Every alpha in between is an interpolation of their
+    predictions. Signed bias is then affine in alpha, variance is quadratic, and the best alpha has
+    a closed form.
 
     Parameters
     ----------
     estimator : HybridLabelNetRegressor, default=None
-        Its alpha does not matter. None: ``HybridLabelNetRegressor()``.
+        Network to train; its alpha does not matter. None: ``HybridLabelNetRegressor()``.
     alphas : array-like of shape (n_alphas,), default=None
-        Where the path is reported; alpha itself is chosen between. None: 0, 0.1, ..., 1.
+        Values at which the path is reported. The chosen alpha is not restricted to them. None: 0,
+        0.1, ..., 1.
     per_parameter : bool, default=False
-        Choose one alpha for each parameter, by its own bias and variance.
+        Whether to choose one alpha for each parameter, by its own bias and variance.
     criterion : least_weighted or least_variance, default=None
-        Rule that chooses, in units of the scales of the errors. None:
-        ``least_weighted(weight=2)``. Not the mean squared error (a weight of 1): on tissues like
-        those of the training its choice is 0 but for noise.
+        Rule that chooses alpha, in units of the scales of the errors. None:
+        ``least_weighted(weight=2)``. The mean squared error (a weight of 1) is not the default: on
+        tissues like the training tissues it chooses 0, apart from noise.
     cv : int, splitter or iterable of (train, test) rows, default=3
-        Whole tissues (distinct rows of y) are held out: an integer is that of `GroupKFold`, and a
-        splitter gets them as groups.
+        Splits, which hold out whole tissues (distinct rows of y). An integer is the number of folds
+        of `GroupKFold`. A splitter gets the tissues as groups.
 
     Attributes
     ----------
     alpha_ : float or ndarray of shape (n_parameters,)
+        Chosen alpha.
     alphas_ : ndarray of shape (n_alphas,)
+        Values at which the path is reported.
     bias_path_, std_path_, rmse_path_ : ndarray of shape (n_alphas, n_folds, n_parameters)
         Root mean square bias over tissues (corrected for the finite number of repeats), noise
         standard deviation and root mean squared error, in the units of the parameters.
     signal_model_ : SignalModel
     noise_ : NoiseModel
     sigma_ : float or None
-        Noise level: as given, or as learnt; None if `fit` got one per row.
+        Noise level, as given or as learnt. None if `fit` got one per row.
     label_estimator_ : estimator or None
-        None if the labels were given.
+        Fitted label estimator. None if the labels were given.
     network_ : FittedNetwork
-        Trained on all rows, on both kinds of label; its predictions are blended by `alpha_`.
+        Network trained on all rows and both kinds of label, whose predictions `alpha_` blends.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
@@ -102,11 +105,11 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
-            With noise repeats: several rows of each tissue.
+            True parameters, with noise repeats: several rows of each tissue.
         sigma : float or array-like of shape (n_voxels,), default=None
-            Same as the estimator's.
+            Same as in `HybridLabelNetRegressor.fit`.
         mle_labels : array-like of the shape of y, default=None
-            Computed once for all folds where not given.
+            Maximum-likelihood labels. None: they are computed once for all folds.
 
         Returns
         -------
@@ -116,8 +119,8 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         Raises
         ------
         ValueError
-            If an argument is out of range, no tissue has repeats, a split tears one apart, or no
-            alpha meets the criterion.
+            If an argument is out of range, no tissue has repeats, a split has rows of one tissue on
+            both sides, or no alpha meets the criterion.
         RuntimeError
             If a training diverges.
         """
@@ -125,8 +128,10 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         rows = check_hybrid(self, net, X, y, sigma)
         names = self.signal_model_.parameter_names
         rule = self._check_rule(names)
+        # All alphas are evaluated, so labels of all parameters are needed.
         needed = np.ones(len(names), dtype=bool)
         self.label_estimator_, labelled, kept = label_rows(net, rows, sigma, mle_labels, needed)
+        # Places of the labelled rows among all rows of X.
         places = np.flatnonzero(rows.usable)[kept]
         folds = self._split(len(rows.usable), places, labelled.y)
         forms = [self._measure(net, labelled, *fold) for fold in folds]
@@ -139,12 +144,12 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         return self
 
     def _train(self, net, labelled, mix):
-        """Network on both kinds of label, with predictions that are added by `mix`."""
+        """Network trained on both kinds of label, with `mix` as weights of its predictions."""
         ends = np.stack([np.zeros(mix.shape[1]), np.ones(mix.shape[1])])
         return train_on_labels(net, self.signal_model_, self.noise_, labelled, ends, mix)
 
     def _check_rule(self, names):
-        """The criterion, if it fits; alphas too are checked before anything is trained."""
+        """Checked criterion. Sets `alphas_`, as all checks must precede the training."""
         alphas = np.linspace(0, 1, 11) if self.alphas is None else np.asarray(self.alphas, float)
         if alphas.ndim != 1 or not ((alphas >= 0) & (alphas <= 1)).all() or len(alphas) == 0:
             raise ValueError(f"alphas expects values in [0, 1], got {self.alphas!r}.")
@@ -160,11 +165,12 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         return rule
 
     def _split(self, n_rows, rows, y):
-        """Training and test rows of each fold, as places among the usable ones; whole tissues.
+        """Training and test rows of each fold, as places among the labelled rows.
 
-        A splitter is given all rows, since it may hold indices of those that the user has; `rows`
-        are the usable ones among them.
+        `rows` are the places of the labelled rows among all rows. A splitter gets all rows, since
+        it may hold indices that the user has computed for them.
         """
+        # Excluded rows have tissue -1, and no place: they are dropped from every fold below.
         tissues = np.full(n_rows, -1)
         tissues[rows] = number_tissues(y)
         place = np.full(n_rows, -1)
@@ -179,18 +185,24 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
     def _measure(self, net, labelled, rows, held_out):
         """Quadratic forms of bias and variance on the held-out tissues of a fold."""
         tested = labelled.take(held_out)
+        # The weights do not matter, as predictions for both kinds of label are taken separately.
         network = self._train(net, labelled.take(rows), np.ones((2, tested.y.shape[1])))
+        # From (n_labels, n_members, n_rows, n_parameters) to the mean over the members.
         outputs = network.per_label(tested.X, tested.sigma).mean(axis=1)
         return product_decomposition(tested.y, outputs - tested.y)
 
     def _set_path(self, rule, names, scale, bias, variance):
-        """Alpha and its path from forms (2, 2, n_folds, n_parameters)."""
+        """Set alpha and its path, from forms of shape (2, 2, n_folds, n_parameters)."""
+        # Each of shape (n_alphas, n_folds, n_parameters).
         squared_bias, squared_std = (
             np.stack([quadratic(form, a) for a in self.alphas_]) for form in (bias, variance)
         )
+        # An unbiased estimate of a squared bias may be negative.
         self.bias_path_ = np.sqrt(np.maximum(squared_bias, 0.0))
         self.std_path_ = np.sqrt(squared_std)
         self.rmse_path_ = np.sqrt(np.maximum(squared_bias + squared_std, 0.0))
+        # Means over folds, (2 for bias and variance, 2, 2, n_parameters). A mean of quadratic forms
+        # is a quadratic form, so that the best alpha still has a closed form.
         forms = np.stack([bias, variance]).mean(axis=3) / scale**2
         if self.per_parameter:
             self.alpha_ = np.array([rule.best_alpha(*pair) for pair in np.moveaxis(forms, 3, 0)])

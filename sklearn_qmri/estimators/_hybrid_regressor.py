@@ -1,4 +1,4 @@
-"""Blended labels for any regressor."""
+"""Any regressor, trained on blended labels."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
@@ -19,40 +19,42 @@ from ._rows import check_parameters, check_truth, scatter_results, usable_rows, 
 class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimator):
     """Any regressor, trained on labels blended from truth and maximum-likelihood estimates.
 
-    Fits `regressor` to ``alpha * label + (1 - alpha) * y``, where the label is what
-    `label_estimator` predicts. `HybridLabelNetRegressor` is the network made for this; here is
-    the same for random forests and the like.
+    Fits `regressor` to ``alpha * label + (1 - alpha) * y``, where `label_estimator` predicts the
+    label. `HybridLabelNetRegressor` is the network made for this purpose; this class does the same
+    for other regressors, such as random forests.
 
     Parameters
     ----------
     regressor : regressor
-        Fitted to X and the blended labels, in the floating-point type of X: a network of torch or
-        skorch in single precision gets float32 where X is.
+        Regressor that is fitted to X and the blended labels. The labels have the floating-point
+        type of X, so that a network of torch or skorch in single precision gets float32 if X is
+        float32.
     alpha : float or array-like of shape (n_parameters,), default=0.5
-        Weight of the label, in [0, 1]. With 0, no labels are computed.
+        Weight of the label, in [0, 1]. With 0 no labels are computed.
     label_estimator : regressor, default=None
-        Fitted to (X, y); its ``predict(X)`` gives the label, NaN where it has none (such rows are
-        left out). None: ``MLEEstimator()``, of signals linear in y with Gaussian noise; give
-        ``MLEEstimator(signal_model)`` for any other.
+        Regressor that is fitted to (X, y); its ``predict(X)`` gives the label. Rows with a label of
+        NaN are excluded. None: ``MLEEstimator()``, for signals linear in y with Gaussian noise. For
+        other signals, pass ``MLEEstimator(signal_model)``.
     memory : str or joblib.Memory, default=None
-        Cache of labels: fits on the same X and y that differ in alpha compute them once.
+        Cache of labels. Fits on the same X and y that differ only in alpha compute them once.
 
     Attributes
     ----------
     regressor_ : regressor
+        Fitted regressor.
     label_estimator_ : regressor or None
-        None if no labels had to be computed.
+        Fitted label estimator. None if no labels had to be computed.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
 
     Notes
     -----
-    Where the label estimator has a signal model, columns of a DataFrame y are taken by its names,
-    and the amplitudes of labels are clipped as in `HybridLabelNetRegressor`.
+    If the label estimator has a signal model, the columns of a DataFrame y are taken by its
+    parameter names, and the amplitudes of labels are clipped as in `HybridLabelNetRegressor`.
 
-    Fit and predict pass metadata on. With metadata routing they go where `regressor` and
-    `label_estimator` request them; without, to every method that takes them by name.
+    Fit and predict pass metadata on. With metadata routing, metadata goes where `regressor` and
+    `label_estimator` request it. Without, it goes to every method that takes it by name.
 
     Examples
     --------
@@ -67,7 +69,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
     >>> hybrid.fit(X, y).predict(X).shape
     (200, 4)
 
-    A network of your own, by skorch, in single precision:
+    A skorch network of your own, in single precision:
 
     >>> import numpy as np
     >>> from skorch import NeuralNetRegressor
@@ -93,7 +95,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         return tags
 
     def get_metadata_routing(self):
-        """Metadata of fit and predict go to both estimators, as they request.
+        """Route metadata of fit and predict to both estimators, as they request.
 
         Returns
         -------
@@ -120,9 +122,9 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         sigma : float or array-like of shape (n_voxels,), default=None
             Noise level, for those of the two estimators that take it.
         mle_labels : array-like of the shape of y, default=None
-            Labels computed before; `label_estimator` is not used then.
+            Labels that were computed before. `label_estimator` is then unused.
         **params : dict
-            More metadata.
+            Further metadata.
 
         Returns
         -------
@@ -132,9 +134,9 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         Raises
         ------
         ValueError
-            If alpha is out of range, or labels have another shape than y or are all NaN.
+            If alpha is out of range, or the labels do not have the shape of y or are all NaN.
         TypeError
-            For metadata that nothing takes.
+            For metadata that neither estimator takes.
         """
         X = self._check_signals(X, reset=True)
         model = getattr(self._labeller(), "signal_model", None)
@@ -151,18 +153,20 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
                 raise ValueError(f"mle_labels has shape {labels.shape}, y {y.shape}.")
         elif alpha.any() and usable.any():
             labels = np.full(y.shape, np.nan)
-            given = of_rows(X, routed.label_estimator, usable)
+            metadata = of_rows(X, routed.label_estimator, usable)
             self.label_estimator_, labels[usable] = compute_labels(
-                clone(self._labeller()), X[usable], y[usable], given, self.memory
+                clone(self._labeller()), X[usable], y[usable], metadata, self.memory
             )
+        # Labels without weight must not exclude rows, not even if they are NaN.
         labels = np.where(alpha > 0, labels, y)
         usable &= np.isfinite(labels).all(axis=1)
-        usable_rows(np.where(usable[:, None], 0.0, np.nan), Gaussian())  # warns, or refuses none
+        # For its warning of excluded rows, and its error if no row is left.
+        usable_rows(np.where(usable[:, None], 0.0, np.nan), Gaussian())
         target = blend(y[usable], labels[usable], alpha, model).astype(X.dtype)
-        given = of_rows(X, routed.regressor, usable).fit
+        metadata = of_rows(X, routed.regressor, usable).fit
         self._single_output_, self.n_outputs_ = single_output, y.shape[1]
         self.regressor_ = clone(self.regressor).fit(
-            X[usable], target[:, 0] if single_output else target, **given
+            X[usable], target[:, 0] if single_output else target, **metadata
         )
         return self
 
@@ -180,15 +184,15 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         return_std : bool, default=False
             Refused: regressors have no standard deviations in common.
         **params : dict
-            More metadata.
+            Further metadata.
 
         Returns
         -------
         Bunch
             Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
-            `Status`), `at_bound` (n_voxels, n_parameters), False throughout, and `residual_rms`
-            (units of X), which is known where the label estimator has a signal model and a noise
-            level. NaN for rows that the regressor cannot take.
+            `Status`), `at_bound` (n_voxels, n_parameters), always False, and `residual_rms` (units
+            of X). The residual is NaN unless the label estimator has a signal model and a noise
+            level. All values are NaN for rows that the regressor cannot take.
 
         Raises
         ------
@@ -197,7 +201,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         ValueError
             If X does not fit the training, or for `fixed` and `return_std`.
         TypeError
-            For metadata that nothing takes.
+            For metadata that neither estimator takes.
         """
         refuse(self, fixed=fixed, return_std=return_std)
         check_is_fitted(self)
@@ -205,9 +209,10 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         usable = self._possible(X)
         warn_of_bad_rows(usable, "their estimates are NaN")
         routed = self._route("predict", sigma, params)
-        given = of_rows(X, routed.regressor, usable).predict
+        metadata = of_rows(X, routed.regressor, usable).predict
         X = X[usable]
-        parameters = self._predict(X, given)
+        parameters = self._predict(X, metadata)
+        # A regressor may return NaN for a row that it accepts.
         finite = np.isfinite(parameters).all(axis=1)
         return scatter_results(
             usable,
@@ -218,7 +223,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         )
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False, **params):
-        """Predict by the fitted regressor.
+        """Predict with the fitted regressor.
 
         Parameters
         ----------
@@ -231,7 +236,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         return_std : bool, default=False
             Refused, see `estimate`.
         **params : dict
-            More metadata.
+            Further metadata.
 
         Returns
         -------
@@ -243,17 +248,19 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         NotFittedError, ValueError, TypeError
             Same as `estimate`.
         """
-        given = {"sigma": sigma, "fixed": fixed, "return_std": return_std, **params}
-        return predicted(self, self.estimate(X, **given), return_std=False)
+        arguments = {"sigma": sigma, "fixed": fixed, "return_std": return_std, **params}
+        return predicted(self, self.estimate(X, **arguments), return_std=False)
 
     def _predict(self, X, given):
-        """Predictions of rows that the regressor can take, as columns."""
+        """Predictions (n_usable, n_parameters) of rows that the regressor can take."""
+        # Most regressors refuse to predict no rows.
         if not len(X):
             return np.empty((0, self.n_outputs_))
         outputs = np.asarray(self.regressor_.predict(X, **given))
         return outputs.reshape(len(X), -1)
 
     def _check_signals(self, X, reset):
+        """Validated X, with NaN for masked values. Single precision stays, for the regressor."""
         if isinstance(X, np.ma.MaskedArray):
             X = as_floats(X)
         return validate_data(
@@ -267,7 +274,7 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         return np.isfinite(X).all(axis=1)
 
     def _residual(self, X, parameters):
-        """Root mean square residual of each row, NaN where no signal or noise level is known."""
+        """Root mean square residual of each row; NaN without a signal model or a noise level."""
         model, noise, sigma = (
             getattr(self.label_estimator_, name, None)
             for name in ("signal_model_", "noise_", "sigma_")
@@ -279,9 +286,11 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         return np.sqrt(np.mean((X - expected) ** 2, axis=1))
 
     def _route(self, caller, sigma, params):
-        given = params if sigma is None else {**params, "sigma": sigma}
+        """Metadata for the methods of both estimators; sigma is one of them."""
+        metadata = params if sigma is None else {**params, "sigma": sigma}
         inside = {"regressor": self.regressor, "label_estimator": self._labeller()}
-        return route(self, caller, given, inside)
+        return route(self, caller, metadata, inside)
 
     def _labeller(self):
+        """The label estimator, or the default one."""
         return MLEEstimator() if self.label_estimator is None else self.label_estimator

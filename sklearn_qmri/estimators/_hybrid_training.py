@@ -1,4 +1,4 @@
-"""Training of networks on blended labels, for one alpha and along the path of all."""
+"""Training of networks on blended labels, for one alpha or for the whole path."""
 
 from functools import partial
 
@@ -11,41 +11,43 @@ from ._door import check_fit, settle_sigma
 from ._labels import blend
 from ._net import hold_out_tissues, learn_domain, make_inputs, network_settings
 
-_LR = 0.02  # where the training settings have none
-_MARGIN = 0.02  # of the range of the targets
+# Learning rate if the training settings have none.
+_LR = 0.02
+# Margin of a sigmoid's range beyond the targets, as a share of their range.
+_MARGIN = 0.02
 
 
 def check_hybrid(estimator, net, X, y, sigma):
-    """Check what `fit` was given against the parameters of `net`; settle what `estimator` learns.
+    """Check the arguments of `fit` and the parameters of `net`, and determine the noise level.
 
     Parameters
     ----------
     estimator : estimator
-        Gets the fitted attributes.
+        Estimator that gets the fitted attributes.
     net : HybridLabelNetRegressor
-        Its parameters only are read.
+        Network of which only the parameters are read.
     X, y, sigma
-        The arguments of `fit`.
+        Arguments of `fit`.
 
     Returns
     -------
     Rows
-        With a noise level for each.
+        Usable rows, with a noise level for each.
     """
     rows = check_fit(estimator, X, y, sigma, y_needed=True, settings=net)
     if net.normalize is not None and net.signal_model is None:
-        raise ValueError("normalize='rms' needs a signal_model, to know the amplitudes.")
+        raise ValueError("normalize='rms' needs a signal_model, which defines the amplitudes.")
     if net.resample_noise is True and net.signal_model is None:
-        raise ValueError("resample_noise=True needs a signal_model, to simulate y again.")
+        raise ValueError("resample_noise=True needs a signal_model, to simulate the signals of y.")
     network_settings(net)
     return settle_sigma(estimator, rows, sigma, settings=net)
 
 
 def resamples(net, alpha):
-    """Whether a network is trained on fresh noise every epoch, for alpha per parameter.
+    """Whether noise is resampled every epoch, for targets with this alpha per parameter.
 
-    "auto" is where it costs nothing: with a signal model to simulate y, and without labels, which
-    belong to the noise that they were computed from.
+    "auto" means yes for targets that are the truth alone, if there is a signal model to simulate
+    them. Maximum-likelihood labels belong to the noise that they were computed from.
     """
     if net.resample_noise == "auto":
         return net.signal_model is not None and not np.any(alpha)
@@ -58,14 +60,14 @@ def train_on_labels(net, signal_model, noise, labelled, alphas, mix):
     Parameters
     ----------
     net : HybridLabelNetRegressor
-        Its parameters only are read.
+        Network of which only the parameters are read.
     signal_model : SignalModel
     noise : NoiseModel
     labelled : LabelledRows
     alphas : ndarray of shape (n_labels, n_parameters)
-        The first is that of the targets that get fresh noise, if any.
+        Alpha of each kind of label. Only the targets of the first can get fresh noise.
     mix : ndarray of shape (n_labels, n_parameters)
-        Weights with which the predictions for each are added.
+        Weights of the predictions for each kind of label in their sum.
 
     Returns
     -------
@@ -75,6 +77,7 @@ def train_on_labels(net, signal_model, noise, labelled, alphas, mix):
     rng = check_random_state(net.random_state)
     X, y, sigma, labels = labelled
     inputs = make_inputs(net, network, signal_model, X, sigma)
+    # The network predicts amplitudes relative to its normalised inputs, so that targets are too.
     unit = inputs.parameter_scale(X)
     targets = np.stack([blend(y / unit, labels / unit, a, signal_model) for a in alphas])
     valid = hold_out_tissues(y, training.validation_fraction, rng)
@@ -84,7 +87,8 @@ def train_on_labels(net, signal_model, noise, labelled, alphas, mix):
         for alpha, target in zip(alphas, targets, strict=True)
     ]
     refresh = None
-    if resamples(net, alphas[0]):
+    if resamples(net, alphas):
+        # Validation rows keep their noise, so that epochs can be compared.
         refresh = partial(
             _measure_again,
             signal_model,
@@ -108,13 +112,13 @@ def train_on_labels(net, signal_model, noise, labelled, alphas, mix):
 def error_scale(param_scale, signal_model, y, unit):
     """Scale of each parameter's error, in the units of the network's targets ``y / unit``.
 
-    Where none is given, the signal model's; for an amplitude the mean of the training tissues, as
-    the units of X must not matter.
+    The default is the loss scale of the signal model. For an amplitude it is the mean of the
+    training tissues, so that the result does not depend on the units of X.
 
     Raises
     ------
     ValueError
-        If it is not one positive number per parameter.
+        If `param_scale` is not one positive number per parameter.
     """
     if param_scale is None:
         scale = np.array([p.loss_scale for p in signal_model.parameters])
@@ -126,12 +130,18 @@ def error_scale(param_scale, signal_model, y, unit):
         raise ValueError(
             f"param_scale expects {n_parameters} positive numbers, got {param_scale!r}."
         )
+    # With normalize="rms" each row has a unit of its own. The mean of 1 / unit converts the scale.
     return scale * np.mean(1 / unit, axis=0)
 
 
 def _measure_again(signal_model, noise, inputs, labelled, targets, rng):
-    """Inputs and targets of an epoch: fresh noise for the truth, the old one for `targets`."""
+    """Inputs and targets of an epoch: fresh noise for the truth, the measured X for `targets`.
+
+    Inputs are (n_labels, n_rows, n_inputs), and targets are (n_labels, n_rows, n_parameters).
+    """
     X = measure(signal_model, noise, labelled.y, labelled.sigma, rng)
+    # With normalize="rms" the unit of a row is the root mean square of its fresh measurement, for
+    # inputs and targets alike.
     fresh = inputs.transform(X, labelled.sigma)
     if not len(targets):
         return fresh[None], (labelled.y / inputs.parameter_scale(X))[None]
@@ -144,8 +154,11 @@ def shape_output(output, signal_model, alpha, target, scale):
     """Shape, offset and width of the last layer for each parameter, see `Head`."""
     low, high, spread = target.min(axis=0), target.max(axis=0), target.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    # Labels that sit on bounds must stay within reach of a sigmoid.
+    # A sigmoid only approaches the ends of its range. Many labels can be exactly on bounds, so the
+    # range is wider than theirs. True tissues are rarely at the ends and need no margin.
     margin = np.where(alpha > 0, _MARGIN * (high - low), 0.0)
+    # For each shape the offset and the width. A sigmoid's width must not be 0 where all targets are
+    # the same.
     choices = {
         "sigmoid": (low - margin, np.maximum(high - low + 2 * margin, 1e-6 * spread)),
         "softplus": (low - margin, spread),
@@ -161,8 +174,10 @@ def shape_output(output, signal_model, alpha, target, scale):
 
 
 def _auto(parameter, alpha):
-    """Squash where the targets have a box: true parameters do, estimates only between bounds."""
+    """Shape of the output where the user leaves the choice."""
     low, high = parameter.bounds
+    # True parameters are within the range of the training tissues. Estimates are only limited by
+    # the bounds of their parameter, which may have no upper end.
     if not np.isfinite(low) and not np.isfinite(high):
         return "identity"
     return "sigmoid" if alpha == 0 or np.isfinite(high) else "softplus"

@@ -1,4 +1,4 @@
-"""Maximum-likelihood estimation, one optimum per voxel."""
+"""Maximum-likelihood estimation of each voxel."""
 
 from functools import partial
 from numbers import Integral, Real
@@ -21,39 +21,41 @@ from ._rows import scatter_results, take_rows
 
 
 class MLEEstimator(TissueRegressorMixin, BaseEstimator):
-    """Maximum-likelihood estimates of tissue parameters, "conventional fitting" done well.
+    """Maximum-likelihood estimates of tissue parameters: conventional fitting, carefully done.
 
-    Each row of X is fitted on its own, from several starting points, to a converged optimum
-    inside the signal model's bounds. `fit` only settles the things that rows have in common: the
-    signal model if there is none, and the noise level if it is not given.
+    Each row of X is fitted separately, from several starting points, to a converged optimum inside
+    the signal model's bounds. `fit` only determines what rows have in common: the signal model if
+    there is none, and the noise level if it is not given.
 
     Parameters
     ----------
     signal_model : SignalModel, default=None
-        None: signals linear in the parameters with Gaussian noise, estimated from X and y.
+        Signal model. None: signals linear in the parameters with Gaussian noise, estimated from X
+        and y.
     noise : {"auto", "gaussian", "rician"} or NoiseModel, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
     sigma : float, default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
-        `fit` from the residuals, to which everything that the model does not explain adds.
+        `fit` from the residuals, which include everything that the model does not explain.
     bounds : dict of {str: (float, float)}, default=None
-        Bounds by parameter name, in place of the signal model's. Fixed values obey them too.
+        Bounds by parameter name, in place of the signal model's. They apply to fixed values too.
     fixed : dict of {str: float}, default=None
         Values of known parameters by name; these are not estimated.
     init : "auto" or array-like of shape (n_parameters,) or (n_voxels, n_parameters), default="auto"
-        Seeds, in place of the solver's own starting points. Meant for reproductions: a single seed
-        often ends in a local optimum.
+        Seeds that replace the solver's own starting points. They are meant for reproductions of
+        published fits: a single seed often leads to a local optimum.
     n_starts : int, default=8
-        Starting points per row, a power of 2; those that cannot win are dropped early. Signal
-        models with hard landscapes, and rows that do not converge, get 8 to 32 times as many.
+        Number of starting points per row, a power of 2. Those that cannot win are dropped early.
+        Signal models with many local optima, and rows that do not converge, get 8 to 32 times as
+        many.
     max_iter : int, default=100
-        Most iterations per row, and most rounds of learning the noise level.
+        Largest number of iterations per row, and of rounds of learning the noise level.
     tol : float, default=1e-8
-        A row has converged when its next step is predicted to gain less than this, in nats.
+        Tolerance in nats. A row has converged when the predicted gain of its next step is smaller.
     n_jobs : int, default=None
         Number of processes, as in joblib; changes no bit of the result.
     device : str, default="cpu"
-        Where torch computes, e.g. "cuda". The fitted attributes stay on the CPU.
+        Device that torch computes on, e.g. "cuda". Fitted attributes stay on the CPU.
     verbose : int, default=0
         Positive: show a progress bar.
 
@@ -64,10 +66,10 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
     bounds_ : ndarray of shape (2, n_parameters)
         Lower and upper bounds of the estimates.
     sigma_ : float or None
-        Noise level, given or learnt. None if `fit` got one per row. NaN if it cannot be learnt and
-        estimates do not depend on it, which is the case for Gaussian noise.
+        Noise level, as given or as learnt. None if `fit` got one per row. NaN if it cannot be
+        learnt and estimates do not depend on it, which is the case for Gaussian noise.
     n_iter_ : int
-        Rounds of learning the noise level, 0 if it was given.
+        Number of rounds of learning the noise level, 0 if it was given.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
@@ -78,18 +80,18 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
 
     Notes
     -----
-    A noise level that maximised the likelihood along with the parameters would be too small, as
-    every voxel spends parameters on its own noise (Neyman and Scott). So it is learnt by comparing
-    each voxel's squared residual with a chi-squared variable of as many degrees of freedom as
-    there are measurements less parameters not on a bound. The median over the voxels that have a
-    signal counts.
+    A noise level that maximises the likelihood together with the parameters is too small, because
+    the parameters of every voxel fit part of its noise (Neyman and Scott). It is therefore learnt
+    by comparing each voxel's squared residual with a chi-squared variable. Its degrees of freedom
+    are the number of measurements minus the number of parameters not on a bound. The median over
+    the voxels that have a signal counts.
 
-    Standard deviations come from the Fisher information, averaged over the estimate's own
-    uncertainty: at the estimate alone they are too sure of themselves where they grow with it.
-    Where another parameter of the voxel is on a bound, that one is taken for unknown, and the
-    standard deviation is only given where this hardly matters. Nominal 95 % intervals (+-1.96
-    standard deviations) hold the truth in 94 % or more of the voxels of status OK, and in 84 % or
-    more of those beside a bound, in the settings of the user guide.
+    Standard deviations come from the Fisher information, averaged over the uncertainty of the
+    estimate. At the estimate alone they would be too small where they grow with it. If another
+    parameter of the voxel is on a bound, that parameter is treated as unknown, and the standard
+    deviation is only reported if this makes little difference. Nominal 95 % intervals (+-1.96
+    standard deviations) contain the truth in 94 % or more of the voxels of status OK, and in 84 %
+    or more of those beside a bound, in the settings of the user guide.
 
     References
     ----------
@@ -157,15 +159,15 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
 
     @all_or_nothing
     def fit(self, X, y=None, *, sigma=None):
-        """Learn the noise level, and the linear signal model if there is no other.
+        """Learn the noise level, and a linear signal model if none is given.
 
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,), default=None
-            True parameters. Needed only without a signal model; otherwise they are only checked,
-            and rows where they are not finite are excluded.
+            True parameters, which are needed only without a signal model. Otherwise they are only
+            checked, and rows where they are not finite are excluded.
         sigma : float or array-like of shape (n_voxels,), default=None
             Takes precedence over the parameter of the same name.
 
@@ -178,11 +180,12 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         ------
         ValueError
             If an argument or parameter is out of range or does not fit the signal model, no row is
-            usable, or a noise level that estimates depend on cannot be learnt: from no more
-            measurements than free parameters, or from residuals as large as the signals.
+            usable, or a noise level that estimates depend on cannot be learnt, because there are
+            no more measurements than free parameters or residuals are as large as the signals.
         """
         rows = check_fit(self, X, y, sigma, y_needed=self.signal_model is None)
         self.bounds_ = check_bounds(self.bounds, self.signal_model_)
+        # Only for its errors: `estimate` takes the values for its own rows.
         check_fixed(self.fixed, self.signal_model_, self.bounds_, len(rows.usable))
         if self.signal_model is not None:
             warn_of_unidentified(self.signal_model_, self.fixed or ())
@@ -192,17 +195,19 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         return self
 
     def _learn_sigma(self, rows):
-        """Noise level of usable rows, NaN where it cannot be learnt and is not needed."""
+        """Noise level of usable rows; NaN if it cannot be learnt and is not needed."""
         model = self.signal_model_
+        # A linear model is estimated from X and y, which also give the noise level directly.
         if self.signal_model is None:
             self.n_iter_ = 1
             return sigma_from_pairs(model, self.noise_, rows.X, rows.y)
         fixed = check_fixed(self.fixed, model, self.bounds_, 1)
 
-        def solve_some(X, sigma, seeds):  # not from `init`, whose seeds are those of other rows
-            known = None if fixed is None else np.broadcast_to(fixed, (len(X), fixed.shape[1]))
+        # `init` is not used: it may have one seed for each row, and these are only some rows.
+        def solve_some(X, sigma, seeds):
+            per_row = None if fixed is None else np.broadcast_to(fixed, (len(X), fixed.shape[1]))
             common = None if fixed is None else fixed[0]
-            return self._solve(X, sigma, fixed=known, common=common, seeds=seeds)
+            return self._solve(X, sigma, fixed=per_row, common=common, seeds=seeds)
 
         n_free = len(model.parameters) - len(self.fixed or {})
         try:
@@ -224,25 +229,25 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
+            Noise level. None: the one of `fit`.
         fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
-            Known parameters by name, in addition to those of the parameter of the same name, or in
-            place of them. Voxels with NaN here have no estimate.
+            Known parameters by name. They add to, or replace, those of the estimator's `fixed`.
+            Voxels with NaN here have no estimate.
         return_std : bool, default=False
-            Also return `std`.
+            Whether to return `std` too.
 
         Returns
         -------
         Bunch
             Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `nll` (negative
-            log-likelihood in nats, with all constants but the infinite one of a measured 0 under
+            log-likelihood in nats, with all constants except the infinite one of a measured 0 under
             Rician noise), `aic` and `bic`, `status` (see `Status`), `at_bound` (n_voxels,
-            n_parameters), `n_iter`, `residual_rms` (units of X). With `return_std` also `std`
-            (n_voxels, n_parameters), standard deviations. These are NaN for parameters that are on
-            a bound, fixed, or not identified by the measurement, and for others of a voxel with a
-            parameter on a bound unless that hardly matters to them. Without a noise level `nll`,
-            `aic`, `bic` and `std` are NaN. Everything is NaN for rows that are not possible
-            measurements.
+            n_parameters), `n_iter`, `residual_rms` (units of X). With `return_std` there is also
+            `std` (n_voxels, n_parameters), the standard deviations. They are NaN for parameters
+            that are on a bound, fixed, or not identified by the measurement. In a voxel with a
+            parameter on a bound they are also NaN for the others, unless the bound makes little
+            difference to them. Without a noise level `nll`, `aic`, `bic` and `std` are NaN.
+            Estimates are NaN for rows that are not possible measurements.
 
         Raises
         ------
@@ -252,6 +257,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
             If X, sigma, fixed or `init` do not fit the rows or the signal model, or no noise level
             is known for these rows.
         """
+        # Arguments take precedence over the parameter of the estimator.
         fixed = {**(self.fixed or {}), **(fixed or {})}
         rows = check_estimate(self, X, sigma=sigma, fixed=fixed)
         seeds = check_seeds(self.init, self.bounds_, len(rows.usable))
@@ -287,5 +293,5 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
 
 
 def fit_sigma(signal_model, noise, X, verbose):
-    """Noise level of X, as `MLEEstimator` learns it, for other estimators."""
+    """Noise level of X for other estimators, learnt by `MLEEstimator`."""
     return MLEEstimator(signal_model, noise=noise, verbose=verbose).fit(X).sigma_

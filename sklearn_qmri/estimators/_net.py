@@ -1,4 +1,4 @@
-"""The part that network regressors share, whatever they are trained on."""
+"""Base of network regressors, independent of the training."""
 
 from functools import partial
 
@@ -14,12 +14,14 @@ from ._door import check_estimate
 from ._regressor import TissueRegressorMixin, predicted, refuse
 from ._rows import scatter_results
 
-_BLOCK = 65536  # rows that are predicted and described at once
-_MANY = 0.1  # share of rows out of domain that is worth a warning
+# Rows that are predicted and described at once, to limit memory.
+_BLOCK = 65536
+# Share of rows out of domain above which there is a warning. A few are to be expected in any scan.
+_MANY = 0.1
 
 
 class NetworkRegressorMixin(TissueRegressorMixin):
-    """`estimate` and `predict` of regressors with a fitted `network_`, however it was trained."""
+    """Methods `estimate` and `predict` of regressors with a fitted `network_`."""
 
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Predictions with what is known about each of them.
@@ -29,21 +31,21 @@ class NetworkRegressorMixin(TissueRegressorMixin):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
+            Noise level. None: the one of `fit`.
         fixed : None
             Known parameters are refused; `MLEEstimator` takes them.
         return_std : bool, default=False
-            Also return `std`, the spread of the members of an ensemble: how far networks that
-            differ in their initial weights disagree. It says nothing of the noise in X, nor of the
-            bias that all members share.
+            Whether to return `std` too, the standard deviation over the members of an ensemble. It
+            measures how much networks with different initial weights disagree. It contains neither
+            the effect of noise in X nor the bias that all members share.
 
         Returns
         -------
         Bunch
             Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
-            `Status`; out of domain where the residual, the noise level or the prediction is
-            beyond the range of the training), `at_bound` (n_voxels, n_parameters), False
-            throughout, `residual_rms` (units of X), and with `return_std` also `std`. NaN for rows
+            `Status`; out of domain if the residual, the noise level or the prediction is beyond
+            the range of the training), `at_bound` (n_voxels, n_parameters), always False,
+            `residual_rms` (units of X), and with `return_std` also `std`. Values are NaN for rows
             that are not possible measurements.
 
         Raises
@@ -51,19 +53,19 @@ class NetworkRegressorMixin(TissueRegressorMixin):
         NotFittedError
             Before `fit`.
         ValueError
-            If X or sigma do not fit the training, no noise level is known for these rows, or for
-            `fixed`, or for `return_std` without an ensemble.
+            If X or sigma do not fit the training, no noise level is known for these rows, `fixed`
+            is given, or `return_std` is True without an ensemble.
         """
         rows = self._check(X, sigma, fixed, return_std)
-        found = _predict_rows(self.network_, rows, return_std, describe=partial(_describe, self))
-        n_outside = np.count_nonzero(found["status"] == Status.OUT_OF_DOMAIN)
+        results = _predict_rows(self.network_, rows, return_std, describe=partial(_describe, self))
+        n_outside = np.count_nonzero(results["status"] == Status.OUT_OF_DOMAIN)
         if n_outside > _MANY * len(rows.X):
             warn(
                 f"{n_outside} of {len(rows.X)} rows are unlike what the network was trained on; "
                 "their status says so."
             )
-        found["at_bound"] = np.zeros(found["parameters"].shape, dtype=bool)
-        return scatter_results(rows.usable, **found)
+        results["at_bound"] = np.zeros(results["parameters"].shape, dtype=bool)
+        return scatter_results(rows.usable, **results)
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False):
         """Predict tissue parameters.
@@ -73,11 +75,11 @@ class NetworkRegressorMixin(TissueRegressorMixin):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
+            Noise level. None: the one of `fit`.
         fixed : None
             Refused, see `estimate`.
         return_std : bool, default=False
-            Also return the spread of an ensemble, see `estimate`.
+            Whether to return the standard deviation of an ensemble too, see `estimate`.
 
         Returns
         -------
@@ -91,11 +93,13 @@ class NetworkRegressorMixin(TissueRegressorMixin):
         NotFittedError, ValueError
             Same as `estimate`.
         """
+        # Without `estimate`, whose status and residual need the signals of all predictions.
         rows = self._check(X, sigma, fixed, return_std)
-        found = _predict_rows(self.network_, rows, return_std)
-        return predicted(self, scatter_results(rows.usable, **found), return_std)
+        results = _predict_rows(self.network_, rows, return_std)
+        return predicted(self, scatter_results(rows.usable, **results), return_std)
 
     def _check(self, X, sigma, fixed, return_std):
+        """Usable rows of X, after a check of the arguments."""
         refuse(self, fixed=fixed)
         rows = check_estimate(self, X, sigma=sigma)
         if return_std and self.network_.n_members < 2:
@@ -106,7 +110,7 @@ class NetworkRegressorMixin(TissueRegressorMixin):
 
 
 def network_settings(settings):
-    """Architecture and training of an estimator, checked; the defaults where they are None."""
+    """Checked settings of architecture and training, with defaults in place of None."""
     network = MLP() if settings.network is None else settings.network
     training = Training() if settings.training is None else settings.training
     network.validate()
@@ -115,7 +119,7 @@ def network_settings(settings):
 
 
 def make_inputs(settings, network, signal_model, X, sigma):
-    """Network inputs of an estimator, with the whitening of its training rows."""
+    """Network inputs of an estimator, with the whitening learnt from its training rows."""
     inputs = NetworkInputs(
         signal_model, settings.normalize, settings.sigma_input, network.standardize
     )
@@ -123,7 +127,7 @@ def make_inputs(settings, network, signal_model, X, sigma):
 
 
 def hold_out_tissues(y, fraction, rng):
-    """Rows of a validation set that shares no tissue (distinct row of y) with the rest."""
+    """Whether each row is held out for validation; tissues (distinct rows of y) are not split."""
     tissue = number_tissues(y)
     n_tissues = tissue.max() + 1
     n_valid = max(1, round(fraction * n_tissues))
@@ -136,24 +140,26 @@ def hold_out_tissues(y, fraction, rng):
 
 
 def learn_domain(network, signal_model, noise, X, sigma):
-    """The trained network that knows its domain, which is that of its training rows."""
+    """Trained network with its domain, which is learnt from the training rows."""
     predicted = network.predict(X, sigma)
     expected = _expected(signal_model, noise, predicted, sigma)
     return network.with_domain(Domain(network.inputs).fit(X, sigma, expected, predicted))
 
 
 def _predict_rows(network, rows, return_std, describe=None):
-    """Columns of results, block by block, so that little memory is needed beyond them."""
+    """Columns of results by name, computed in blocks of rows to need little further memory."""
     columns = {}
+    # There is at least one block, which may be empty: columns exist without any row.
     for block in pieces(len(rows.X), _BLOCK):
         X, sigma = rows.X[block], rows.sigma[block]
-        members = network.members(X, sigma)
+        members = network.members(X, sigma)  # (n_members, n_rows, n_parameters)
         part = {"parameters": members.mean(axis=0)}
         if return_std:
             part["std"] = members.std(axis=0, ddof=1)
         if describe is not None:
             part |= describe(X, sigma, part["parameters"])
         for name, values in part.items():
+            # The first block says which columns there are, of which shape and type.
             if name not in columns:
                 columns[name] = np.empty((len(rows.X), *values.shape[1:]), dtype=values.dtype)
             columns[name][block] = values

@@ -1,4 +1,4 @@
-"""Results of maximum likelihood by name, from the optima that the solver found."""
+"""Results of maximum likelihood by name, from the optima of the solver."""
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -14,9 +14,9 @@ def describe_optima(solution, rows, free):
     ----------
     solution : Solution
     rows : Rows
-        Their sigma is NaN where it is unknown, and so are their likelihoods then.
+        Usable rows. Where their sigma is NaN, it is unknown, and likelihoods are NaN too.
     free : bool ndarray of shape (n_usable, n_parameters)
-        Parameters that are estimated.
+        Whether each parameter is estimated.
 
     Returns
     -------
@@ -24,6 +24,7 @@ def describe_optima(solution, rows, free):
     """
     status = np.full(len(solution.nll), Status.OK, dtype=np.int8)
     status[solution.at_bound.any(axis=1)] = Status.AT_BOUND
+    # Last, as it is the more important one of the two.
     status[~solution.converged] = Status.NOT_CONVERGED
     nll = np.where(np.isnan(rows.sigma), np.nan, solution.nll)
     n_free = np.count_nonzero(free, axis=1)
@@ -47,17 +48,17 @@ def is_free(rows, n_parameters):
 
 
 def sigma_to_solve_with(rows):
-    """Noise level of each usable row, with any one in place of an unknown one.
+    """Noise level of each usable row, with an arbitrary value if it is unknown.
 
-    It is only unknown where estimates do not depend on it. The solver's tolerance is in nats, so
-    that a hundredth of the row's own signal is as good a unit as any.
+    It is only unknown if estimates do not depend on it. The solver still needs a value, as its
+    tolerance is in nats. A hundredth of the row's own signal does not depend on the units of X.
     """
     size = np.sqrt(np.mean(rows.X**2, axis=1))
     return np.where(np.isnan(rows.sigma), np.where(size > 0, size / 100, 1.0), rows.sigma)
 
 
 def warn_unless_converged(solution, max_iter):
-    """One warning for all rows that did not converge."""
+    """Issue one warning for all rows that did not converge."""
     if not solution.converged.all():
         warn(
             f"{np.count_nonzero(~solution.converged)} of {len(solution.nll)} rows did not "

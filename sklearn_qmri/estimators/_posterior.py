@@ -1,4 +1,4 @@
-"""Posterior means: what no other estimator has a smaller mean squared error than."""
+"""Posterior means, the estimates with the smallest mean squared error under a prior."""
 
 from functools import partial
 from numbers import Integral
@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from tqdm import tqdm
 
+from .._solver import out_of_range
 from .._torch import single_thread
 from .._warnings import warn
 from ..dictionary import Interpolation
@@ -24,40 +25,46 @@ from ._refine import Refinement, tempered_moments, weighted_moments
 from ._regressor import TissueRegressorMixin, all_or_nothing, refuse
 from ._rows import scatter_results
 
-_LEAST_SIZE = 10  # effective sample size below which the mean over atoms is a matter of luck
-_REFINED_SIZE = 200  # effective sample size below which a voxel gets atoms of its own
-_COOLED = 0.25  # power of the likelihood that says where those atoms are drawn first ...
-_BROAD_SIZE = 100  # ... or less, until this is the effective sample size
-_WHOLE_ROWS = 8  # rows are weighed in multiples of this many
-_WEIGHTS = 2**22  # of voxels and atoms, held at once
+# Effective sample size below which the mean over atoms is too uncertain, and the status says so.
+_LEAST_SIZE = 10
+# Effective sample size below which a voxel gets atoms of its own.
+_REFINED_SIZE = 200
+# A voxel's own atoms are first drawn by the moments under this power of its weights, or a lower
+# power if the effective sample size is less than _BROAD_SIZE: too wide is better than too narrow.
+_COOLED = 0.25
+_BROAD_SIZE = 100
+# Rows are weighted in multiples of this many, see _block_moments.
+_WHOLE_ROWS = 8
+# Weights (pairs of a voxel and an atom) that are held at once.
+_WEIGHTS = 2**22
 
 
 class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
-    """Mean of the tissues that could have given a measurement, under a prior.
+    """Posterior mean of the tissue parameters, under a prior.
 
     Each tissue of a large sample from the prior (an atom) is weighted by the likelihood of the
-    measurement. Where few atoms are left with any weight, as at high signal-to-noise ratios, and
-    the prior is one of ranges, the voxel gets atoms of its own.
+    measurement. At high signal-to-noise ratios few atoms may have a relevant weight. If the prior
+    consists of ranges, the voxel then gets atoms of its own.
 
-    On tissues drawn from the prior no other estimator has a smaller mean squared error, per
-    parameter; networks trained on true parameters tend to it. On other tissues it is biased
-    towards the mean of the prior, as those are.
+    On tissues drawn from the prior no other estimator has a smaller mean squared error of any
+    parameter. Networks trained on true parameters approach it. On other tissues it is biased
+    towards the mean of the prior, and so are those networks.
 
     Parameters
     ----------
     signal_model : SignalModel
-        What a tissue would measure without noise.
+        Signals of tissues without noise.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
     sigma : float, default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
-        `fit`, from the signals of y where given, else as `MLEEstimator` does.
+        `fit`, from the signals of y if it is given, else as in `MLEEstimator`.
     prior : dict, array-like of shape (n, n_parameters) or callable, default=None
-        As in `make_signals`: ranges by parameter name in place of the signal model's, samples, or
-        ``prior(n_samples, rng)``. Amplitudes are in the units of X.
+        Same as in `make_signals`: ranges by parameter name in place of the signal model's, samples,
+        or ``prior(n_samples, rng)``. Amplitudes are in the units of X.
     n_atoms : int, default=16384
-        Tissues drawn from the prior. A voxel that few of them are like gets 1/16 as many of its
-        own, but at least 1024.
+        Number of tissues drawn from the prior. A voxel that resembles few of them gets 1/16 as many
+        of its own, but at least 1024.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -68,7 +75,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
     signal_model_ : SignalModel
     noise_ : noise model
     sigma_ : float or None
-        Noise level: as given, or as learnt; None if `fit` got one per row.
+        Noise level, as given or as learnt. None if `fit` got one per row.
     atoms_ : ndarray of shape (n_distinct, n_parameters)
         Distinct tissues among those drawn from the prior.
     atom_weights_ : ndarray of shape (n_distinct,)
@@ -128,14 +135,15 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
 
     @all_or_nothing
     def fit(self, X, y=None, *, sigma=None):
-        """Draw and simulate the atoms; learn the noise level where it is not known.
+        """Draw and simulate the atoms; learn the noise level if it is unknown.
 
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters), default=None
-            Helps to learn the noise level; not a prior (for that, give it as one).
+            True parameters, from which the noise level is learnt. They are no prior; pass them as
+            `prior` if they should be one.
         sigma : float or array-like of shape (n_voxels,), default=None
             Takes precedence over the parameter of the same name.
 
@@ -152,12 +160,13 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         """
         rows = check_fit(self, X, y, sigma, y_needed=False)
         learn = partial(fit_sigma, self.signal_model_, self.noise_, rows.X, self.verbose)
-        # Where y is given, its signals tell the noise level, which is faster and surer.
+        # With y, the noise level is learnt from X and the signals of y, which is faster and more
+        # reliable than fitting.
         rows = settle_sigma(self, rows, sigma, None if rows.y is not None else learn)
         rng = check_random_state(self.random_state)
         drawn = draw_tissues(self.signal_model_, self.n_atoms, self.prior, rng, quasi=True)
-        # Copies of a tissue, as samples give them, are one atom that weighs more: they must not
-        # count as so many independent ones.
+        # Draws from samples contain copies of a tissue. They are one atom with a larger weight: as
+        # separate atoms they would raise the effective sample size without adding information.
         self.atoms_, copies = np.unique(drawn, axis=0, return_counts=True)
         self.atom_weights_ = copies / len(drawn)
         signals = self.signal_model_.simulate(self.atoms_)
@@ -179,21 +188,21 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
         sigma : float or array-like of shape (n_voxels,), default=None
-            None: the one of `fit`.
+            Noise level. None: the one of `fit`.
         fixed : None
-            Known parameters are refused; a prior with a narrow range says the same.
+            Known parameters are refused. A prior with a narrow range has the same effect.
         return_std : bool, default=False
-            The standard deviation of the posterior, `std`, is returned in any case.
+            Has no effect: `std`, the standard deviation of the posterior, is always returned.
 
         Returns
         -------
         Bunch
             Arrays with one row per voxel: `parameters`, the mean of the posterior (n_voxels,
-            n_parameters); `effective_sample_size`, the number of equally weighted atoms that would
-            be as good; `status` (see `Status`), which says where there are fewer than 10;
-            `at_bound` (n_voxels, n_parameters), False throughout; `residual_rms` (units of X); and
-            `std`, which costs nothing more. NaN for rows that are not
-            possible measurements.
+            n_parameters), and `std`, its standard deviation, of the same shape;
+            `effective_sample_size`, the number of equally weighted atoms that would be as precise;
+            `status` (see `Status`), which marks effective sample sizes below 10; `at_bound`
+            (n_voxels, n_parameters), always False; and `residual_rms` (units of X). Values are NaN
+            for rows that are not possible measurements.
 
         Raises
         ------
@@ -206,16 +215,16 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         rows = check_estimate(self, X, sigma=sigma)
         mean, std, size = self._moments(rows.X, rows.sigma)
         residual = rows.X - expected_measurement(self.signal_model_, self.noise_, mean, rows.sigma)
-        lost = ~np.isfinite(mean).all(axis=1)
+        lost = ~np.isfinite(mean).all(axis=1) | out_of_range(rows.X, rows.sigma)
         mean[lost], std[lost] = np.nan, np.nan
         few = lost | (size < _LEAST_SIZE)
         if few.any():
             warn(
                 f"{np.count_nonzero(few)} of {len(few)} rows have an effective sample size below "
-                f"{_LEAST_SIZE}, as their status says: more n_atoms would help."
+                f"{_LEAST_SIZE}, as their status says: use more n_atoms."
             )
         status = np.where(few, Status.TOO_FEW_ATOMS, Status.OK).astype(np.int8)
-        found = {
+        results = {
             "parameters": mean,
             "status": status,
             "at_bound": np.zeros(mean.shape, dtype=bool),
@@ -223,7 +232,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             "effective_sample_size": size,
             "std": std,
         }
-        return scatter_results(rows.usable, **found)
+        return scatter_results(rows.usable, **results)
 
     def _moments(self, X, sigma):
         """Posterior mean, standard deviation and effective sample size of usable rows."""
@@ -242,25 +251,32 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
 
     def _block_moments(self, X, sigma):
-        # How a matrix product rounds depends on its number of rows, if there are but a few.
+        """`_moments` of one block of rows, (n_rows, n_parameters)."""
+        # The rounding of a matrix product of few rows depends on their number. Repeats of the last
+        # row complete a multiple, so that a row's result does not depend on the rows beside it.
         n_rows, missing = len(X), -len(X) % _WHOLE_ROWS
         X, sigma = (np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in (X, sigma))
+        # Standardised atoms, so that moments in single precision lose few digits to cancellation.
         center, scale = self.atoms_.mean(axis=0), self.atoms_.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         unit = torch.from_numpy(((self.atoms_ - center) / scale).astype(np.float32))
+        # Log-likelihoods of all pairs, (n_rows, n_atoms), as one matrix product. Terms that are the
+        # same for all atoms are missing, which does not change normalised weights.
         factors = torch.from_numpy(self._interpolation_.of_data(X, sigma))
         log_weights = factors @ torch.from_numpy(self._atom_features_)
         log_weights += torch.from_numpy(np.log(self.atom_weights_).astype(np.float32))
-        # A measurement beyond single precision is like no atom at all.
-        log_weights.nan_to_num_(nan=-torch.inf, posinf=-torch.inf)
+        # NaN and +inf arise where measurements overflow single precision; such pairs get no weight.
+        # The largest weight of a row becomes 1, so that exp neither overflows nor gives only zeros.
+        log_weights.nan_to_num_(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
         log_weights -= log_weights.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
         mean, covariance, size = weighted_moments(log_weights.exp(), unit)
         few = np.flatnonzero(size < _REFINED_SIZE)
         if self._refinement_ is not None and len(few):
+            # Where few atoms have weight, their own covariance is too small to draw from.
             broad = tempered_moments(log_weights[few] * _COOLED, unit, _BROAD_SIZE)
-            found = self._refinement_(X[few], sigma[few], *broad[:2], center, scale)
-            better = found[2] > size[few]
-            for old, new in zip((mean, covariance, size), found, strict=True):
+            refined = self._refinement_(X[few], sigma[few], *broad[:2], center, scale)
+            better = refined[2] > size[few]
+            for old, new in zip((mean, covariance, size), refined, strict=True):
                 old[few[better]] = new[better]
         variance = np.diagonal(covariance, axis1=1, axis2=2)
         std = scale * np.sqrt(np.maximum(variance, 0.0))

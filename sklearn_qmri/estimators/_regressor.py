@@ -1,4 +1,4 @@
-"""Behaviour that all estimators share: tags, `predict`, `score`, refusals, a failed fit."""
+"""Shared behaviour of estimators: tags, `predict`, `score`, refusals and failed fits."""
 
 from functools import wraps
 
@@ -9,7 +9,7 @@ from .._arrays import columns_by_name
 
 
 class TissueRegressorMixin(RegressorMixin):
-    """Tags, `predict` and `score` of regressors from signals to tissue parameters."""
+    """Base of regressors from signals to tissue parameters: tags, `predict` and `score`."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -18,7 +18,7 @@ class TissueRegressorMixin(RegressorMixin):
         return tags
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False):
-        """Parameters of every row, which are the `parameters` of `estimate`.
+        """Predict the parameters of every row, which are the `parameters` of `estimate`.
 
         Parameters
         ----------
@@ -29,7 +29,8 @@ class TissueRegressorMixin(RegressorMixin):
         fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
             Known parameters by name, for estimators that take them, see `estimate`.
         return_std : bool, default=False
-            Also return standard deviations, for estimators that have them, see `estimate`.
+            Whether to return standard deviations too, for estimators that have them, see
+            `estimate`.
 
         Returns
         -------
@@ -43,11 +44,11 @@ class TissueRegressorMixin(RegressorMixin):
         NotFittedError, ValueError
             Same as `estimate`.
         """
-        found = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
-        return predicted(self, found, return_std)
+        results = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
+        return predicted(self, results, return_std)
 
     def score(self, X, y, sample_weight=None, *, sigma=None):
-        """Coefficient of determination of the predictions, R^2, averaged over the parameters.
+        """Compute the coefficient of determination, R^2, averaged over the parameters.
 
         Parameters
         ----------
@@ -58,7 +59,7 @@ class TissueRegressorMixin(RegressorMixin):
         sample_weight : array-like of shape (n_voxels,), default=None
             Weight of each voxel.
         sigma : float or array-like of shape (n_voxels,), default=None
-            Noise level, as in `predict`. None: the one of `fit`.
+            Noise level, see `predict`. None: the one of `fit`.
 
         Returns
         -------
@@ -78,7 +79,8 @@ class TissueRegressorMixin(RegressorMixin):
 
 
 def _named_model(estimator):
-    """The signal model that the user has named, maybe of an estimator inside; None if none."""
+    """Signal model that the user has given to the estimator or one inside it; None if none."""
+    # A search has its network in `estimator`, and a hybrid regressor has `label_estimator`.
     for holder in (
         estimator,
         *(getattr(estimator, n, None) for n in ("estimator", "label_estimator")),
@@ -89,9 +91,9 @@ def _named_model(estimator):
 
 
 def predicted(estimator, found, return_std):
-    """Result of `predict`, of what `estimate` found: parameters, and `std` where asked for.
+    """Result of `predict` from the result of `estimate`: parameters, and `std` on request.
 
-    One-dimensional where y was.
+    Arrays have one dimension if y had one in `fit`.
     """
     results = [found.parameters, found.std] if return_std else [found.parameters]
     if estimator._single_output_:
@@ -100,11 +102,11 @@ def predicted(estimator, found, return_std):
 
 
 def all_or_nothing(fit):
-    """Decorate `fit`: an estimator whose fit fails, or is interrupted, is not fitted.
+    """Decorate `fit` so that an estimator whose fit fails or is interrupted is not fitted.
 
-    Whatever `fit` learns is in attributes whose names end in an underscore. They go when a fit
-    begins, and again where it does not come to its end; so scikit-learn's own rule, which is to
-    look for such attributes, tells whether an estimator is fitted.
+    Everything that `fit` learns is in attributes whose names end in an underscore. They are deleted
+    when a fit begins, and again if it does not complete. scikit-learn decides by such attributes
+    whether an estimator is fitted.
     """
 
     @wraps(fit)
@@ -112,7 +114,7 @@ def all_or_nothing(fit):
         _forget(self)
         try:
             return fit(self, *args, **kwargs)
-        except BaseException:  # an interruption too
+        except BaseException:  # KeyboardInterrupt too
             _forget(self)
             raise
 
@@ -120,17 +122,18 @@ def all_or_nothing(fit):
 
 
 def _forget(estimator):
+    """Delete the fitted attributes."""
     for name in [name for name in vars(estimator) if name.endswith("_")]:
         delattr(estimator, name)
 
 
 def refuse(estimator, **options):
-    """Refuse, by name, options that an estimator cannot take.
+    """Refuse options that an estimator cannot take.
 
     Raises
     ------
     ValueError
-        For the first that is neither None nor False.
+        For the first option that is neither None nor False, with its name.
     """
     for name, value in options.items():
         if value is not None and value is not False:

@@ -1,4 +1,4 @@
-"""Metadata on the way to the estimators inside of a meta-estimator, by scikit-learn's routing."""
+"""Routing of metadata to the estimators inside a meta-estimator."""
 
 import numpy as np
 from sklearn import get_config
@@ -8,17 +8,20 @@ from sklearn.utils.validation import _check_method_params
 
 
 def route(router, caller, params, estimators):
-    """Metadata for the methods of each estimator: as requested, or without routing as declared.
+    """Distribute metadata to the methods of each estimator.
+
+    With metadata routing the requests of the estimators decide. Without, metadata goes to every
+    method that declares it.
 
     Parameters
     ----------
     router : meta-estimator
     caller : {"fit", "predict"}
-        Its method that was given the metadata.
+        Method of the meta-estimator that got the metadata.
     params : dict
         Metadata by name.
     estimators : dict of {str: estimator}
-        Estimators that it holds, by the names in its router.
+        Estimators inside the meta-estimator, by the names in its router.
 
     Returns
     -------
@@ -28,7 +31,7 @@ def route(router, caller, params, estimators):
     Raises
     ------
     TypeError
-        For metadata that nothing takes.
+        For metadata that no estimator takes.
     """
     if get_config()["enable_metadata_routing"]:
         return process_routing(router, caller, **params)
@@ -43,7 +46,7 @@ def route(router, caller, params, estimators):
 
 
 def route_sigma(router, label_estimator, sigma):
-    """Keywords for the label estimator: sigma as it requests it, or without routing can take it."""
+    """Keywords for the label estimator: sigma, if it requests it or (without routing) takes it."""
     if sigma is None:
         return Bunch(fit={}, predict={})
     if get_config()["enable_metadata_routing"]:
@@ -55,20 +58,22 @@ def route_sigma(router, label_estimator, sigma):
 def accepted(estimator, method):
     """Names of the metadata that a method of an estimator declares, requested or not.
 
-    Scikit-learn keeps them for every estimator, from the method's keywords.
+    scikit-learn collects them for every estimator from the method's keywords.
     """
     routing = get_routing_for_object(estimator)
+    # A plain estimator has a MetadataRequest, with an attribute for each method. A meta-estimator
+    # has a router, which holds such a request of its own.
     requests = getattr(routing, method, None) or getattr(_own_requests(routing), method, None)
     return set() if requests is None else set(requests.requests)
 
 
 def _own_requests(router):
-    """Requests of a meta-estimator itself, beside those of the estimators that it holds."""
+    """Requests of a meta-estimator itself, without those of the estimators inside it."""
     return getattr(router, "_self_request", None)
 
 
 def of_rows(X, routed, usable):
-    """Metadata of usable rows, for each method."""
+    """Metadata of each method, restricted to usable rows where it has one value per row."""
     if usable.all():
         return routed
     rows = np.flatnonzero(usable)

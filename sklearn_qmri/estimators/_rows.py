@@ -1,4 +1,4 @@
-"""Rows of voxels: checks of X and y, the rows that can be used, and results of all rows."""
+"""Rows of voxels: checks of X and y, selection of usable rows, and results for all rows."""
 
 from typing import NamedTuple
 
@@ -11,26 +11,26 @@ from .._warnings import warn
 from ..status import Status
 from ..tissues import check_bounds, outside_bounds
 
-# Share of the rows of y outside the signal model's bounds from which on y is refused. A few are
-# plausible tissues beyond textbook ranges; this many are a wrong unit or order of columns.
+# Share of the rows of y outside the signal model's bounds above which y is refused. A few rows may
+# be plausible tissues beyond textbook ranges. This many mean a wrong unit or order of columns.
 _MOST_OUTSIDE = 0.1
-# Results of a row that is no possible measurement; NaN for those not named here.
+# Results for a row that is not a possible measurement; NaN for those not named here.
 _FILL = {"status": Status.BAD_INPUT, "at_bound": False, "n_iter": 0}
 
 
 class Rows(NamedTuple):
-    """Usable rows of what an estimator was given, and which rows those are.
+    """Usable rows of the arguments of an estimator, and which rows those are.
 
     Attributes
     ----------
     X : ndarray of shape (n_usable, n_measurements)
     y : ndarray of shape (n_usable, n_parameters) or None
     sigma : ndarray of shape (n_usable,) or None
-        None where it is to be learnt.
+        Noise levels. None if the noise level has to be learnt.
     fixed : ndarray of shape (n_usable, n_parameters) or None
         Values of known parameters, NaN for the others.
     usable : bool ndarray of shape (n_voxels,)
-        Which of the rows that were given these are.
+        Whether each row of the arguments is usable.
     """
 
     X: np.ndarray
@@ -40,14 +40,14 @@ class Rows(NamedTuple):
     usable: np.ndarray
 
     def take(self, kept):
-        """Some of the usable rows, by a bool array (n_usable,)."""
+        """Select some of the usable rows, by a bool array (n_usable,)."""
         usable = self.usable.copy()
         usable[usable] = kept
         return Rows(*(take_rows(field, kept) for field in self[:4]), usable)
 
 
 def check_signals(estimator, X, *, reset, signal_model=None):
-    """Validate X as scikit-learn does, but let NaN and infinity through; masked ones are NaN.
+    """Validate X as scikit-learn does, but accept NaN and infinity; masked values become NaN.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def check_signals(estimator, X, *, reset, signal_model=None):
     """
     if isinstance(X, np.ma.MaskedArray):
         X = as_floats(X)
-    # Row by row in memory: the order of a sum, and so its rounding, depends on the layout.
+    # Rows are contiguous in memory: the order of a sum, and so its rounding, depends on the layout.
     X = validate_data(
         estimator, X, reset=reset, dtype=np.float64, order="C", ensure_all_finite=False
     )
@@ -64,19 +64,19 @@ def check_signals(estimator, X, *, reset, signal_model=None):
             f"X has {X.shape[1]} measurements per voxel, but {signal_model!r} "
             f"has {signal_model.n_measurements}."
         )
-    # What pandas hands out may be read-only, which torch warns of.
+    # Arrays from pandas may be read-only, for which torch issues a warning.
     return X if X.flags.writeable else X.copy()
 
 
 def check_parameters(y, X, signal_model=None, argument="y"):
-    """Validate y; a DataFrame's columns are taken by name, others in the model's order.
+    """Validate y; columns of a DataFrame are taken by name, others in the model's order.
 
     Parameters
     ----------
     y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
     X : ndarray of shape (n_voxels, n_measurements)
     signal_model : SignalModel, default=None
-        None: any number of parameters.
+        Signal model, which determines the parameters. None: there may be any number.
     argument : str, default="y"
         Name of the argument, for errors.
 
@@ -84,12 +84,12 @@ def check_parameters(y, X, signal_model=None, argument="y"):
     -------
     y : ndarray of shape (n_voxels, n_parameters), float64
     single_output : bool
-        Whether `y` came as one dimension, in which case predictions have one too.
+        Whether `y` has one dimension, in which case predictions have one too.
 
     Raises
     ------
     ValueError
-        If y is missing, has another length than X, or other columns than the model's parameters.
+        If y is missing, has another length than X, or its columns are not the model's parameters.
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
@@ -118,9 +118,10 @@ def check_parameters(y, X, signal_model=None, argument="y"):
 
 
 def check_truth(y, signal_model, bounds=None):
-    """Refuse y in other units, another order or standardised; warn of a few rows outside bounds.
+    """Refuse y in other units, in another order or standardised.
 
-    The user's own `bounds` count where they are wider than the signal model's.
+    Values outside the bounds are evidence of that; a few rows only lead to a warning. The user's
+    own `bounds` count where they are wider than the signal model's.
     """
     finite = np.isfinite(y)
     low, high = check_bounds(bounds, signal_model)
@@ -139,14 +140,14 @@ def check_truth(y, signal_model, bounds=None):
 
 
 def usable_rows(X, noise, *others):
-    """Rows that can be fitted: X possible under the noise model, the rest finite.
+    """Whether each row can be fitted: X is possible under the noise model, the rest is finite.
 
-    Warns once with the number of rows that are excluded.
+    Warns once of all rows that are excluded.
 
     Raises
     ------
     ValueError
-        If there are none.
+        If no row can be fitted.
     """
     usable = noise.is_valid(X)
     for other in others:
@@ -154,29 +155,29 @@ def usable_rows(X, noise, *others):
     if not usable.any():
         raise ValueError(
             f"None of the {len(X)} rows can be used: they hold NaN, infinity, or values that "
-            f"{noise} noise cannot give."
+            f"{noise} noise cannot produce."
         )
     warn_of_bad_rows(usable, "excluded from the fit")
     return usable
 
 
 def warn_of_bad_rows(usable, consequence):
-    """One warning for all rows that are not possible measurements."""
+    """Issue one warning for all rows that are not possible measurements."""
     n_bad = len(usable) - np.count_nonzero(usable)
     if n_bad:
         warn(
             f"{n_bad} of {len(usable)} rows hold NaN, infinity, or values that the noise model "
-            f"cannot give: {consequence}."
+            f"cannot produce: {consequence}."
         )
 
 
 def take_rows(values, usable):
-    """Usable rows of an array, or None of None; no copy where all are."""
+    """Usable rows of an array, without a copy if all are usable; None of None."""
     return values if values is None or usable.all() else values[usable]
 
 
 def scatter_results(usable, **columns):
-    """Results of usable rows among all rows.
+    """Extend results of usable rows to all rows.
 
     Parameters
     ----------
@@ -187,7 +188,7 @@ def scatter_results(usable, **columns):
     Returns
     -------
     Bunch
-        With n_voxels rows: NaN where there is no estimate, in `status` BAD_INPUT.
+        Results with n_voxels rows. Without an estimate they are NaN, and `status` is BAD_INPUT.
     """
     return Bunch(
         **{
@@ -198,7 +199,7 @@ def scatter_results(usable, **columns):
 
 
 def scatter_rows(values, usable, fill=np.nan):
-    """Put the values of usable rows back among all rows; no copy where all are."""
+    """Extend values of usable rows to all rows, without a copy if all are usable."""
     if usable.all():
         return values
     full = np.full((len(usable), *values.shape[1:]), fill, dtype=values.dtype)

@@ -1,4 +1,4 @@
-"""Networks trained without labels: their predictions must explain the signals they came from."""
+"""Networks trained without labels, on how well predictions explain the signals."""
 
 from functools import partial
 from numbers import Integral
@@ -24,41 +24,44 @@ from ._net import (
 )
 from ._regressor import all_or_nothing
 
-_LR = 0.01  # where the training settings have none
+# Learning rate if the training settings have none.
+_LR = 0.01
 
 
 class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
     """Network trained to explain signals, without labels.
 
     Minimises the negative log-likelihood of each row under the signal model at the network's own
-    prediction: under Gaussian noise the squared error of the signal, as first published
-    (Barbieri 2020), under Rician noise its likelihood (Parker 2025). Little bias and much
-    variance, like maximum likelihood, which it approaches from one network for all voxels.
+    prediction. Under Gaussian noise this is the squared error of the signal, as first published
+    (Barbieri 2020); under Rician noise it is the Rician likelihood (Parker 2025). Predictions
+    approach maximum-likelihood estimates, with one network for all voxels, and like these they
+    have a small bias and a large variance.
 
-    Trains on simulated signals as well as on the voxels of the scan that it is then applied to.
+    The network can be trained on simulated signals, or on the voxels of the scan itself.
 
     Parameters
     ----------
     signal_model : SignalModel
-        What a tissue would measure without noise.
+        Signals of tissues without noise.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
     sigma : float, default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
-        `fit` as `MLEEstimator` does.
+        `fit`, as in `MLEEstimator`.
     bounds : dict of {str: (float, float)}, default=None
         Ranges of parameters by name, in place of the signal model's bounds, for sigmoid outputs.
-        With ``normalize="rms"`` those of amplitudes are in units of the row's root mean square.
+        With ``normalize="rms"`` the bounds of amplitudes are in units of the row's root mean
+        square.
     normalize : {None, "rms"}, default=None
-        "rms": the network sees each row divided by its root mean square, so that the scanner's
+        "rms": the network gets each row divided by its root mean square, so that the scanner's
         scale may differ between rows; amplitudes are scaled back.
     sigma_input : bool, default=False
-        Give the network log(sigma / root mean square of the row) as one more input.
+        Whether the network gets log(sigma / root mean square of the row) as one more input.
     network : MLP, default=None
-        Architecture. None: ``MLP()``. Its output "sigmoid" squashes each parameter between its
-        bounds; "auto" is sigmoid where both bounds are finite, softplus where only the lower one
-        is, else identity; "abs" is in units of the loss scale, for amplitudes of the mean of the
-        rows' largest signals.
+        Architecture. None: ``MLP()``. Its output "sigmoid" keeps each parameter between its bounds.
+        "auto" is sigmoid if both bounds are finite, softplus if only the lower one is, else
+        identity. "abs" is in units of the loss scale, or for amplitudes in units of the mean of
+        the rows' largest signals.
     max_epochs : int, default=40
         Length of the training, in passes over the rows.
     training : Training, default=None
@@ -73,10 +76,10 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
     signal_model_ : SignalModel
     noise_ : NoiseModel
     sigma_ : float or None
-        Noise level: as given, or as learnt; None if `fit` got one per row.
+        Noise level, as given or as learnt. None if `fit` got one per row.
     network_ : FittedNetwork
-        The trained network: its weights `coefs` and `intercepts`, and `history`, the training and
-        validation losses of each epoch and member.
+        Trained network, with its weights `coefs` and `intercepts`. Its `history` holds the training
+        and validation losses of each epoch and member.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Set if X has column names.
@@ -151,9 +154,10 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
-            Simulated, or of the scan itself.
+            Signals, simulated or of the scan itself.
         y : array-like of shape (n_voxels, n_parameters), default=None
-            Not learnt from; validation then holds out whole tissues (distinct rows of y).
+            True parameters. They are only used to hold out whole tissues (distinct rows of y) for
+            validation.
         sigma : float or array-like of shape (n_voxels,), default=None
             Takes precedence over the parameter of the same name.
 
@@ -175,6 +179,7 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
         learn = partial(fit_sigma, self.signal_model, self.noise_, rows.X, self.verbose)
         rows = settle_sigma(self, rows, sigma, learn)
         X, sigma = rows.X, rows.sigma
+        # Without y, every row is a tissue of its own.
         tissues = np.arange(len(X), dtype=float)[:, None] if rows.y is None else rows.y
         rng = check_random_state(self.random_state)
         inputs = make_inputs(self, network, self.signal_model_, X, sigma)
@@ -182,12 +187,15 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
         bounds = check_bounds(self.bounds, self.signal_model_)
         largest = np.mean(np.abs(X).max(axis=1, keepdims=True) / amplitude)
         head = _shape_output(network.output, self.signal_model_, bounds, largest)
+        # Without an amplitude the predicted signal is in the units of X already.
         scaled = any(p.amplitude for p in self.signal_model_.parameters)
         unit = amplitude if scaled else np.ones_like(amplitude)
-        # Measurements and amplitudes in units of sigma are what the likelihood compares.
+        # The likelihood is in units of sigma: measurements, and in the last column the factor that
+        # converts predicted signals.
         target = np.hstack([X, unit]) / sigma[:, None]
-        # The loss is the squared error of what the network sees, if the noise is Gaussian, over
-        # the mean square of that: it does not depend on the units of X.
+        # Gaussian noise has a likelihood of mean((x - s)^2 / sigma^2) / 2. Times the factor this is
+        # the mean squared error of the normalised signals over their mean square, if all rows have
+        # the same sigma / amplitude. The loss thus does not depend on the units of X.
         power = np.mean((X / amplitude) ** 2)
         factor = 2 * np.mean((sigma[:, None] / amplitude) ** 2) / (power if power > 0 else 1.0)
         task = Task(
@@ -209,7 +217,7 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
 def _shape_output(output, signal_model, bounds, largest):
     """Shape, offset and width of the last layer for each parameter, see `Head`.
 
-    `largest` is the mean of the rows' largest signals, as the network sees them.
+    `largest` is the mean of the rows' largest signals, in the scale of the network's inputs.
     """
     columns = []
     for p, (low, high) in zip(signal_model.parameters, bounds.T, strict=True):
@@ -221,6 +229,7 @@ def _shape_output(output, signal_model, bounds, largest):
             raise ValueError(
                 f"output='sigmoid' needs finite bounds, {p.name} has ({low:g}, {high:g})."
             )
+        # Amplitudes have a prior in arbitrary units, so that their scale comes from the signals.
         spread = largest if p.amplitude else p.prior[1] - p.prior[0]
         columns.append(
             {

@@ -1,4 +1,4 @@
-"""The one table of estimators, for the command line, comparisons, model files and tests."""
+"""Table of all estimators, for the command line, comparisons, model files and tests."""
 
 from typing import NamedTuple
 
@@ -12,16 +12,17 @@ from ._self_supervised import SelfSupervisedNetRegressor
 
 
 class Entry(NamedTuple):
-    """An estimator and what it can take.
+    """Estimator and the options that it takes.
 
     Attributes
     ----------
     estimator : type
     name : str or None
-        On the command line and in comparisons; None: not offered there.
+        Name on the command line and in comparisons. None: it is not available there.
     takes : frozenset of str
-        Among "sigma" (its estimates depend on the noise level), "fixed" (known parameters), "std"
-        (standard deviations), "prior" (tissues to train on or to weigh), "bounds" and "alpha".
+        Options among "sigma" (estimates depend on the noise level), "fixed" (known parameters),
+        "std" (standard deviations), "prior" (tissues to train on or to weight), "bounds" and
+        "alpha".
     """
 
     estimator: type
@@ -45,7 +46,7 @@ ESTIMATORS = (
 
 
 def entry_of(estimator):
-    """Entry of an estimator's class, or None for a class that is not of this package.
+    """Entry of an estimator's class; None if the class is not of this package.
 
     Parameters
     ----------

@@ -1,6 +1,5 @@
-"""What was measured: acquisitions from the files that come with images."""
+"""Acquisitions: the settings of each measurement, read from the files beside an image."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,15 @@ from .._warnings import warn
 from ._nifti import like, read_volume, stem_of
 from ._open import open_images
 from ._scan import Scan
+from ._sidecar import read_sidecar
 
-# All that `read_acquisition` may know, by the arguments of signal models.
+# Names that `read_acquisition` may return; they are arguments of signal models.
 MEASURED = (
     "b_values", "echo_times", "inversion_times", "flip_angles", "repetition_times",
     "repetition_time",
 )  # fmt: skip
-# BIDS fields that are one value per measurement: the argument of signal models, and its unit in
-# that of the field (BIDS has seconds, signal models milliseconds).
+# BIDS fields with one value per measurement: the argument of signal models, and the factor from the
+# unit of BIDS to that of signal models (seconds to milliseconds; angles are degrees in both).
 _MEASURED = {
     "EchoTime": ("echo_times", 1e3),
     "InversionTime": ("inversion_times", 1e3),
@@ -30,24 +30,24 @@ _REPETITION_PREPARED = ("RepetitionTimePreparation", "RepetitionTime")
 
 
 def read_b_values(path):
-    """Read b-values of an FSL ``.bval`` file, in s/mm^2.
+    """Read the b-values of an FSL ``.bval`` file, in s/mm^2.
 
     Parameters
     ----------
     path : path-like
-        Numbers in a row or a column, with spaces or commas between.
+        Numbers in a row or a column, separated by spaces or commas.
 
     Returns
     -------
     ndarray of shape (n_measurements,)
-        As they stand there: repeats and jitter stay.
+        Same numbers as in the file; repeats and jitter are kept.
 
     Raises
     ------
     OSError
         If there is no such file.
     ValueError
-        If the file holds anything but numbers, or none.
+        If the file holds anything but numbers, or no number.
 
     Examples
     --------
@@ -71,26 +71,27 @@ def read_b_values(path):
 def read_acquisition(image, *, b_values=None):
     """Acquisition of a scan from the files beside it, as arguments of signal models.
 
-    Those are FSL's ``.bval`` and the JSON sidecar of BIDS, of the same name as the image. Of the
-    sidecar: ``EchoTime``, ``InversionTime``, ``FlipAngle`` and the repetition time
+    The files are FSL's ``.bval`` and the JSON sidecar of BIDS, with the same name as the image. The
+    fields of the sidecar are ``EchoTime``, ``InversionTime``, ``FlipAngle`` and the repetition time
     (``RepetitionTimeExcitation``, after an inversion ``RepetitionTimePreparation``, or else
-    ``RepetitionTime``), in seconds there and in milliseconds here. A sidecar counts for its own
-    image only; those of folders above are not looked for.
+    ``RepetitionTime``). Times are seconds in the sidecar and milliseconds in the result. A sidecar
+    counts for its own image only: sidecars of parent folders are not inherited.
 
     Parameters
     ----------
     image : path-like, list of path-like, or Scan
-        One image of four dimensions, or one of three for each measurement, as in the file
-        collections of BIDS (suffixes VFA, IRT1, MESE, MEGRE).
+        One image of four dimensions, or one image of three dimensions for each measurement, as in
+        the file collections of BIDS (suffixes VFA, IRT1, MESE, MEGRE).
     b_values : array-like of shape (n_measurements,), default=None
-        b-values that are known otherwise; a ``.bval`` file is not read then.
+        b-values from elsewhere. If they are given, no ``.bval`` file is read.
 
     Returns
     -------
     dict of {str: ndarray or float}
-        What of ``b_values``, ``echo_times``, ``inversion_times``, ``flip_angles`` and
-        ``repetition_times`` is known, one value per measurement, and ``repetition_time`` where
-        it is the same in all. A field that some sidecars lack is unknown, and a warning says so.
+        Those of ``b_values``, ``echo_times``, ``inversion_times``, ``flip_angles`` and
+        ``repetition_times`` that are known, with one value per measurement. ``repetition_time`` is
+        there too if all measurements share it. A field that only some sidecars have is unknown, and
+        a warning says so.
 
     Raises
     ------
@@ -115,21 +116,24 @@ def read_acquisition(image, *, b_values=None):
     scan = image if isinstance(image, Scan) else Scan(open_images(image), None)
     paths, n = scan.paths, scan.n_measurements
     known = {} if b_values is None else {"b_values": np.asarray(b_values, dtype=np.float64)}
+    # A .bval file lists the volumes of one image, so that it does not belong to a list of images.
     if not known and len(paths) == 1 and (bval := _beside(paths[0], ".bval")).is_file():
         known["b_values"] = read_b_values(bval)
         if len(known["b_values"]) != n:
             raise ValueError(
                 f"{bval} has {len(known['b_values'])} b-values, but the scan {n} volumes."
             )
-    sidecars = [_read_sidecar(_beside(path, ".json")) for path in paths]
+    sidecars = [read_sidecar(_beside(path, ".json"), missing={}) for path in paths]
     for field, (argument, unit) in _MEASURED.items():
         if _have(field, sidecars, paths):
             known[argument] = unit * _per_measurement(sidecars, field, n, paths[0].name)
     names = _REPETITION_PREPARED if "inversion_times" in known else _REPETITION
     for field in names:
+        # Only the first field that all sidecars have counts: the two names may hold unlike times.
         if _have(field, sidecars, paths):
             times = 1e3 * _per_measurement(sidecars, field, n, paths[0].name)
             known["repetition_times"] = times
+            # Models with a `repetition_time` take one number; several times leave it unknown.
             if (times == times[0]).all():
                 known["repetition_time"] = float(times[0])
             break
@@ -139,29 +143,30 @@ def read_acquisition(image, *, b_values=None):
 def average_repeats(image, b_values, *, tolerance=0.0):
     """Means of the volumes that have the same b-value.
 
-    A mean of magnitudes has less noise, and it is no longer Rician: fit it with
-    ``noise="gaussian"``. What noise has added to small magnitudes stays in the mean, so that at low
-    signal diffusivities come out too low; fitting all volumes with Rician noise has neither
-    problem. Estimators take the noise of all measurements to be equal, which it no longer is where
-    numbers of repeats differ.
+    A mean of magnitudes has less noise, which is no longer Rician: fit it with
+    ``noise="gaussian"``. The bias that noise adds to small magnitudes stays in the mean, so that
+    diffusivities come out too low at low signal. A fit of all volumes with Rician noise does not
+    have this bias. Estimators assume the same noise in all measurements, which does not hold where
+    the numbers of repeats differ.
 
     Parameters
     ----------
     image : path-like or nibabel image
-        Of four dimensions; read slice by slice, while the means are held in memory.
+        Image of four dimensions. It is read slice by slice; the means are held in memory.
     b_values : array-like of shape (n_measurements,)
-        s/mm^2.
+        b-value of each volume, in s/mm^2.
     tolerance : float, default=0.0
-        Neighbours in ascending order that differ by no more are the same, s/mm^2. Not negative.
+        Largest difference, in s/mm^2, between neighbours in ascending order that count as the same
+        b-value. Not negative.
 
     Returns
     -------
     means : nibabel image
         Float32, one volume for each of the b-values.
     b_values : ndarray of shape (n_b_values,)
-        Ascending; means of those taken together.
+        Mean b-value of each group, ascending.
     counts : ndarray of shape (n_b_values,)
-        Volumes in each mean.
+        Number of volumes in each mean.
 
     Raises
     ------
@@ -186,11 +191,13 @@ def average_repeats(image, b_values, *, tolerance=0.0):
         raise ValueError(f"b_values expects finite numbers of 0 or more, got {b.tolist()}.")
     if not (np.isfinite(tolerance) and tolerance >= 0):
         raise ValueError(f"tolerance expects a finite number of 0 or more, got {tolerance!r}.")
+    # In ascending order, a gap wider than the tolerance starts the next group.
     order = np.argsort(b, kind="stable")
     group = np.empty(len(b), dtype=int)
     group[order] = np.cumsum(np.diff(b[order], prepend=b[order[0]]) > tolerance)
     counts = np.bincount(group)
     means = np.empty((*image.shape[:3], len(counts)), dtype=np.float32)
+    # Slice by slice, so that the volumes of a long series are never in memory together.
     for z in range(image.shape[2]):
         signals = read_volume(image, slice(z, z + 1))
         for k in range(len(counts)):
@@ -203,48 +210,38 @@ def _beside(path, ending):
     return path.with_name(stem_of(path) + ending)
 
 
-def _read_sidecar(path):
-    """Fields of a JSON sidecar; none where there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        fields = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:  # of nesting without end
-        raise ValueError(f"{path} is not a JSON sidecar: {error}") from error
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} is not a JSON sidecar: it holds no object.")
-    return fields
-
-
 def _have(field, sidecars, paths):
-    """Whether all sidecars have a field; one that only some have is unknown, and warned of."""
+    """Whether all sidecars have a field; warns if only some of them have it."""
     having = [field in sidecar for sidecar in sidecars]
     if any(having) and not all(having):
         without = paths[having.index(False)]
         warn(
-            f"The sidecar of {without} has no {field}, as others of the scan have: it counts as "
+            f"The sidecar of {without} has no {field}, but others of the scan have: it counts as "
             "unknown."
         )
     return all(having)
 
 
 def _per_measurement(sidecars, field, n, name):
-    """One number per measurement, of one value for each image or for all."""
-    given = [sidecar[field] for sidecar in sidecars]
+    """One number per measurement, from one value for each image or for all."""
+    entries = [sidecar[field] for sidecar in sidecars]
     try:
-        values = np.concatenate([np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in given])
+        values = np.concatenate([np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in entries])
+    # JSON allows integers of any length, which overflow a float.
     except (OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"{field} of {name} expects numbers, got {_short(given)}.") from error
+        raise ValueError(f"{field} of {name} expects numbers, got {_short(entries)}.") from error
     if values.ndim != 1:
-        raise ValueError(f"{field} of {name} expects one number per volume, got {_short(given)}.")
+        raise ValueError(f"{field} of {name} expects one number per volume, got {_short(entries)}.")
+    # Python's JSON parser accepts NaN and Infinity, which are not in the standard.
     if not np.isfinite(values).all():
-        raise ValueError(f"{field} of {name} expects finite numbers, got {_short(given)}.")
+        raise ValueError(f"{field} of {name} expects finite numbers, got {_short(entries)}.")
     if len(values) not in (1, n):
         raise ValueError(f"{field} of {name} has {len(values)} values, but the scan {n} volumes.")
+    # One value holds for all volumes. The copy makes the broadcast array writable.
     return np.broadcast_to(values, n).copy()
 
 
 def _short(value):
-    """Its repr, or the beginning of a long one."""
+    """The repr of a value, clipped if it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

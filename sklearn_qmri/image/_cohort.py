@@ -1,4 +1,4 @@
-"""Maps of many scans: each written where it was made, failures told and the rest kept."""
+"""Maps of many scans; a failed scan is reported and does not stop the others."""
 
 import csv
 import os
@@ -27,7 +27,7 @@ from ._open import open_scan
 from ._predict import estimate_scan
 from ._workers import on_own_processes, on_workers, spread
 
-_REPORT = "cohort.tsv"
+_REPORT = "cohort.tsv"  # in the output folder, rewritten by every call
 
 
 def predict_cohort(
@@ -47,10 +47,10 @@ def predict_cohort(
 ):
     """Parameter maps of many scans, written to a folder of BIDS derivatives.
 
-    Maps lie under `out_dir` as their scans lie under the folder that these have in common. A scan
-    that fails is reported and stops no other; a scan whose maps are there, made the same way, is
-    left alone, so that the same call goes on after an interruption. ``cohort.tsv`` in `out_dir` has
-    a line for each.
+    The folders of the maps below `out_dir` repeat those of the scans below their common folder. A
+    scan that fails is reported and does not stop the others. A scan whose maps exist already, made
+    the same way, is skipped, so that the same call continues after an interruption. ``cohort.tsv``
+    in `out_dir` has a line for each scan.
 
     Parameters
     ----------
@@ -59,36 +59,36 @@ def predict_cohort(
     images : sequence
         One path per scan, or a list of paths where a scan is one image per measurement.
     masks : sequence of path-like or None
-        One per scan, or None: all voxels of all scans.
+        One mask per scan. None: all voxels of all scans.
     out_dir : path-like
-        Made if it is not there.
+        Folder for maps and report. It is made if it does not exist.
     sigma : float or sequence, default=None
         Noise level: one for all, or a number or the path of a map for each scan. None: the
-        estimator's own, which fits if all scans have the noise and the scale of the one that it was
-        fitted to.
+        estimator's own, which is right if all scans have the noise and the scale of the scan that
+        it was fitted to.
     return_std : bool, default=False
-        Also maps of standard deviations.
+        Also write maps of standard deviations.
     description : str, default=None
         Letters and digits in the names of the maps. None: the estimator's class, lower case.
     chunk_size : int, default=65536
         Same as in `predict_image`.
     n_jobs : int, default=None
-        Number of scans at once, each in a process. A scan at which its process dies (for lack of
-        memory, say) is reported as failed.
+        Number of scans at once, each in a process. If a process dies (for lack of memory, for
+        example), its scan is reported as failed.
     client : dask.distributed.Client, default=None
-        Spread the slabs of all scans over its workers instead, which read scans and write maps
-        themselves, so that they must see the same folders. What a worker had in hand when it died
-        is done by another.
+        Spread the slabs of all scans over the workers of this client instead. Workers read scans
+        and write maps themselves, so that they must see the same folders. If a worker dies, another
+        repeats its work.
     overwrite : bool, default=False
-        Make maps anew where there are some.
+        Replace maps that exist already.
     verbose : int, default=0
         Positive: a progress bar.
 
     Returns
     -------
     list of Bunch
-        One per scan: ``image``, ``outcome`` (``"done"``, ``"skipped"`` or ``"failed"``), ``maps``
-        (paths), ``voxels`` (number of each status, by name) and ``reason`` (of a failure).
+        One entry per scan: ``image``, ``outcome`` (``"done"``, ``"skipped"`` or ``"failed"``),
+        ``maps`` (paths), ``voxels`` (number of each status, by name) and ``reason`` (of a failure).
 
     Raises
     ------
@@ -132,6 +132,8 @@ def predict_cohort(
             for scan, row in zip(scans, rows, strict=True)
         )
     else:
+        # As many scans as threads are in flight. Together they submit about twice as many slabs as
+        # there are threads, so that workers stay busy while few slabs are in memory.
         room = sum(client.nthreads().values())
         work = partial(work, room=max(2, 2 * room // len(scans)))
         futures = spread(client, work, estimator, ((scan,) for scan in scans), room)
@@ -141,35 +143,38 @@ def predict_cohort(
         for row in tqdm(rows, total=len(scans), unit=" scans", disable=not verbose):
             report.append(row)
     finally:
+        # Also after an interruption: the report then has the scans that are finished.
         _write_report(report, Path(out_dir) / _REPORT)
     _warn_of_failures(report, Path(out_dir) / _REPORT)
     return report
 
 
 def _plan(images, masks, sigma, out_dir, description):
-    """What each scan is made of and where its maps go; all that can be wrong at once is told."""
+    """Files and output folder of each scan; errors in the arguments are raised before any work."""
     if isinstance(images, (str, os.PathLike)) or not len(images):
         raise ValueError(f"images expects a sequence of at least one scan, got {images!r}.")
-    given = {"masks": masks, "sigma": sigma}
-    for name, values in given.items():
+    per_scan = {"masks": masks, "sigma": sigma}
+    for name, values in per_scan.items():
         if values is None or isinstance(values, Real):
-            given[name] = [values] * len(images)
+            per_scan[name] = [values] * len(images)
         elif isinstance(values, (str, os.PathLike)) or len(values) != len(images):
             raise ValueError(f"{name} expects one for each of {len(images)} scans, got {values!r}.")
     images = [_absolute(image) for image in images]
     firsts = [Path(image[0] if isinstance(image, list) else image) for image in images]
     common = os.path.commonpath([path.parent for path in firsts])
     scans, owners = [], {}
-    for image, first, mask, level in zip(images, firsts, *given.values(), strict=True):
+    for image, first, mask, noise_level in zip(images, firsts, *per_scan.values(), strict=True):
         folder = _absolute(out_dir) / first.parent.relative_to(common)
         prefix = derivative_prefix(image)
+        # Files that differ in their BIDS suffix only have the same prefix: the second scan would
+        # overwrite the maps of the first.
         (stem,) = map_stems([""], folder, prefix, description).values()
         if stem in owners:
             raise ValueError(f"The maps of {owners[stem]} and {image} would have the same names.")
         owners[stem] = image
         scans.append(
             Bunch(
-                image=image, mask=_absolute(mask), sigma=_absolute(level), out_dir=folder,
+                image=image, mask=_absolute(mask), sigma=_absolute(noise_level), out_dir=folder,
                 prefix=prefix,
             )
         )  # fmt: skip
@@ -177,20 +182,21 @@ def _plan(images, masks, sigma, out_dir, description):
 
 
 def _absolute(given):
-    """Paths that mean the same in every process; what is no path as it is."""
+    """Absolute paths, which mean the same in every process; other values unchanged."""
     if isinstance(given, (list, tuple)):
         return [_absolute(each) for each in given]
     return Path(os.path.abspath(given)) if isinstance(given, (str, os.PathLike)) else given
 
 
 def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overwrite, room=None):
-    """Maps of one scan, written; its line of the report. With `room`, this is a Dask worker."""
+    """Write the maps of one scan; return its line of the report. `room` is given on Dask only."""
     whose = {"prefix": scan.prefix, "description": description}
     sources = _sources(scan)
     try:
         if not overwrite and (row := _finished(estimator, scan, return_std, sources, whose)):
             return row
-        with quiet(), _runner(room) as run:  # the report counts voxels
+        # Warnings about voxels stay silent: the report has the counts of every status.
+        with quiet(), _runner(room) as run:
             opened = open_scan(
                 scan.image,
                 scan.mask,
@@ -200,23 +206,26 @@ def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overw
             maps = estimate_scan(
                 estimator, opened, run, return_std=return_std, chunk_size=chunk_size
             )
+        # Finished maps returned above, unless `overwrite` is set: any maps here are unfinished.
         paths = write_maps(
             maps, scan.out_dir, estimator, **whose, sigma=scan.sigma, sources=sources,
             overwrite=True,
         )  # fmt: skip
-    except Exception as error:  # whatever is wrong with one scan, the others go on
+    except Exception as error:  # any error of one scan becomes its line of the report
         return _failure(scan, error)
     voxels = voxel_counts(maps)
     return Bunch(image=scan.image, outcome="done", maps=paths, voxels=voxels, reason="")
 
 
 def _finished(estimator, scan, return_std, sources, whose):
-    """Line of the report of a scan whose maps are there, made the same way; None of another."""
+    """Line of the report of a scan whose maps exist, made the same way; None without maps."""
     names = signal_model_of(estimator).parameter_names
     names += tuple(f"{name}_std" for name in names if return_std)
     paths, story = finished_maps(names, scan.out_dir, **whose)
     if not paths:
         return None
+    # The sidecar tells whether estimator, sigma and files were the same. Maps that were made
+    # otherwise are an error, never replaced in silence.
     expected = describe_run(estimator, scan.sigma, sources)
     if differ := sorted(key for key in expected if story.get(key) != expected[key]):
         raise FileExistsError(
@@ -236,18 +245,20 @@ def _sources(scan):
 
 @contextmanager
 def _runner(room):
-    """How slabs are estimated: here, or handed to all workers by the one that this runs on."""
+    """Function that estimates slabs: in this process, or on all workers of the Dask cluster."""
     if room is None:
         yield lambda function, first, arguments: (function(first, *given) for given in arguments)
         return
     from distributed import worker_client
 
+    # A worker_client leaves the thread pool of its worker. Otherwise tasks that wait for their
+    # slabs could occupy every thread, and no slab would ever run.
     with worker_client() as client:
         yield partial(on_workers, client, room=room)
 
 
 def _outcome(future, scan):
-    """Line of the report of a scan, also where the workers that had it kept dying."""
+    """Line of the report of a scan, also if every worker that had it died."""
     try:
         return future.result()
     except Exception as error:
@@ -263,13 +274,14 @@ def _warn_of_failures(report, path):
     failed = [row for row in report if row.outcome == "failed"]
     if failed:
         warn(
-            f"{len(failed)} of {len(report)} scans failed, the first for: {failed[0].reason} "
-            f"All are in {path}."
+            f"{len(failed)} of {len(report)} scans failed, the first with {failed[0].reason} "
+            f"All failures are listed in {path}."
         )
 
 
 def _write_report(report, path):
     statuses = [code.name for code in Status]
+    # Names of files need not be UTF-8: bytes that cannot be encoded are written as escapes.
     with (
         replacing(path) as scratch,
         scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
@@ -279,5 +291,6 @@ def _write_report(report, path):
         for row in report:
             images = row.image if isinstance(row.image, list) else [row.image]
             counts = (row.voxels.get(status, "") for status in statuses)
+            # A tab or a line break in a message would break the table.
             reason = " ".join(row.reason.split())
             writer.writerow([" ".join(map(str, images)), row.outcome, *counts, reason])

@@ -1,4 +1,4 @@
-"""Maps as files, with sidecars that say how they came about."""
+"""Maps as files, with sidecars that describe how they were made."""
 
 import glob
 import json
@@ -10,6 +10,7 @@ from .._version import __version__, library_versions
 from ..status import Status, count_statuses
 from ._estimators import describe, signal_model_of
 from ._nifti import like, load_nifti, read_volume, stem_of
+from ._sidecar import read_sidecar
 from ._units import factor_to_memory, unit_in_files
 
 _BIDS_VERSION = "1.10.0"
@@ -24,41 +25,40 @@ def write_maps(
     Names follow BIDS derivatives, ``<prefix>_desc-<description>_<parameter>map.nii.gz``, without
     underscores within the parts. Values are in the units of BIDS: times in s, diffusivities in
     mm^2/s, rates in Hz; `read_map` converts them back. Each sidecar holds the map's unit, the
-    method, signal model, noise, sigma, alpha and seed of the estimator, versions, and how many
-    voxels have each status.
+    method, signal model, noise, sigma, alpha and seed of the estimator, versions, and the number of
+    voxels with each status.
 
     Parameters
     ----------
     maps : dict of {str: nibabel image}
-        Same as from `predict_image`.
+        Result of `predict_image`.
     out_dir : path-like
-        Made if it is not there.
+        Folder for the maps. It is made if it does not exist.
     estimator : fitted estimator
-        What they were made with.
+        Estimator that the maps were made with.
     prefix : str
-        E.g. ``"sub-01"``, as `derivative_prefix` makes it.
+        Start of the names, e.g. ``"sub-01"``, as `derivative_prefix` makes it.
     description : str
         Letters and digits, e.g. ``"mle"``.
     sigma : float or path-like, default=None
-        Noise level, or file of a map of it, that `predict_image` was given; None: the estimator's
-        own.
+        Noise level that `predict_image` was given, or the file of its map. None: the estimator's.
     sources : sequence of path-like, default=()
         Files that the maps were made from.
     overwrite : bool, default=False
-        Replace maps of this prefix and description that are there, and remove those among them
-        that are not made again.
+        Replace existing maps with this prefix and description. Those that are not among the new
+        maps are removed.
 
     Returns
     -------
     list of Path
-        Of the maps.
+        Paths of the maps.
 
     Raises
     ------
     FileExistsError
-        If one is there already, unless `overwrite`; nothing is written then.
+        If such a map exists already, unless `overwrite`; nothing is written then.
     ValueError
-        If the description is not of letters and digits.
+        If the description has other characters than letters and digits.
     OSError
         If the folder cannot be written to; no partial file is left.
 
@@ -84,7 +84,9 @@ def write_maps(
         raise FileExistsError(f"{present[0]} exists already.")
     texts = _sidecars(maps, estimator, sigma, sources)
     out_dir.mkdir(parents=True, exist_ok=True)
-    for path in present:  # without its sidecar a map is unfinished
+    # A run counts as finished if its sidecars exist. So they are the first to go and the last to
+    # come: a kill at any moment leaves maps that a cohort makes again.
+    for path in present:
         _sidecar(path).unlink(missing_ok=True)
     units = _units(estimator)
     paths = [
@@ -93,7 +95,7 @@ def write_maps(
     ]
     for path in set(present) - set(paths):
         path.unlink()
-    for name in reversed(stems):
+    for name in reversed(stems):  # those of the parameters, which `finished_maps` asks for, last
         _write_text(f"{stems[name]}.json", texts[name])
     return paths
 
@@ -104,7 +106,7 @@ def read_map(path):
     Parameters
     ----------
     path : path-like
-        Its sidecar, which has the unit, lies beside it.
+        File of the map. The sidecar with the unit lies beside it.
 
     Returns
     -------
@@ -145,29 +147,18 @@ def read_map(path):
     return values if factor == 1 else (values * factor).astype(values.dtype)
 
 
-def read_sidecar(path):
-    """Fields of a JSON sidecar."""
-    try:
-        fields = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON sidecar: {error}") from error
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} is not a JSON sidecar: it holds no object.")
-    return fields
-
-
 def derivative_prefix(image):
-    """What maps of a scan are called by: the name of its file without ending and BIDS suffix.
+    """Start of the names of a scan's maps: the name of its file without ending and BIDS suffix.
 
     Parameters
     ----------
     image : path-like, or list of path-like
-        Of several files, what of their BIDS entities is common.
+        File of the scan. For several files, the BIDS entities that all of them have count.
 
     Returns
     -------
     str
-        Entities such as ``sub-01_ses-2``, or a name that is not of BIDS as it is.
+        Entities such as ``sub-01_ses-2``. A name that does not follow BIDS is kept.
 
     Examples
     --------
@@ -195,15 +186,15 @@ def map_stems(names, out_dir, prefix, description):
 
 
 def present_maps(out_dir, prefix, description):
-    """Maps that are there, of any parameter."""
+    """Existing maps of any parameter."""
     (stem,) = map_stems(["*"], "", glob.escape(prefix), description).values()
     return sorted(Path(out_dir).glob(f"{stem}.nii.gz"))
 
 
 def finished_maps(names, out_dir, prefix, description):
-    """Maps that were written with all that belongs to them, and a sidecar; none if one is not.
+    """Maps of a finished run, and a sidecar. `names` are those of the parameters.
 
-    `names` are those of the parameters, whose sidecars are the last to be written.
+    The sidecars of the parameters are written last: if one is missing, the run is not finished.
     """
     stems = map_stems(names, out_dir, prefix, description)
     sidecars = [Path(f"{stem}.json") for stem in stems.values()]
@@ -213,15 +204,16 @@ def finished_maps(names, out_dir, prefix, description):
 
 
 def describe_run(estimator, sigma, sources):
-    """What a sidecar says of how maps were made: whatever makes them what they are."""
+    """Fields of a sidecar that determine the values of the maps."""
     story = describe(estimator) | {"Sources": [str(source) for source in sources]}
     if sigma is not None:
         story["Sigma"] = float(sigma) if isinstance(sigma, Real) else str(sigma)
+    # Through JSON and back, so that it compares equal to a sidecar that was read from disk.
     return json.loads(json.dumps(story, default=repr))
 
 
 def write_dataset_description(out_dir):
-    """What BIDS asks of a folder of derivatives, unless it is there."""
+    """Write the description that BIDS requires of a folder of derivatives, unless it exists."""
     path = Path(out_dir) / "dataset_description.json"
     if not path.exists():
         description = {
@@ -234,7 +226,7 @@ def write_dataset_description(out_dir):
 
 
 def voxel_counts(maps):
-    """Number of voxels of each status, by its name; empty where there is no map of it."""
+    """Number of voxels of each status, by name; empty if there is no map of the status."""
     return count_statuses(read_volume(maps["status"])) if "status" in maps else {}
 
 

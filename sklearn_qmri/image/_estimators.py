@@ -1,4 +1,4 @@
-"""The signal model of an estimator, what its `predict` takes, and how to describe it."""
+"""Facts about an estimator: its signal model, arguments of its `predict`, its description."""
 
 import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
@@ -6,11 +6,11 @@ from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_obje
 from ..estimators import entry_of
 
 _NAMELESS = "{!r} has no signal model, so its maps have no names."
-_INNER = ("best_estimator_", "estimator_")  # of estimators that hold others
+_INNER = ("best_estimator_", "estimator_")  # attributes of searches and meta-estimators
 
 
 def core(estimator):
-    """Estimator with a signal model that a pipeline, a search or the like ends in."""
+    """Estimator with a signal model inside of a pipeline, a search or another meta-estimator."""
     while not _has_model(estimator):
         inner = [getattr(estimator, name) for name in _INNER if hasattr(estimator, name)]
         if not inner and not hasattr(estimator, "steps"):
@@ -22,6 +22,8 @@ def core(estimator):
 def signal_model_of(estimator):
     """Fitted signal model of an estimator, which names its maps."""
     inner = core(estimator)
+    # A regressor of hybrid labels has no signal model of its own: its label estimator has it. The
+    # fitted attribute comes first, because parameters may have been set anew since `fit`.
     for holder in (inner, getattr(inner, "label_estimator", None)):
         for name in ("signal_model_", "signal_model"):
             if getattr(holder, name, None) is not None:
@@ -32,8 +34,8 @@ def signal_model_of(estimator):
 def takes(estimator, argument):
     """Whether `predict` of an estimator takes an argument: "sigma" or "std" (``return_std``).
 
-    Estimators of this package are in the table. A pipeline hands arguments on to its last step. Any
-    other estimator tells by its metadata requests; a router (a search, say) hands on none.
+    For estimators of this package the table tells. A pipeline passes arguments on to its last step.
+    For any other estimator its metadata requests tell. A router (such as a search) passes on none.
     """
     if (entry := entry_of(estimator)) is not None:
         return argument in entry.takes
@@ -47,6 +49,7 @@ def takes(estimator, argument):
 def describe(estimator):
     """Method, signal model, noise and seed behind an estimator's maps, ready for JSON."""
     inner, model = core(estimator), signal_model_of(estimator)
+    # An attribute that an estimator lacks is null in the sidecar.
     alpha, seed = getattr(inner, "alpha", None), getattr(inner, "random_state", None)
     acquisition = {name: np.asarray(value).tolist() for name, value in model.get_params().items()}
     return {
@@ -61,4 +64,5 @@ def describe(estimator):
 
 
 def _has_model(estimator):
+    # `label_estimator` marks a regressor of hybrid labels, which is the core itself.
     return hasattr(estimator, "signal_model_") or hasattr(estimator, "label_estimator")

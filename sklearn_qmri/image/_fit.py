@@ -1,4 +1,4 @@
-"""Training for a scan: the one way from some of its voxels to a fitted estimator."""
+"""Fits and training for a scan: from some of its voxels to a fitted estimator."""
 
 from typing import NamedTuple
 
@@ -15,9 +15,11 @@ from ..estimators import (
     SelfSupervisedNetRegressor,
 )
 
-_LEAST_SNR = 2.0
-_AIR = 4.0  # sigmas of fitted signal; Rayleigh noise exceeds it once in 3,000 measurements
-_PERCENTILES = (0.5, 99.5)  # but for outliers
+_LEAST_SNR = 2.0  # lower end of the SNRs of training where the scan has voxels of air
+# Voxels whose fitted signal is at most this many sigma count as air. Rayleigh noise, that of a
+# magnitude without signal, exceeds 4 sigma once in 3,000 measurements: exp(-4^2 / 2).
+_AIR = 4.0
+_PERCENTILES = (0.5, 99.5)  # of amplitudes; beyond them are outliers
 
 
 class FittedToScan(NamedTuple):
@@ -26,11 +28,11 @@ class FittedToScan(NamedTuple):
     Parameters
     ----------
     estimator : fitted estimator
-        For `predict_image`.
+        Estimator to hand to `predict_image`.
     sigma : float or None
         Noise level to predict the scan with. None: the estimator's own.
     snr : tuple of float or None
-        Signal-to-noise ratios that a network was trained for.
+        Range of signal-to-noise ratios that a network was trained for. None: no such network.
 
     Examples
     --------
@@ -62,11 +64,11 @@ def fit_to_scan(
     verbose=0,
     tell=None,
 ):
-    """Fit an estimator to a scan that X are some voxels of.
+    """Fit an estimator to a scan, given some of its voxels.
 
-    A network is trained on simulated tissues at the signal-to-noise ratios of the scan. Voxels
-    without signal (air) count for the lower end of that range only: the amplitude of a fit to noise
-    alone can be any number.
+    A hybrid-label network is trained on simulated tissues at the signal-to-noise ratios of the
+    scan. Voxels without signal (air) affect the lower end of that range only: the amplitude of a
+    fit to noise alone can be any number.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ def fit_to_scan(
     X : array-like of shape (n_voxels, n_measurements)
         Signals, e.g. from `sample_voxels`.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
-        "auto" is the signal model's own.
+        Noise model. "auto": the signal model's own.
     sigma : float, default=None
         Noise level, units of X. None: learnt from X by maximum likelihood.
     bounds : dict of {str: (float, float)}, default=None
@@ -86,15 +88,15 @@ def fit_to_scan(
     fixed : dict of {str: float}, default=None
         Values of known parameters by name, for "mle" only.
     prior : dict, ndarray or callable, default=None
-        Tissues to train on or to weigh, same as `prior` of `make_signals`.
+        Tissues to train on, or to weight by likelihood. Same as `prior` of `make_signals`.
     alpha : float, default=0.5
         Weight of the maximum-likelihood labels.
     n_tissues : int, default=50000
-        Simulated tissues to train on.
+        Number of simulated tissues to train on.
     n_jobs : int, default=None
-        Processes of maximum likelihood.
+        Number of processes for maximum likelihood.
     device : str, default="cpu"
-        Where torch fits and trains.
+        Device on which torch fits and trains.
     random_state : int, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -105,12 +107,12 @@ def fit_to_scan(
     Returns
     -------
     FittedToScan
-        `estimator`, the `sigma` to predict with, and the `snr` of training.
+        Fitted estimator, the `sigma` to predict with, and the `snr` of training.
 
     Raises
     ------
     ValueError
-        If there is no estimator of this name, it cannot take known parameters, or X does not fit
+        If no estimator has this name, the estimator cannot take known parameters, or X does not fit
         the signal model.
 
     Examples
@@ -130,27 +132,31 @@ def fit_to_scan(
     tell = tell or (lambda text: None)
     if method is SegmentedIVIMEstimator:
         return FittedToScan(method(signal_model, bounds=bounds).fit(X))
+    # Every other method needs the noise level, which maximum likelihood learns if it is not given.
     mle = MLEEstimator(
         signal_model, noise=noise, sigma=sigma, bounds=bounds, fixed=fixed, n_jobs=n_jobs,
         device=device, verbose=verbose,
     ).fit(X)  # fmt: skip
-    mle.set_params(verbose=0)
+    mle.set_params(verbose=0)  # later calls of `predict` show no bar; the same below
     sigma = float(mle.sigma_)
     tell(f"Noise level: sigma = {sigma:.4g} (units of the scan)")
     if method is MLEEstimator:
         return FittedToScan(mle)
-    given = {"noise": noise, "sigma": sigma, "random_state": random_state, "verbose": verbose}
+    common = {"noise": noise, "sigma": sigma, "random_state": random_state, "verbose": verbose}
     if method is SelfSupervisedNetRegressor:
         net = method(
-            signal_model, bounds=bounds, normalize="rms", training=Training(device=device), **given
+            signal_model, bounds=bounds, normalize="rms", training=Training(device=device), **common
         )
         return FittedToScan(net.fit(X).set_params(verbose=0))
     ranges = amplitude_ranges(signal_model, mle.predict(X), sigma)
     if method is PosteriorMeanEstimator:
+        # Amplitudes are in the scan's units, which no signal model's prior knows. Samples and
+        # callables bring amplitudes of their own.
         if prior is None or isinstance(prior, dict):
             prior = ranges | (prior or {})
-        posterior = method(signal_model, prior=prior, **given)
+        posterior = method(signal_model, prior=prior, **common)
         return FittedToScan(posterior.fit(X).set_params(verbose=0))
+    # The first amplitude is the signal without weighting; its range over sigma is that of the SNR.
     snr = tuple(float(end) / sigma for end in next(iter(ranges.values())))
     tell(f"Training on {n_tissues:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
     net = train_for_snr(
@@ -177,7 +183,8 @@ def train_for_snr(
 ):
     """Train a hybrid-label network for scans of a protocol.
 
-    It predicts scans of any scale, and takes their noise level: ``predict(X, sigma=...)``.
+    The network predicts scans of any scale, and needs their noise level:
+    ``predict(X, sigma=...)``.
 
     Parameters
     ----------
@@ -186,19 +193,19 @@ def train_for_snr(
     snr : float or (float, float)
         Signal-to-noise ratio at S0, or its range.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
-        "auto" is the signal model's own.
+        Noise model. "auto": the signal model's own.
     bounds : dict of {str: (float, float)}, default=None
         Bounds of the maximum-likelihood labels.
     prior : dict, ndarray or callable, default=None
-        Tissues, same as `prior` of `make_signals`.
+        Tissues to train on. Same as `prior` of `make_signals`.
     alpha : float, default=0.5
         Weight of the maximum-likelihood labels.
     n_tissues : int, default=50000
-        Simulated tissues to train on.
+        Number of simulated tissues to train on.
     n_jobs : int, default=None
-        Processes of maximum likelihood.
+        Number of processes for maximum likelihood.
     device : str, default="cpu"
-        Where torch fits and trains.
+        Device on which torch fits and trains.
     random_state : int, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -207,7 +214,7 @@ def train_for_snr(
     Returns
     -------
     HybridLabelNetRegressor
-        Fitted.
+        Fitted network.
 
     Examples
     --------
@@ -223,6 +230,8 @@ def train_for_snr(
         return_sigma=True,
     )  # fmt: skip
     labels = MLEEstimator(signal_model, noise=noise, bounds=bounds, n_jobs=n_jobs, device=device)
+    # Division by the root mean square removes the scanner's scale. Sigma as an input tells the
+    # network which of the noise levels of its training a scan has.
     net = HybridLabelNetRegressor(
         signal_model, noise=noise, alpha=alpha, label_estimator=labels, normalize="rms",
         sigma_input=True, training=Training(device=device), random_state=random_state,
@@ -232,17 +241,17 @@ def train_for_snr(
 
 
 def amplitude_ranges(signal_model, parameters, sigma):
-    """Range of each amplitude in a scan but for outliers, by name.
+    """Range of each amplitude in a scan, without outliers, by name.
 
-    Noise alone is fitted by an amplitude of any size that decays before the first measurement.
-    Voxels whose fitted signal nowhere exceeds a few sigma therefore lower the lower end to the
-    least SNR, and count for nothing else.
+    A fit to noise alone may have an amplitude of any size, whose signal decays before the first
+    measurement. Voxels whose fitted signal nowhere exceeds a few sigma therefore lower the lower
+    end of the range to the least SNR, and have no other effect.
 
     Parameters
     ----------
     signal_model : SignalModel
     parameters : ndarray of shape (n_voxels, n_parameters)
-        Maximum-likelihood estimates; NaN where there is none.
+        Maximum-likelihood estimates; NaN if a voxel has none.
     sigma : float
 
     Returns
@@ -261,6 +270,7 @@ def amplitude_ranges(signal_model, parameters, sigma):
                 f"Cannot tell the scan's {p.name}: the fitted signal of no voxel exceeds "
                 f"{_AIR:g} sigma (sigma = {sigma:.4g}). Give a mask of tissue or a smaller sigma."
             )
+        # The lower percentile of all voxels would lie in air if air is more than its share.
         low, high = np.maximum(np.percentile(column[tissue], _PERCENTILES), floor)
         ranges[p.name] = (float(floor if np.mean(~tissue) > 0.005 else low), float(high))
     return ranges

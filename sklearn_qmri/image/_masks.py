@@ -1,4 +1,4 @@
-"""The way between volumes and rows of voxels."""
+"""Masks, and the conversion between volumes and rows of voxels."""
 
 import numpy as np
 from scipy import ndimage
@@ -18,7 +18,7 @@ def apply_mask(volumes, mask):
     volumes : array-like of shape (..., n_measurements)
         All measurements of each voxel.
     mask : array-like of shape (...)
-        Nonzero inside.
+        Nonzero where voxels are inside.
 
     Returns
     -------
@@ -51,11 +51,11 @@ def unmask(values, mask, fill=np.nan):
     Parameters
     ----------
     values : array-like of shape (n_voxels, ...)
-        One or more for each voxel inside, in the order of `apply_mask`.
+        One or more values for each voxel inside, in the order of `apply_mask`.
     mask : array-like
-        Nonzero inside.
+        Nonzero where voxels are inside.
     fill : float, default=nan
-        Value outside.
+        Value of the voxels outside.
 
     Returns
     -------
@@ -65,7 +65,8 @@ def unmask(values, mask, fill=np.nan):
     Raises
     ------
     ValueError
-        If there are not as many values as voxels in the mask, or NaN is to stand among integers.
+        If the numbers of values and of voxels in the mask differ, or `fill` is NaN and the values
+        are integers.
 
     Examples
     --------
@@ -74,11 +75,13 @@ def unmask(values, mask, fill=np.nan):
     array([[0.5, nan],
            [nan, 0.7]])
     """
+    # Plain asarray would drop the mask of a masked array and keep the hidden values.
     if isinstance(values, np.ma.MaskedArray):
         values = as_floats(values)
     values, mask = np.asarray(values), is_inside(mask)
     if len(values) != np.count_nonzero(mask):
         raise ValueError(f"{len(values)} values for {np.count_nonzero(mask)} voxels in the mask.")
+    # NumPy would convert NaN to an arbitrary integer without an error.
     if np.isnan(fill) and not np.issubdtype(values.dtype, np.floating):
         raise ValueError(f"NaN cannot be stored outside the mask as {values.dtype}: give a fill.")
     volume = np.full((*mask.shape, *values.shape[1:]), fill, dtype=values.dtype)
@@ -97,7 +100,7 @@ def mean_signal(image):
     Returns
     -------
     ndarray of shape (n_x, n_y, n_z)
-        In the units of the image.
+        Mean of each voxel, in the units of the image.
 
     Examples
     --------
@@ -111,11 +114,11 @@ def mean_signal(image):
 
 
 def compute_mask(image):
-    """Mask of what is not air: the body or the head, not the brain alone.
+    """Mask of everything but air: the body or the head, not the brain alone.
 
-    The mean signal is compared with the triangle threshold, which fits images whose histogram
-    has one high peak of background; the largest connected part stays, with its holes filled slice
-    by slice. Look at the result: a mask by threshold is a start.
+    The mean signal is compared with the triangle threshold, which suits images whose histogram
+    has one high peak of background. The largest connected part is kept, and its holes are filled
+    slice by slice. Look at the result: a mask by threshold is only a first guess.
 
     Parameters
     ----------
@@ -130,7 +133,7 @@ def compute_mask(image):
     Raises
     ------
     ValueError
-        If all voxels are alike.
+        If all voxels have the same mean signal.
     ImportError
         If scikit-image is not installed.
 
@@ -155,19 +158,23 @@ def compute_mask(image):
         from skimage.filters import threshold_triangle
     except ImportError as error:
         raise ImportError(_INSTALL) from error
+    # Voxels without a finite mean are outside, and would spoil the histogram.
     mean = np.nan_to_num(mean_signal(image), nan=0.0, posinf=0.0)
     if mean.min() == mean.max():
         raise ValueError(f"All voxels have a mean signal of {mean.max():g}: nothing to mask.")
     parts, _ = ndimage.label(mean > threshold_triangle(mean))
+    # Label 0 is the background, however large; the parts begin at 1.
     largest = parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1
+    # In three dimensions a cavity that reaches the first or last slice is no hole. Within slices it
+    # is one, so that gas in the body counts as inside.
     slices = [ndimage.binary_fill_holes(each) for each in np.moveaxis(largest, 2, 0)]
     return np.stack(slices, axis=2)
 
 
 def sample_voxels(image, mask=None, n_voxels=50_000, *, random_state=None):
-    """Signals of some voxels, drawn without reading the whole scan at once.
+    """Signals of randomly drawn voxels, read without the whole scan in memory.
 
-    To learn a noise level or train a self-supervised network on.
+    They serve to learn a noise level, or to train a self-supervised network.
 
     Parameters
     ----------
@@ -176,14 +183,14 @@ def sample_voxels(image, mask=None, n_voxels=50_000, *, random_state=None):
     mask : path-like, nibabel image or array-like, default=None
         Same as `mask` of `open_scan`.
     n_voxels : int, default=50000
-        At most.
+        Largest number of voxels to draw.
     random_state : int, RandomState instance or None, default=None
         Seed of the draw.
 
     Returns
     -------
     ndarray of shape (n_voxels, n_measurements), float64
-        In the order of the slices.
+        Signals of the drawn voxels, in their order in the scan.
 
     Examples
     --------

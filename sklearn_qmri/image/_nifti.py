@@ -10,7 +10,8 @@ from .._files import replacing
 from ._integrity import check_size, check_stream
 
 _INSTALL = "NIfTI images need nibabel: pip install 'sklearn-qmri[image]'."
-_DAMAGE = (EOFError, OSError, ValueError, zlib.error)  # what nibabel raises for damaged files
+# Errors that nibabel and gzip raise when the data of a file are damaged.
+_DAMAGE = (EOFError, OSError, ValueError, zlib.error)
 
 
 def _nibabel():
@@ -22,27 +23,27 @@ def _nibabel():
 
 
 def load_nifti(path):
-    """Open a NIfTI image; its data are read when asked for.
+    """Open a NIfTI image; its data are read only when they are used.
 
     Parameters
     ----------
     path : path-like or nibabel image
-        An image is passed through.
+        File of the image. An image is returned unchanged.
 
     Returns
     -------
     nibabel image
-        With its data still on disk.
+        Opened image, with its data still on disk.
 
     Raises
     ------
     OSError
         If there is no such file.
     ValueError
-        If it is not an image that nibabel can read, its file is too small for what the header
-        claims, or its name is not UTF-8.
+        If nibabel cannot read the file, the file is too small for the image that its header claims,
+        or its name is not UTF-8.
     TypeError
-        If it is neither a path nor an image.
+        If `path` is neither a path nor an image.
     ImportError
         If nibabel is not installed.
 
@@ -77,7 +78,7 @@ def load_nifti(path):
 
 
 def _check_name(path):
-    """ValueError for a name that is not UTF-8, at which readers of compressed files crash."""
+    """Raise ValueError for a name that is not UTF-8, at which readers of compressed files crash."""
     try:
         path.encode()
     except UnicodeEncodeError as error:
@@ -86,6 +87,7 @@ def _check_name(path):
 
 def stem_of(path):
     """Name of an image's file without ``.nii``, ``.nii.gz`` or the endings of a pair."""
+    # Path.stem would leave the ".nii" of ".nii.gz".
     name = path.name.removesuffix(".gz")
     return name.removesuffix(".nii").removesuffix(".img").removesuffix(".hdr")
 
@@ -96,34 +98,36 @@ def is_nifti(image):
 
 
 def like(image, values):
-    """Image of values with the geometry of another."""
+    """Image of values with the geometry of another image."""
     nibabel = _nibabel()
     kind = nibabel.Nifti2Image if isinstance(image, nibabel.Nifti2Image) else nibabel.Nifti1Image
     header = image.header.copy()
     header.set_data_dtype(values.dtype)
-    made = kind(values, image.affine, header)
-    made.header.set_slope_inter(1, 0)
-    made.header["cal_min"] = made.header["cal_max"] = 0  # the window of other values
-    return made
+    result = kind(values, image.affine, header)
+    # The copied header has the scaling and the display window of the scan's values. A window from 0
+    # to 0 means none in NIfTI.
+    result.header.set_slope_inter(1, 0)
+    result.header["cal_min"] = result.header["cal_max"] = 0
+    return result
 
 
 def read_volume(image, slab=slice(None)):
     """Data of a NIfTI image as an array; integers without scaling stay integers.
 
-    The first time that a compressed file is read, all of it is compared with its checksum. What a
-    masked array in memory hides is NaN.
+    The first time that a gzip file is read, the whole file is compared with its checksum. Masked
+    entries of a masked array in memory become NaN.
 
     Parameters
     ----------
     image : nibabel image
-        Of three or more dimensions.
+        Image of three or more dimensions.
     slab : slice, default=slice(None)
         Part of the third axis to read.
 
     Returns
     -------
     ndarray
-        Of the shape of the image, but for the slab.
+        Values in the shape of the image, with the third axis limited to the slab.
 
     Raises
     ------
@@ -141,6 +145,7 @@ def read_volume(image, slab=slice(None)):
     """
     try:
         check_stream(image)
+        # Slicing the proxy reads and scales only this part; get_fdata would read all as float64.
         values = np.asanyarray(image.dataobj[:, :, slab])
     except _DAMAGE as error:
         raise ValueError(f"{image.get_filename()} is damaged: {error}") from error
@@ -148,23 +153,24 @@ def read_volume(image, slab=slice(None)):
 
 
 def stored_type(image):
-    """Data type of an image, also where it was made with one of nibabel's names for it."""
+    """Data type of the voxels of an image."""
+    # An image made with one of nibabel's names for a type ("compat") returns the name.
     kind = image.get_data_dtype()
     return image.dataobj.dtype if isinstance(kind, str) else kind
 
 
 def write_nifti(path, data, affine):
-    """Write a NIfTI image under a temporary name and rename it, so that no half file is left.
+    """Write a NIfTI image under a temporary name and rename it, so that no partial file is left.
 
     Parameters
     ----------
     path : path-like
-        Ends in ``.nii.gz`` or ``.nii``.
+        File to write, ending in ``.nii.gz`` or ``.nii``.
     data : ndarray
-        Voxels, stored in this type; bool as bytes, integers of 64 bits as ones of 32. Of a
-        masked array, what it hides is NaN.
+        Voxels, stored in the same type, except that bool is stored as bytes and 64-bit integers as
+        32-bit integers. Masked entries of a masked array become NaN.
     affine : ndarray of shape (4, 4)
-        From voxels to millimetres.
+        Matrix from voxels to millimetres.
 
     Raises
     ------
@@ -188,7 +194,7 @@ def write_nifti(path, data, affine):
         data = as_floats(data)
     if data.dtype.kind not in "biuf":
         raise TypeError(f"write_nifti expects real numbers, got an array of {data.dtype}.")
-    if data.dtype == bool:
+    if data.dtype == bool:  # no data type that nibabel can write
         data = data.astype(np.uint8)
     elif data.dtype.kind in "iu" and data.dtype.itemsize == 8:
         data = _in_32_bits(data)
@@ -197,7 +203,7 @@ def write_nifti(path, data, affine):
 
 
 def _in_32_bits(data):
-    """The same integers in 32 bits: few programs read NIfTI with 64."""
+    """The same integers in 32 bits, because few programs read NIfTI with 64-bit integers."""
     limits = np.iinfo({"i": np.int32, "u": np.uint32}[data.dtype.kind])
     if data.size and (data.min() < limits.min or data.max() > limits.max):
         raise ValueError(
@@ -208,21 +214,21 @@ def _in_32_bits(data):
 
 
 def axial_slice(volume, affine, index=None):
-    """One axial slice of a volume as people look at it: front up, patient's right to the left.
+    """One axial slice in radiological display: front at the top, patient's right at the left.
 
     Parameters
     ----------
     volume : ndarray of shape (n_x, n_y, n_z, ...)
-        Voxels as stored.
+        Voxels in the order of the file.
     affine : ndarray of shape (4, 4)
-        From voxels to millimetres.
+        Matrix from voxels to millimetres.
     index : int, default=None
-        None: the middle slice.
+        Number of the slice, counted from the feet. None: the middle slice.
 
     Returns
     -------
     ndarray of shape (n_rows, n_columns, ...)
-        The slice, for `matplotlib.pyplot.imshow`.
+        Slice to show with `matplotlib.pyplot.imshow`.
 
     Examples
     --------
@@ -232,6 +238,8 @@ def axial_slice(volume, affine, index=None):
     (3, 4)
     """
     nibabel = _nibabel()
+    # To axes that run to the right, to the front and to the head (RAS+), whatever the file has.
     volume = nibabel.apply_orientation(volume, nibabel.io_orientation(affine))
     index = volume.shape[2] // 2 if index is None else index
+    # Reversed axes put the right side and the front at index 0; the swap makes y the rows.
     return np.swapaxes(volume[::-1, ::-1, index], 0, 1)

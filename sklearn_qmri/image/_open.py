@@ -10,7 +10,7 @@ from .._warnings import warn
 from ._nifti import is_nifti, load_nifti, read_volume, stored_type
 from ._scan import Scan
 
-# Share of the largest value of a mask that interpolation leaves where there was 0.
+# Largest value, as a share of the mask's maximum, that counts as rounding of an interpolated 0.
 _DUST = 1e-6
 
 
@@ -20,11 +20,11 @@ def open_scan(image, mask=None, sigma=None, *, n_expected=None):
     Parameters
     ----------
     image : path-like, nibabel image, list of them, or Scan
-        One image of four dimensions, or one of three for each measurement. A scan that is open
-        already keeps its mask and sigma unless others are given.
+        One image of four dimensions, or one image of three dimensions for each measurement. A scan
+        that is open already keeps its mask and sigma unless others are given.
     mask : path-like, nibabel image or array-like, default=None
-        Nonzero inside. None: all voxels. Of a mask of fractions (a probability map, a resampled
-        mask) voxels of at least 0.5 are inside, and a warning says so.
+        Nonzero where voxels are inside. None: all voxels. In a mask of fractions (a probability
+        map, a resampled mask) voxels of at least 0.5 are inside, and a warning says so.
     sigma : float, path-like, nibabel image or array-like, default=None
         Noise level, or a map of it, in the units of the image.
     n_expected : int, default=None
@@ -33,12 +33,12 @@ def open_scan(image, mask=None, sigma=None, *, n_expected=None):
     Returns
     -------
     Scan
-        Opened; no data are read yet.
+        Opened scan. The signals are not read yet.
 
     Raises
     ------
     OSError
-        If there is no such file.
+        If a file does not exist.
     ValueError
         If a file is damaged, or shapes, geometries or numbers of measurements disagree.
 
@@ -72,13 +72,13 @@ def open_scan(image, mask=None, sigma=None, *, n_expected=None):
 
 
 def open_images(image):
-    """One image of four dimensions, or several of three that are alike, as a list."""
+    """List of one image of four dimensions, or of several of three with the same geometry."""
     if isinstance(image, Scan):
         return image.images
-    given = image if isinstance(image, (list, tuple)) else [image]
-    if not given:
+    sources = image if isinstance(image, (list, tuple)) else [image]
+    if not sources:
         raise ValueError("image expects at least one image, got an empty list.")
-    images = [load_nifti(each) for each in given]
+    images = [load_nifti(each) for each in sources]
     n_dimensions = 4 if len(images) == 1 else 3
     for each in images:
         if not is_nifti(each):
@@ -89,6 +89,7 @@ def open_images(image):
                 f"{_name(each)}; a scan is one image of 4 dimensions, or one of 3 dimensions for "
                 "each measurement."
             )
+        # Complex and RGB voxels are no magnitudes.
         if stored_type(each).kind not in "iuf":
             raise ValueError(
                 f"The image expects real numbers, got {stored_type(each)}{_name(each)}."
@@ -98,17 +99,20 @@ def open_images(image):
 
 
 def is_inside(mask):
-    """Where a mask is neither 0 nor NaN, which maps have outside, nor masked.
+    """Bool array of the voxels inside a mask: neither 0, nor NaN, nor masked.
 
-    Fractions (a probability map, a resampled mask with its dust of 1e-8) are inside from a half on.
-    Any other values are, as those of an image with air set to 0, but for dust beside the largest.
+    Fractions (a probability map, or a resampled mask with rounding errors of 1e-8) are inside from
+    0.5 on. Any other values (such as those of an image with air set to 0) are inside unless they
+    are tiny beside the largest.
     """
     mask = np.asanyarray(mask)
+    # Integers and bools have neither fractions nor NaN.
     if mask.dtype.kind != "f" and not isinstance(mask, np.ma.MaskedArray):
         return mask != 0
     size = np.abs(np.nan_to_num(as_floats(mask), nan=0.0))
     largest = size.max(initial=0.0)
     nonzero = size > 0
+    # Values of 0 and 1 only are a plain mask, not fractions, even if they are stored as floats.
     whole = size == np.round(size)
     fractions = largest <= 1 + _DUST and not whole.all()
     inside = size >= 0.5 if fractions else size > _DUST * largest
@@ -117,13 +121,13 @@ def is_inside(mask):
         limit = "at least 0.5" if fractions else f"more than {_DUST * largest:.2g}"
         warn(
             f"The mask is not 0 in {n_nonzero:,} voxels, of which {n_inside:,} are inside: those "
-            f"of {limit}. Pass mask > 0, an array, to count all."
+            f"with values of {limit}. Pass the array mask > 0 to include all."
         )
     return inside
 
 
 def _fitting(values, image, name):
-    """Array of a mask or noise map that fits the image."""
+    """Array of a mask or noise map, after a check that it fits the image."""
     if hasattr(values, "dataobj") or isinstance(values, (str, os.PathLike)):
         values = load_nifti(values)
         _check_geometry(values, image, name)
@@ -141,6 +145,7 @@ def _check_geometry(other, image, name):
         raise ValueError(
             f"{name} has no affine: make it with one, nibabel.Nifti1Image(data, affine)."
         )
+    # Programs store affines in single precision, or as a quaternion: they differ by rounding.
     if not np.allclose(other.affine, image.affine, atol=1e-3):
         raise ValueError(f"The affine of {name} is not that of the image: resample it.")
 

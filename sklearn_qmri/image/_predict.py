@@ -32,53 +32,53 @@ def predict_image(
 ):
     """Parameter maps of an image.
 
-    The scan is read slab by slab, so that it need not fit into memory. Slabs depend on the mask
-    and on `chunk_size` alone: neither `n_jobs`, `client` nor `memory` changes a bit of the result.
+    The scan is read slab by slab, so that it need not fit into memory. Slabs depend only on the
+    mask and on `chunk_size`: `n_jobs`, `client` and `memory` do not change a bit of the result.
 
     Parameters
     ----------
     estimator : fitted estimator
-        With `predict`, and maybe `estimate`, which gives maps of status and residual too.
+        Estimator with `predict`. If it has `estimate`, there are maps of status and residual too.
     image : path-like, nibabel image, list of them, or Scan
-        One image of four dimensions, the last one of the measurements, or a list of images of three
-        dimensions, one for each measurement; in the order of the estimator's X. Any real data
-        type, scaling and orientation. A scan comes with its mask and sigma.
+        One image of four dimensions, the last of which is the measurement, or a list of images of
+        three dimensions, one for each measurement. The order is that of the estimator's X. Any real
+        data type, scaling and orientation is accepted. A scan comes with its mask and sigma.
     mask : path-like, nibabel image or array-like, default=None
-        Nonzero inside, same shape as the image's first three dimensions. None: all voxels. Same
-        as `mask` of `open_scan`.
+        Nonzero where voxels are inside, same shape as the image's first three dimensions. None: all
+        voxels. Same as `mask` of `open_scan`.
     sigma : float, path-like, nibabel image or array-like, default=None
-        Noise level, as the estimator's `predict` takes it, or a map of it. Voxels where a map
-        is not positive and finite get the status ``BAD_INPUT``.
+        Noise level, same as for the estimator's `predict`, or a map of it. Voxels where a map is
+        not positive and finite get the status ``BAD_INPUT``.
     return_std : bool, default=False
-        Also give maps of standard deviations, of an estimator whose `predict` has them.
+        Also return maps of standard deviations, if the estimator's `predict` has them.
     fill : float, default=nan
         Value of maps outside the mask; the status there is -1.
     chunk_size : int, default=65536
-        Voxels at once, about: slabs are whole slices.
+        Approximate number of voxels at once: slabs are whole slices.
     n_jobs : int, default=None
-        Number of processes, as in joblib.
+        Number of processes, same as in joblib.
     client : dask.distributed.Client, default=None
-        Estimate on its workers instead. What a worker had in hand when it died is done by another.
+        Estimate on the workers of this client instead. If a worker dies, another repeats its work.
     memory : str or joblib.Memory, default=None
-        Where finished slabs are kept. The same call on the same scan, after an interruption
-        say, takes them from there; slabs of another scan, estimator, option or version of a
-        library are estimated anew. A signal model of your own counts by its name and arguments:
-        empty the folder when you change its formula. With `client`, a folder that all workers
-        see.
+        Folder or cache that keeps finished slabs. The same call on the same scan, for example after
+        an interruption, reads them from there. Slabs of another scan, estimator, option or version
+        of a library are estimated anew. A signal model of your own counts by its name and
+        arguments: empty the folder when you change its formula. With `client`, all workers must see
+        the folder.
     verbose : int, default=0
         Positive: a progress bar.
 
     Returns
     -------
     dict of {str: nibabel image}
-        A float32 map by parameter name, with the geometry of the scan. Where the estimator has
+        Maps by parameter name, float32, with the geometry of the scan. If the estimator has
         `estimate`, also ``"status"`` (int8, see `Status`) and ``"residual_rms"``; with
         `return_std` also ``"<name>_std"``.
 
     Raises
     ------
     OSError
-        If there is no such file.
+        If a file does not exist.
     ValueError
         If a file is damaged or not NIfTI, shapes, geometries or numbers of measurements disagree,
         or the estimator is not fitted.
@@ -109,64 +109,70 @@ def predict_image(
 def estimate_scan(
     estimator, scan, run, *, return_std=False, fill=np.nan, chunk_size, memory=None, verbose=0
 ):
-    """Maps of a scan, as `predict_image` returns them.
+    """Maps of a scan, same as from `predict_image`.
 
-    `run` takes a function, its first argument, and the further arguments of each call, and yields
-    the results in order.
+    `run` takes a function, its first argument, and an iterable with the further arguments of each
+    call. It yields the results in order.
     """
     check_is_fitted(estimator)
     name = type(estimator).__name__
     if return_std and not takes(estimator, "std"):
         raise ValueError(f"{name} gives no standard deviations.")
-    # Every `estimate` takes sigma, if only to check it; a `predict` of others may not.
+    # Every `estimate` of this package takes sigma, if only to check it. A `predict` alone may not.
     if not (scan.sigma is None or hasattr(estimator, "estimate") or takes(estimator, "sigma")):
         raise ValueError(f"{name} takes no sigma: its estimates do not depend on the noise level.")
     slabs = scan.slabs(chunk_size)
     estimate = check_memory(memory).cache(estimate_rows)
     versions = (__version__, library_versions())
     zeros = Zeros(scan.n_measurements)
+    # A generator: a slab is read when `run` has room for it, and its zeros are counted on the way.
     arguments = ((*zeros.counted(*scan.read(slab)), return_std, versions) for slab in slabs)
     maps = {}
     with tqdm(total=scan.n_voxels, desc="maps", unit=" voxels", disable=not verbose) as bar:
         for slab, rows in zip(slabs, run(estimate, estimator, arguments), strict=True):
             here = scan.inside[:, :, slab]
             for name, values in rows.items():
-                if name not in maps:
+                if name not in maps:  # the first slab tells which maps there are
                     outside = -1 if name == "status" else fill
                     maps[name] = np.full(scan.inside.shape, outside, dtype=values.dtype)
                 maps[name][:, :, slab][here] = values
             bar.update(np.count_nonzero(here))
-    level = scan.sigma if scan.sigma is not None else getattr(core(estimator), "sigma_", None)
-    zeros.warn_if_masked(level)
+    sigma = scan.sigma if scan.sigma is not None else getattr(core(estimator), "sigma_", None)
+    zeros.warn_if_masked(sigma)
     if "status" in maps and (text := describe_statuses(maps["status"][scan.inside])):
         warn(text)
     return {name: like(scan.images[0], values) for name, values in maps.items()}
 
 
 def estimate_rows(estimator, X, sigma, return_std, versions):
-    """Maps' values of some voxels by name; what is to be warned of is left to their status.
+    """Values of the maps of some voxels, by name, without warnings: the status reports problems.
 
-    Results may be cached; the versions only are part of the key.
+    Results may be cached. `versions` is not used, but makes the cache key depend on the versions.
     """
-    X, given = X.astype(np.float64), {}
+    # The conversions copy, so that the marks below do not reach the caller's arrays.
+    X, options = X.astype(np.float64), {}
     names = signal_model_of(estimator).parameter_names
     if sigma is not None:
         sigma = np.array(sigma, dtype=np.float64)
-        if sigma.ndim:  # a voxel without a noise level is none that can be estimated
+        # `estimate` refuses a sigma that is not positive. One voxel of a map must not stop the
+        # others: NaN in X makes it BAD_INPUT, and the 1 only stands in for its noise level.
+        if sigma.ndim:
             unknown = ~(np.isfinite(sigma) & (sigma > 0))
             X[unknown], sigma[unknown] = np.nan, 1.0
-        given["sigma"] = sigma
+        options["sigma"] = sigma
     std, values = None, {}
     with quiet():
         if hasattr(estimator, "estimate"):
+            # Estimators without standard deviations need not have the argument.
             asked = {"return_std": True} if return_std else {}
-            found = estimator.estimate(X, **given, **asked)
-            values = {"status": found.status, "residual_rms": found.get("residual_rms")}
-            parameters, std = found.parameters, found.get("std")
+            result = estimator.estimate(X, **options, **asked)
+            values = {"status": result.status, "residual_rms": result.get("residual_rms")}
+            parameters, std = result.parameters, result.get("std")
         elif return_std:
-            parameters, std = estimator.predict(X, **given, return_std=True)
+            parameters, std = estimator.predict(X, **options, return_std=True)
         else:
-            parameters = estimator.predict(X, **given)
+            parameters = estimator.predict(X, **options)
+    # A model of one parameter may give an array of one dimension.
     columns = dict(zip(names, parameters.reshape(len(X), -1).T, strict=True))
     if return_std:
         columns |= zip((f"{name}_std" for name in names), std.reshape(len(X), -1).T, strict=True)

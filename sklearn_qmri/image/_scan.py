@@ -1,4 +1,4 @@
-"""A scan on disk as rows of voxels: what belongs together, and reading it slab by slab."""
+"""Scans: images with their mask and noise level, read slab by slab as rows of voxels."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,21 +7,21 @@ import numpy as np
 
 from ._nifti import read_volume
 
-_BYTES = 2**27  # of an image, as float64, that is read at once
+_BYTES = 2**27  # size, as float64, of the part of an image that is read at once
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """An opened scan: its images, the voxels that count, and the noise level; nothing read yet.
+    """Opened scan: its images, the voxels inside, and the noise level. Signals are not read yet.
 
-    Made by `open_scan`. Every function that takes an image takes a scan too, with its mask.
+    `open_scan` makes it. Every function that takes an image also takes a scan, with its mask.
 
     Parameters
     ----------
     images : list of nibabel images
-        One of four dimensions, or one of three for each measurement.
+        One image of four dimensions, or one image of three dimensions for each measurement.
     inside : ndarray of bool of shape (n_x, n_y, n_z)
-        Voxels that count.
+        True for the voxels inside the mask.
     sigma : None, float or ndarray of shape (n_x, n_y, n_z), default=None
         Noise level: unknown, one for all, or one for each voxel.
 
@@ -46,7 +46,7 @@ class Scan:
 
     @property
     def paths(self):
-        """Files of the images; ValueError if one is in memory only."""
+        """Files of the images; raises ValueError if an image is in memory only."""
         names = [image.get_filename() for image in self.images]
         if None in names:
             raise ValueError("A scan that is in memory only has no files beside it.")
@@ -60,22 +60,24 @@ class Scan:
     def slabs(self, chunk_size):
         """Runs of slices along the third axis with about `chunk_size` voxels inside each.
 
-        Slices without any at both ends belong to none.
+        Slices without voxels inside, at both ends of the scan, belong to no run.
 
         Parameters
         ----------
         chunk_size : int
-            Voxels that a run should have.
+            Number of voxels that a run should have.
 
         Returns
         -------
         list of slice
-            From the first slice with voxels inside to the last.
+            Runs from the first slice with voxels inside to the last.
         """
         counts = np.count_nonzero(self.inside, axis=(0, 1))
         first, last = np.flatnonzero(counts)[[0, -1]].tolist()
         slabs, start, total = [], first, 0
         for z in range(first, last + 1):
+            # A slice is never split, because files are read by slices: a full one may exceed the
+            # size. Empty slices join the run that is open.
             if counts[z] and total and total + counts[z] > chunk_size:
                 slabs.append(slice(start, z))
                 start, total = z, 0
@@ -88,27 +90,29 @@ class Scan:
         Parameters
         ----------
         slab : slice
-            Of the third axis.
+            Part of the third axis.
 
         Returns
         -------
         signals : ndarray of shape (n_voxels, n_measurements)
-            A row for each voxel inside.
+            One row for each voxel inside.
         sigma : None, float or ndarray of shape (n_voxels,)
-            As it was given, of these voxels.
+            Noise level of these voxels; None or a number if the scan has no map of it.
 
         Raises
         ------
         ValueError
             If a file is damaged.
         """
+        # Rows are in the order of the whole slab, so that they do not depend on how large the parts
+        # are in which it is read.
         here = self.inside[:, :, slab]
         place = np.empty(here.shape, dtype=np.intp)
         place[here] = np.arange(np.count_nonzero(here))
         signals = None
         for part in self._parts(slab):
             there = self.inside[:, :, part]
-            if there.any():
+            if there.any():  # parts without voxels inside are never read
                 values = self._load(part)[there]
                 if signals is None:
                     signals = np.empty((np.count_nonzero(here), values.shape[1]), values.dtype)
@@ -122,15 +126,16 @@ class Scan:
         Returns
         -------
         ndarray of shape (n_x, n_y, n_z)
-            In the units of the images.
+            Mean of each voxel, in the units of the images.
 
         Raises
         ------
         ValueError
-            If a file is damaged, or a volume has no finite number in it.
+            If a file is damaged, or a volume has no finite value.
         """
         mean = np.empty(self.inside.shape)
-        seen = np.zeros(self.n_measurements, dtype=bool)  # volumes with any finite number
+        # A volume without any finite value would spoil the means of all voxels.
+        seen = np.zeros(self.n_measurements, dtype=bool)
         for part in self._parts(slice(0, self.inside.shape[2])):
             signals = self._load(part).astype(np.float64)
             seen |= np.isfinite(signals).any(axis=(0, 1, 2))
@@ -138,36 +143,38 @@ class Scan:
         if not seen.all():
             raise ValueError(
                 f"Volumes {np.flatnonzero(~seen).tolist()} of the image (the first is 0) hold no "
-                "finite number, only NaN or infinity: leave them and their measurements out."
+                "finite number, only NaN or infinity: exclude them and their measurements."
             )
         return mean
 
     def sample(self, n_voxels, rng):
-        """Signals of voxels drawn from those inside.
+        """Signals of voxels that are drawn from those inside.
 
         Parameters
         ----------
         n_voxels : int
-            At most.
+            Largest number of voxels to draw. If fewer are inside, all of them are taken.
         rng : numpy.random.RandomState
-            Draws them.
+            Generator for the draw.
 
         Returns
         -------
         ndarray of shape (n_voxels, n_measurements), float64
-            In the order of the slices.
+            Signals of the drawn voxels, in their order in the scan.
         """
         places = np.flatnonzero(self.inside)
         if len(places) > n_voxels:
             places = rng.choice(places, n_voxels, replace=False)
+        # The drawn voxels become the mask of a scan, which is read part by part like any other.
         drawn = np.zeros_like(self.inside)
         drawn.flat[places] = True
         signals, _ = replace(self, inside=drawn, sigma=None).read(slice(0, drawn.shape[2]))
         return signals.astype(np.float64)
 
     def _parts(self, slab):
-        """Runs of slices of a slab that are small enough to be read at once."""
+        """Runs of slices of a slab, each small enough to be read at once."""
         n_x, n_y, _ = self.inside.shape
+        # 8 bytes per value, whatever the file has: reading scaled integers makes float64 of them.
         n_slices = max(1, _BYTES // (8 * n_x * n_y * self.n_measurements))
         for z in range(slab.start, slab.stop, n_slices):
             yield slice(z, min(z + n_slices, slab.stop))

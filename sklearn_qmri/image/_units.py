@@ -1,6 +1,6 @@
-"""Units of maps in files, which are those of BIDS, and in memory, which are this package's."""
+"""Conversion between the units of maps in files (those of BIDS) and in memory."""
 
-# Unit in memory: unit in files, and the factor from the former to the latter.
+# Unit in memory: unit in files, and the factor that converts a value in memory to one in a file.
 _IN_FILES = {
     "ms": ("s", 1e-3),
     "um^2/ms": ("mm^2/s", 1e-3),
@@ -9,13 +9,13 @@ _IN_FILES = {
 
 
 def unit_in_files(unit):
-    """Unit of maps in files, and what values in memory are multiplied by.
+    """Unit of maps in files, and the factor from values in memory to values in files.
 
     Parameters
     ----------
     unit : str
-        Of a parameter of a signal model. Units that are not converted (of the signal, of angles,
-        none for fractions) stay.
+        Unit of a parameter of a signal model. Other units (of the signal, of angles, or none for
+        fractions) are the same in files.
 
     Returns
     -------
@@ -32,12 +32,12 @@ def unit_in_files(unit):
 
 
 def factor_to_memory(unit):
-    """What values in a file are multiplied by to have this package's unit.
+    """Factor from values in a file to values in this package's unit.
 
     Parameters
     ----------
     unit : str
-        In the file, or already this package's.
+        Unit in the file. A unit of this package has the factor 1.
 
     Returns
     -------

@@ -8,9 +8,9 @@ from ._fisher import fisher_information, standard_deviations
 
 
 def cramer_rao_bound(signal_model, theta, *, noise="auto", sigma):
-    """Least standard deviation that any unbiased estimator can have.
+    """Smallest standard deviation that any unbiased estimator can have.
 
-    Networks and other biased estimators are not bound by it.
+    It does not bind networks and other biased estimators.
 
     Parameters
     ----------
@@ -26,7 +26,8 @@ def cramer_rao_bound(signal_model, theta, *, noise="auto", sigma):
     Returns
     -------
     ndarray of shape (n_tissues, n_parameters)
-        In the units of the parameters; NaN for parameters that one measurement does not identify.
+        Standard deviations in the units of the parameters, NaN where one measurement does not
+        identify a parameter.
 
     Raises
     ------

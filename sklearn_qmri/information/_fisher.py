@@ -1,10 +1,11 @@
-"""Fisher information, and the standard deviations that it allows."""
+"""Fisher information, and standard deviations from its inverse."""
 
 import numpy as np
 import torch
 
-_SINGULAR = 1e-10  # eigenvalue of the scaled information that counts as none
-_INVOLVED = 1e-3  # part of such an eigenvector that makes a parameter unidentified
+_SINGULAR = 1e-10  # eigenvalue or pivot of the scaled information below which it counts as 0
+# Component of an eigenvector without information above which its parameter is not identified.
+_INVOLVED = 1e-3
 
 
 def fisher_information(signal_model, noise, theta, sigma):
@@ -23,6 +24,8 @@ def fisher_information(signal_model, noise, theta, sigma):
     """
     with torch.no_grad():
         signal, jacobian = signal_model.jacobian(torch.as_tensor(np.ascontiguousarray(theta.T)))
+    # The noise model's information, in units of 1 / sigma^2, is one weight per measurement. That on
+    # the parameters is J W J^T.
     weights = noise.information(signal.numpy() / sigma) / sigma**2
     # (v, j, i) times (v, i, k): a batch of small matrix products.
     jacobian = np.ascontiguousarray(np.moveaxis(jacobian.numpy(), -1, 0))
@@ -30,23 +33,26 @@ def fisher_information(signal_model, noise, theta, sigma):
 
 
 def covariances(information, free):
-    """Inverse information on the free parameters, and which of them have one.
+    """Inverse information on the free parameters, and a mask of those that are identified.
 
     Parameters
     ----------
     information : ndarray of shape (n_voxels, n_parameters, n_parameters)
     free : bool ndarray of shape (n_voxels, n_parameters)
-        Others are taken as known.
+        Other parameters count as known.
 
     Returns
     -------
     covariance : ndarray of shape (n_voxels, n_parameters, n_parameters)
-        0 where not both parameters are free. Directions without information are left out.
+        0 where not both parameters are free. Directions without information are excluded.
     identified : bool ndarray of shape (n_voxels, n_parameters)
         False for parameters that are not free, or that the measurement does not identify.
     """
     scaled, scale = _scaled(information, free)
     free = scale > 0
+    # A diagonal of 1 in place of parameters that are not free keeps the matrix regular without any
+    # effect on the others. The inverse is V diag(1 / value) V^T; a value of infinity removes a
+    # direction.
     value, vector = np.linalg.eigh(scaled + np.eye(free.shape[1]) * ~free[:, None, :])
     lost = (value < _SINGULAR)[:, None, :]
     inverse = (vector / np.where(lost, np.inf, value[:, None, :])) @ vector.swapaxes(1, 2)
@@ -61,7 +67,7 @@ def standard_deviations(information, free):
     ----------
     information : ndarray of shape (n_voxels, n_parameters, n_parameters)
     free : bool ndarray of shape (n_voxels, n_parameters)
-        Others are taken as known.
+        Other parameters count as known.
 
     Returns
     -------
@@ -86,7 +92,9 @@ def standard_deviation(information, free, parameter):
     ndarray of shape (n_voxels,)
     """
     scaled, scale = _scaled(information, free)
-    # Elimination of all others leaves the inverse of the diagonal element of the inverse.
+    # Gaussian elimination of all other parameters leaves the Schur complement, whose inverse is the
+    # diagonal element of the inverse matrix. A pivot of infinity skips a parameter without
+    # information. Voxels are on the last axis, so that each step is one operation on rows of them.
     rest = np.ascontiguousarray(np.moveaxis(scaled, 0, -1))
     for k in range(len(rest)):
         if k != parameter:
@@ -99,9 +107,10 @@ def standard_deviation(information, free, parameter):
 
 
 def _scaled(information, free):
-    """Information on the free parameters with a diagonal of 1, and the scale, 0 if there is none.
+    """Information on the free parameters with a diagonal of 1, and the scale that makes it so.
 
-    So eigenvalues and pivots are comparable, whatever the units.
+    The scale is 0 for parameters without information. Scaling makes eigenvalues and pivots
+    comparable, whatever the units of the parameters.
     """
     size = np.sqrt(np.einsum("vjj->vj", information))
     free = free & (size > 0) & np.isfinite(size)

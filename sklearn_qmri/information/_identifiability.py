@@ -1,4 +1,4 @@
-"""Parameters that a protocol does not determine, or only at noise levels that no scan has."""
+"""Parameters that a protocol does not determine, or only with less noise than any scan has."""
 
 import numpy as np
 import torch
@@ -8,16 +8,16 @@ from .._warnings import warn
 from ..noise import Gaussian
 from ._fisher import fisher_information, standard_deviations
 
-_TISSUES = 32  # of the prior, at which the derivatives are taken
-_SINGULAR = 1e-7  # singular value, over the largest one, that counts as none
-_INVOLVED = 1e-3  # part of a direction without effect that makes a parameter part of it
-_SNR = 100  # of the largest signal; parameters lost in such noise are hardly determined
+_TISSUES = 32  # tissues of the prior at which derivatives are taken
+_SINGULAR = 1e-7  # ratio to the largest singular value below which a direction has no effect
+_INVOLVED = 1e-3  # component of such a direction above which its parameter is not identified
+_SNR = 100  # largest signal over noise; parameters lost in such noise are hardly determined
 
 
 def unidentified(signal_model, known=()):
     """Parameters that can change together without any effect on the signal.
 
-    To first order, at the majority of a few tissues from all over the prior.
+    Derivatives decide, at the majority of a few tissues from all over the prior.
 
     Parameters
     ----------
@@ -35,10 +35,11 @@ def unidentified(signal_model, known=()):
         return []
     scale = np.array([signal_model.parameters[j].loss_scale for j in free])
     effects = np.moveaxis(jacobian, -1, 0) * scale[:, None]  # (n_tissues, n_free, n_measurements)
-    # All directions of the parameters are needed. The thin decomposition has them where there are
-    # as many measurements; the full one also returns n_measurements^2 numbers that nobody needs.
+    # All n_free left singular vectors are needed. The thin decomposition has them if there are as
+    # many measurements. The full one, needed otherwise, returns n_measurements^2 numbers as well.
     few = effects.shape[2] < len(free)
     directions, size, _ = np.linalg.svd(effects, full_matrices=few)
+    # Directions beyond the number of measurements have no effect: singular values of 0.
     size = np.pad(size, ((0, 0), (0, len(free) - size.shape[1])))
     lost = size < _SINGULAR * size[:, :1]
     involved = (lost[:, None, :] & (np.abs(directions) > _INVOLVED)).any(axis=2)
@@ -48,8 +49,8 @@ def unidentified(signal_model, known=()):
 def hardly_identified(signal_model, known=()):
     """Parameters whose Cramer-Rao standard deviation at an SNR of 100 exceeds their prior's range.
 
-    At the majority of a few tissues from all over the prior, with Gaussian noise of a hundredth of
-    the largest signal.
+    This is checked at the majority of a few tissues from all over the prior, with Gaussian noise of
+    a hundredth of the largest signal.
 
     Parameters
     ----------
@@ -65,10 +66,11 @@ def hardly_identified(signal_model, known=()):
     theta, _ = _derivatives(signal_model, free)
     sigma = np.abs(signal_model.simulate(theta)).max(axis=1) / _SNR
     information = fisher_information(signal_model, Gaussian(), theta, sigma)
-    given = np.zeros(theta.shape, dtype=bool)
-    given[:, free] = True
-    std = standard_deviations(information, given)[:, free]
+    estimated = np.zeros(theta.shape, dtype=bool)
+    estimated[:, free] = True
+    std = standard_deviations(information, estimated)[:, free]
     width = np.ptp([signal_model.parameters[j].prior for j in free], axis=1) if free else []
+    # Negated, so that NaN, a parameter that is not identified at all, counts too.
     return _names_of_most(signal_model, free, ~(std <= width))
 
 
@@ -106,6 +108,7 @@ def _derivatives(signal_model, free):
         If they are not finite.
     """
     low, high = np.array([p.prior for p in signal_model.parameters]).T
+    # The first point of the sequence is the lower end of every prior, which is no typical tissue.
     unit = qmc.Halton(len(low), scramble=False).random(_TISSUES + 1)[1:]
     theta = low + (high - low) * unit
     with torch.no_grad():
@@ -124,6 +127,6 @@ def _derivatives(signal_model, free):
 
 
 def _names_of_most(signal_model, free, found):
-    """Names of the free parameters that are found (n_tissues, n_free) at most tissues."""
+    """Names of the free parameters that `found` (n_tissues, n_free) marks at most tissues."""
     share = np.mean(found, axis=0)
     return [signal_model.parameters[j].name for j, s in zip(free, share, strict=True) if s > 0.5]

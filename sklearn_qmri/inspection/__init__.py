@@ -1,4 +1,4 @@
-"""Displays: figures of estimates, after scikit-learn's display pattern."""
+"""Displays: figures of estimates, which follow scikit-learn's display pattern."""
 
 from ._alpha_path import AlphaPathDisplay
 from ._bias_variance import BiasVarianceDisplay

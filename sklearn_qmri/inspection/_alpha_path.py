@@ -11,21 +11,23 @@ class AlphaPathDisplay:
     Parameters
     ----------
     alphas : ndarray of shape (n_alphas,)
-        From 0 to 1.
+        Values of alpha, from 0 to 1.
     bias, std, rmse : ndarrays of shape (n_alphas, n_parameters)
-        In the units of the parameters; of several folds, their root mean squares.
+        Values in the units of the parameters. For several folds, root mean squares over folds.
     parameters : sequence of Parameter
         Names and units, e.g. ``signal_model.parameters``.
     alpha : float or ndarray of shape (n_parameters,), default=None
-        The chosen one, drawn as a line.
+        Chosen alpha, drawn as a vertical line.
     limits : dict of {str: ndarray of shape (n_parameters,)}, default=None
-        Values to draw across, by name: a Cramer-Rao bound, the noise of another estimator.
+        Values to draw as horizontal lines, by name: a Cramer-Rao bound, or the noise of another
+        estimator.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
-        Set by `plot`.
+        Figure, set by `plot`.
     axes_ : ndarray of matplotlib Axes of shape (n_parameters,)
+        Panels, set by `plot`.
 
     See Also
     --------
@@ -60,20 +62,21 @@ class AlphaPathDisplay:
         Parameters
         ----------
         estimator : fitted HybridLabelNetRegressorCV
-            The one whose `bias_path_`, `std_path_` and `rmse_path_` are drawn.
+            Estimator whose `bias_path_`, `std_path_` and `rmse_path_` are drawn.
         limits : dict of {str: ndarray of shape (n_parameters,)}, default=None
-            Values to draw across, by name.
+            Values to draw as horizontal lines, by name.
 
         Returns
         -------
         AlphaPathDisplay
-            Already drawn.
+            Display that is already drawn.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         """
+        # Root mean squares over folds, (n_alphas, n_parameters).
         paths = (
             np.sqrt(np.mean(path**2, axis=1))
             for path in (estimator.bias_path_, estimator.std_path_, estimator.rmse_path_)
@@ -88,12 +91,12 @@ class AlphaPathDisplay:
         Parameters
         ----------
         axes : sequence of matplotlib Axes, default=None
-            One per parameter.
+            One panel per parameter. None: a new figure.
 
         Returns
         -------
         self : AlphaPathDisplay
-            With `figure_` and `axes_`.
+            This display, with `figure_` and `axes_`.
 
         Raises
         ------
@@ -115,8 +118,9 @@ class AlphaPathDisplay:
                 (self.rmse, "RMSE", ":"),
             ):
                 ax.plot(self.alphas, values[:, j], style, label=name)
-            for k, (name, level) in enumerate((self.limits or {}).items()):
-                ax.axhline(level[j], color=f"{0.3 + 0.25 * k}", linewidth=1, label=name)
+            for k, (name, limit) in enumerate((self.limits or {}).items()):
+                # A string of a number is a shade of gray in matplotlib, lighter for each limit.
+                ax.axhline(limit[j], color=f"{0.3 + 0.25 * k}", linewidth=1, label=name)
             if chosen is not None:
                 ax.axvline(chosen[j], color="black", linewidth=0.8)
             ax.set(xlabel="alpha (0: truth, 1: MLE labels)", title=label(parameter), ylim=(0, None))

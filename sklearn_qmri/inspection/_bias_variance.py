@@ -1,4 +1,4 @@
-"""Bias, noise and error over a parameter's range."""
+"""Bias, noise and error over the range of a parameter."""
 
 import numpy as np
 
@@ -11,20 +11,21 @@ _MEASURES = {"bias": "bias", "std": "noise std", "rmse": "RMSE"}
 class BiasVarianceDisplay:
     """Bias, noise and error of several estimators against the true value of a parameter.
 
-    The figures that arXiv 2205.05587 argues with (its figures 2 and 3).
+    Corresponds to figures 2 and 3 of arXiv 2205.05587.
 
     Parameters
     ----------
     curves : dict of {str: list of Bunch}
-        By estimator: the result of `bias_curve` for each parameter.
+        Results of `bias_curve` for each parameter, by estimator.
     parameters : sequence of Parameter
-        Those of the curves, with names and units.
+        Parameters of the curves, with names and units.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
-        Set by `plot`.
+        Figure, set by `plot`.
     axes_ : ndarray of matplotlib Axes of shape (3, n_parameters)
+        Panels, set by `plot`.
 
     See Also
     --------
@@ -54,27 +55,27 @@ class BiasVarianceDisplay:
         Parameters
         ----------
         estimators : dict of {str: fitted estimator}
-            By name.
+            Estimators by name.
         X : array-like of shape (n_samples, n_measurements)
-            Noise repeats of tissues, as of ``make_signals(..., n_repeats=...)``.
+            Noise repeats of tissues, for example from ``make_signals(..., n_repeats=...)``.
         y : array-like of shape (n_samples, n_parameters)
             True parameters.
         signal_model : SignalModel
-            Names the parameters.
+            Signal model with the names of the parameters.
         n_bins : int, default=10
-            As in `bias_curve`.
+            Number of bins, see `bias_curve`.
 
         Returns
         -------
         BiasVarianceDisplay
-            Already drawn.
+            Display that is already drawn.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            As in `bias_curve`.
+            Same as `bias_curve`.
         """
         predictions = {name: e.predict(X) for name, e in estimators.items()}
         return cls.from_predictions(y, predictions, signal_model, n_bins=n_bins)
@@ -88,23 +89,23 @@ class BiasVarianceDisplay:
         y_true : array-like of shape (n_samples, n_parameters)
             True parameters; noise repeats are identical rows.
         predictions : dict of {str: array-like of shape (n_samples, n_parameters)}
-            By estimator; rows with NaN are left out.
+            Predictions by estimator; rows with NaN are excluded.
         signal_model : SignalModel
-            Names the parameters.
+            Signal model with the names of the parameters.
         n_bins : int, default=10
-            As in `bias_curve`.
+            Number of bins, see `bias_curve`.
 
         Returns
         -------
         BiasVarianceDisplay
-            Already drawn.
+            Display that is already drawn.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            As in `bias_curve`.
+            Same as `bias_curve`.
         """
         parameters = signal_model.parameters
         curves = {
@@ -119,12 +120,12 @@ class BiasVarianceDisplay:
         Parameters
         ----------
         axes : array-like of matplotlib Axes of shape (3, n_parameters), default=None
-            Rows for bias, noise and error.
+            Rows of panels for bias, noise and error. None: a new figure.
 
         Returns
         -------
         self : BiasVarianceDisplay
-            With `figure_` and `axes_`.
+            This display, with `figure_` and `axes_`.
 
         Raises
         ------

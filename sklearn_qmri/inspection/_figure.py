@@ -1,8 +1,8 @@
-"""What all displays share."""
+"""Functions that all displays share."""
 
 
 def import_matplotlib():
-    """The pyplot module; ImportError with the command that installs it."""
+    """Import pyplot, or raise an ImportError with the command that installs matplotlib."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -16,7 +16,7 @@ def label(parameter):
 
 
 def legend(figure, ax, own):
-    """Legend of what is in ax: below all panels of a figure of our own, else in ax."""
+    """Draw the legend of ax: below all panels if the figure is the display's own, else in ax."""
     handles, names = ax.get_legend_handles_labels()
     if own:
         figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)

@@ -1,4 +1,4 @@
-"""Where mean predictions lie from the truth, in a plane of two parameters."""
+"""Shift between the truth and mean predictions, in the plane of two parameters."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ from ._figure import import_matplotlib, label
 
 
 class LabelShiftDisplay:
-    """Arrows from true tissues to their mean predictions, one panel per estimator.
+    """Arrows from true tissues to their mean predictions, with one panel per estimator.
 
-    The figures 4 and 9 of arXiv 2205.05587: bias as a field, towards the mean of the training
-    tissues or not.
+    Corresponds to figures 4 and 9 of arXiv 2205.05587. The arrows show the bias as a field, and
+    whether it points to the mean of the training tissues.
 
     Parameters
     ----------
@@ -24,8 +24,9 @@ class LabelShiftDisplay:
     Attributes
     ----------
     figure_ : matplotlib Figure
-        Set by `plot`.
+        Figure, set by `plot`.
     axes_ : ndarray of matplotlib Axes of shape (n_estimators,)
+        Panels, set by `plot`.
 
     See Also
     --------
@@ -58,23 +59,23 @@ class LabelShiftDisplay:
         y_true : array-like of shape (n_samples, n_parameters)
             True parameters.
         predictions : dict of {str: array-like of shape (n_samples, n_parameters)}
-            By estimator; rows with NaN are left out.
+            Predictions by estimator; rows with NaN are excluded.
         signal_model : SignalModel
-            Names the parameters.
+            Signal model with the names of the parameters.
         parameters : pair of str
-            Names of the plane's axes.
+            Names of the parameters on the two axes of the plane.
         n_cells : int, default=8
-            Cells per axis; tissues in one cell make one arrow.
+            Number of cells per axis. All tissues in one cell are drawn as one arrow.
 
         Returns
         -------
         LabelShiftDisplay
-            Already drawn.
+            Display that is already drawn.
 
         Raises
         ------
         ValueError
-            For names that are no parameters.
+            If `parameters` are not two names of parameters.
         ImportError
             If matplotlib is not installed.
         """
@@ -85,10 +86,12 @@ class LabelShiftDisplay:
         plane = np.asarray(y_true, dtype=np.float64)[:, columns]
         low, high = plane.min(axis=0), plane.max(axis=0)
         width = np.where(high > low, high - low, 1.0)
+        # The largest value would be in a cell of its own, beyond the last one.
         cells = np.minimum((plane - low) / width * n_cells, n_cells - 1).astype(int)
         group = number_tissues(cells.astype(np.float64))
 
         def average(values):
+            """Mean over the rows of each cell, (n_tissues, 2); NaN where all have failed."""
             kept = np.isfinite(values).all(axis=1)
             count = np.bincount(group[kept], minlength=group.max() + 1)
             sums = [np.bincount(group[kept], v, group.max() + 1) for v in values[kept].T]
@@ -108,12 +111,12 @@ class LabelShiftDisplay:
         Parameters
         ----------
         axes : sequence of matplotlib Axes, default=None
-            One per estimator.
+            One panel per estimator. None: a new figure.
 
         Returns
         -------
         self : LabelShiftDisplay
-            With `figure_` and `axes_`.
+            This display, with `figure_` and `axes_`.
 
         Raises
         ------
@@ -130,6 +133,7 @@ class LabelShiftDisplay:
         self.figure_ = self.axes_[0].figure
         for ax, (name, predicted) in zip(self.axes_, self.predicted.items(), strict=True):
             shift = predicted - self.true
+            # With these units and a scale of 1, an arrow ends exactly at the mean prediction.
             ax.quiver(
                 *self.true.T, *shift.T, angles="xy", scale_units="xy", scale=1, width=0.005,
                 color="tab:blue",

@@ -4,12 +4,14 @@ import numpy as np
 
 from ._figure import import_matplotlib, label
 
-_COLOR_MAPS = ("gray", "magma", "viridis", "cividis")  # perceptually uniform, in turn
+# Perceptually uniform colour maps. Each parameter gets the next one.
+_COLOR_MAPS = ("gray", "magma", "viridis", "cividis")
+# Ends of the colour scale, so that a few outliers do not determine it.
 _PERCENTILES = (1, 99)
 
 
 class ParameterMapDisplay:
-    """Maps of several parameters by several methods, one colour scale per parameter.
+    """Maps of several parameters by several methods, with one colour scale per parameter.
 
     Parameters
     ----------
@@ -21,8 +23,9 @@ class ParameterMapDisplay:
     Attributes
     ----------
     figure_ : matplotlib Figure
-        Set by `plot`.
+        Figure, set by `plot`.
     axes_ : ndarray of matplotlib Axes of shape (n_methods, n_parameters)
+        Panels, set by `plot`.
 
     Examples
     --------
@@ -45,12 +48,12 @@ class ParameterMapDisplay:
         Parameters
         ----------
         title : str, default=None
-            Above all maps.
+            Title above all maps.
 
         Returns
         -------
         self : ParameterMapDisplay
-            With `figure_` and `axes_`.
+            This display, with `figure_` and `axes_`.
 
         Raises
         ------
@@ -65,6 +68,7 @@ class ParameterMapDisplay:
             n_rows, n_columns, figsize=size, layout="constrained", squeeze=False
         )
         for j, parameter in enumerate(self.parameters):
+            # All methods share the colour scale, so that their maps can be compared.
             values = np.concatenate([m[..., j].ravel() for m in self.maps.values()])
             low, high = np.nanpercentile(values, _PERCENTILES)
             colors = plt.get_cmap(_COLOR_MAPS[j % len(_COLOR_MAPS)]).with_extremes(bad="white")

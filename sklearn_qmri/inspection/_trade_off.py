@@ -4,20 +4,21 @@ import numpy as np
 
 from ._figure import import_matplotlib, label, legend
 
-_MARKED = (0.0, 0.25, 0.5, 0.75, 1.0)  # alphas that are named along the path
+# Alphas that are labelled along the path.
+_MARKED = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MARKERS = "sDv^XP<>"
 
 
 class TradeOffDisplay:
-    """Noise of each method against its bias, with the alpha path between two labels.
+    """Noise of each method against its bias, with the alpha path between the two labels.
 
-    The root mean squared error of a method is its distance from the origin, so a method's place
-    says what its error is made of.
+    The root mean squared error of a method is its distance from the origin. The position of a
+    method therefore shows how much of its error is bias and how much is noise.
 
     Parameters
     ----------
     alphas : ndarray of shape (n_alphas,)
-        From 0 to 1.
+        Values of alpha, from 0 to 1.
     bias, std : ndarrays of shape (n_alphas, n_parameters)
         Root mean square bias and noise along the alpha path, in the units of the parameters.
     methods : dict of {str: pair of ndarray of shape (n_parameters,)}
@@ -25,15 +26,16 @@ class TradeOffDisplay:
     parameters : sequence of Parameter
         Names and units, e.g. ``signal_model.parameters``.
     alpha : sequence of float or None, default=None
-        Chosen alpha of each parameter; None where there is none.
+        Chosen alpha of each parameter; None if there is none.
     bound : ndarray of shape (n_parameters,), default=None
-        Least noise of unbiased estimators.
+        Smallest standard deviation of unbiased estimators.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
-        Set by `plot`.
+        Figure, set by `plot`.
     axes_ : ndarray of matplotlib Axes of shape (n_parameters,)
+        Panels, set by `plot`.
 
     See Also
     --------
@@ -69,20 +71,22 @@ class TradeOffDisplay:
         Parameters
         ----------
         comparison : Bunch
-            As returned; of its tissues, "all" where there are several.
+            Result of the comparison. Its first tissue is drawn, which is "all" if there are
+            several.
         signal_model : SignalModel
-            The one that was compared with.
+            Signal model of the comparison.
 
         Returns
         -------
         TradeOffDisplay
-            Already drawn.
+            Display that is already drawn.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         """
+        # Pairs of bias and noise by method, in the order of the parameters. The bound has no bias.
         first = comparison.table[0]["tissue"]
         figures = {}
         for row in comparison.table:
@@ -104,12 +108,12 @@ class TradeOffDisplay:
         Parameters
         ----------
         axes : sequence of matplotlib Axes, default=None
-            One per parameter.
+            One panel per parameter. None: a new figure.
 
         Returns
         -------
         self : TradeOffDisplay
-            With `figure_` and `axes_`.
+            This display, with `figure_` and `axes_`.
 
         Raises
         ------
@@ -129,6 +133,7 @@ class TradeOffDisplay:
         return self
 
     def _draw(self, ax, j):
+        """Draw the panel of parameter j."""
         ax.plot(self.bias[:, j], self.std[:, j], color="tab:blue", label="alpha path")
         for alpha in _MARKED:
             k = np.argmin(np.abs(self.alphas - alpha))
@@ -143,6 +148,7 @@ class TradeOffDisplay:
                 bias[j], std[j], marker, color=f"C{k + 1}", markersize=7, label=name, clip_on=False
             )
         if self.alpha is not None:
+            # Without an alpha, NaN draws nothing but still makes the entry of the legend.
             place = [np.nan, np.nan]
             if self.alpha[j] is not None:
                 path = self.bias[:, j], self.std[:, j]
@@ -156,6 +162,7 @@ class TradeOffDisplay:
                 self.bound[j], color="gray", linestyle="--", linewidth=1,
                 label="Cramer-Rao bound (unbiased)",
             )  # fmt: skip
+        # From the origin, as the distance from it is the error.
         ax.set(
             xlim=(0, 1.12 * ax.get_xlim()[1]), ylim=(0, 1.05 * ax.get_ylim()[1]),
             xlabel="RMS bias", title=label(self.parameters[j]),
@@ -166,7 +173,7 @@ class TradeOffDisplay:
 
     @staticmethod
     def _circles(ax):
-        """Quarter circles of equal root mean squared error, behind everything."""
+        """Draw quarter circles of equal root mean squared error, behind everything else."""
         angle = np.linspace(0, np.pi / 2, 60)
         x_limit, y_limit = ax.get_xlim(), ax.get_ylim()
         for radius in ax.get_yticks():

@@ -1,4 +1,4 @@
-"""Measures of one thing each, one value per parameter."""
+"""Measures of one aspect of the error each, with one value per parameter."""
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -24,7 +24,7 @@ def mean_bias(y_true, y_pred):
     Returns
     -------
     ndarray of shape (n_parameters,)
-        In the units of the parameters; NaN if all predictions are.
+        In the units of the parameters; NaN if all predictions are NaN.
 
     Raises
     ------
@@ -44,8 +44,9 @@ def mean_bias(y_true, y_pred):
 def rms_bias(y_true, y_pred):
     """Root mean square, over tissues, of each parameter's mean error.
 
-    Unlike a mean of absolute values it has no floor from finite numbers of noise repeats: their
-    share is taken off, see `bias_variance_decomposition`. 0 where that leaves less than nothing.
+    A finite number of noise repeats does not raise it, unlike a mean of absolute values: the share
+    of the noise is subtracted, see `bias_variance_decomposition`. It is 0 where the difference is
+    negative.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def rms_bias(y_true, y_pred):
 
 
 def noise_std(y_true, y_pred):
-    """Standard deviation of each parameter over noise repeats, root mean square over tissues.
+    """Standard deviation of each parameter over noise repeats, as root mean square over tissues.
 
     Parameters
     ----------
@@ -106,7 +107,8 @@ def noise_std(y_true, y_pred):
 def root_mean_squared_error(y_true, y_pred):
     """Root mean squared error of each parameter.
 
-    On tissues like those of the training it is least for true labels, whatever the bias.
+    On tissues like the training tissues, networks trained on true labels have the smallest error,
+    although they are biased.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def root_mean_squared_error(y_true, y_pred):
     Returns
     -------
     ndarray of shape (n_parameters,)
-        In the units of the parameters; NaN if all predictions are.
+        In the units of the parameters; NaN if all predictions are NaN.
 
     Raises
     ------
@@ -136,7 +138,7 @@ def root_mean_squared_error(y_true, y_pred):
 
 
 def shrinkage_slope(y_true, y_pred):
-    """Slope of predictions against truth: 1 is faithful, 0 says nothing of the tissue.
+    """Slope of predictions against the truth: 1 without shrinkage, 0 where they do not follow it.
 
     Parameters
     ----------
@@ -148,7 +150,7 @@ def shrinkage_slope(y_true, y_pred):
     Returns
     -------
     ndarray of shape (n_parameters,)
-        Without unit; NaN for parameters that do not vary.
+        Without a unit; NaN for parameters that do not vary.
 
     Raises
     ------
@@ -163,7 +165,10 @@ def shrinkage_slope(y_true, y_pred):
     """
     y_true, y_pred = _finite_rows(y_true, y_pred)
     centered = y_true - _mean(y_true)
-    varied = (y_true != y_true[:1]).any(axis=0)  # the mean of equal values can miss them
+    # The mean of equal values can differ from them by rounding, and so can a variance from 0.
+    varied = (y_true != y_true[:1]).any(axis=0)
+    # Least-squares slope cov(t, p) / var(t). The centered truth sums to 0, so the mean of the
+    # predictions drops out of the covariance and need not be subtracted.
     square = np.where(varied, _mean(centered**2), np.nan)
     return _mean(centered * y_pred) / square
 
@@ -201,7 +206,7 @@ def failure_rate(y_true, y_pred):
 def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     """Signed bias, noise and error of one parameter over its range.
 
-    Tissues are sorted by the parameter's true value into bins with as many each.
+    Tissues are sorted by the true value of the parameter into bins of about equal size.
 
     Parameters
     ----------
@@ -210,16 +215,16 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     y_pred : array-like of the same shape
         Rows with NaN are excluded.
     parameter : int
-        Column.
+        Column index.
     n_bins : int, default=10
-        Fewer where there are fewer different values.
+        Number of bins. There are fewer where the parameter has fewer different values.
 
     Returns
     -------
     Bunch
-        Arrays of shape (n_bins,): `center` (mean true value), `bias` (mean error), `std` (noise,
-        root mean square over tissues; NaN without repeats), `rmse` and `n_tissues`; the first
-        four in the units of the parameter.
+        Arrays of shape (n_bins,): `center` (mean true value), `bias` (mean error), `std` (noise
+        as root mean square over tissues; NaN without repeats), `rmse` and `n_tissues`. The first
+        four are in the units of the parameter.
 
     Raises
     ------
@@ -234,16 +239,20 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
     """
     y_true, y_pred = _finite_rows(y_true, y_pred)
     if not -y_true.shape[1] <= parameter < y_true.shape[1]:
-        raise ValueError(f"parameter {parameter} is no column of {y_true.shape[1]}.")
+        raise ValueError(f"parameter expects a column of {y_true.shape[1]}, got {parameter!r}.")
     if len(y_true) == 0:
         raise ValueError("All predictions are NaN: there is nothing to measure.")
+    # One column each, (n_rows, 1); the moments are then per tissue, (n_tissues,).
     true, error = y_true[:, [parameter]], (y_pred - y_true)[:, [parameter]]
     groups = label_groups(y_true, None)
     n, bias, variance = group_moments(error, groups)
     bias, variance = bias[:, 0], variance[:, 0]
     values = group_moments(true, groups)[1][:, 0]
+    # Inner quantiles are the edges between bins. Equal ones would leave a bin empty.
     edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)[1:-1]))
     index = np.searchsorted(edges, values, side="right")
+    # Mean squared error of a tissue's n rows, see bias_variance_decomposition. The variance of one
+    # row is NaN, and its squared error is all there is.
     squared = bias**2 + np.where(n > 1, variance * (n - 1) / n, 0.0)
     bins = np.unique(index)
 
@@ -260,12 +269,14 @@ def bias_curve(y_true, y_pred, parameter, *, n_bins=10):
 
 
 def _finite_rows(y_true, y_pred):
+    """Truth and predictions of the rows whose predictions are finite."""
     y_true, y_pred = check_pair(y_true, y_pred)
     kept = np.isfinite(y_pred).all(axis=1)
     return y_true[kept], y_pred[kept]
 
 
 def _mean(columns):
+    """Mean of each column; NaN without the warning of NumPy where there are no rows."""
     if len(columns) == 0:
         return np.full(columns.shape[1], np.nan)
     return columns.mean(axis=0)

@@ -1,34 +1,36 @@
-"""Measures of repeated acquisitions and of regions, where no truth is known."""
+"""Measures of repeated acquisitions and of regions, where the truth is unknown."""
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from .._arrays import as_floats
 
-_COVERAGE = 1.96  # standard deviations that 95 % of normal differences lie within
+# A normal variable is within this many standard deviations of its mean with a probability of 95 %.
+_COVERAGE = 1.96
 
 
 def repeatability(estimates):
     """Repeatability of estimates from repeated acquisitions of the same subjects or regions.
 
-    Nothing here knows the truth: an estimator that always returns the same value is perfectly
-    repeatable.
+    The measures do not depend on the truth: an estimator that always returns the same value is
+    perfectly repeatable.
 
     Parameters
     ----------
     estimates : array-like of shape (n_repeats, n_subjects) or (n_repeats, n_subjects, n_parameters)
-        Subjects, regions or voxels in the same order in every repeat. Those with NaN, or masked,
-        in any repeat are excluded, for each parameter.
+        Subjects, regions or voxels, in the same order in every repeat. Subjects with a NaN or
+        masked value in any repeat are excluded, separately for each parameter.
 
     Returns
     -------
     Bunch
         Arrays of shape (n_parameters,): `within_subject_std` (root mean square over subjects),
-        `coefficient_of_variation` (the same, each subject's divided by its mean),
-        `repeatability_coefficient` (2.77 times the first: 95 % of differences between two
-        measurements of a subject are smaller), `mean_difference` and `limits_of_agreement` (2,
-        n_parameters), Bland and Altman's, of the last repeat less the first; `n_subjects`. All but
-        the second and the last in the units of the parameters.
+        `coefficient_of_variation` (the same after division by each subject's mean),
+        `repeatability_coefficient` (2.77 times `within_subject_std`: 95 % of the differences
+        between two measurements of a subject are smaller), `mean_difference` (last repeat minus
+        first), `limits_of_agreement` of that difference after Bland and Altman (2, n_parameters),
+        and `n_subjects`. All are in the units of the parameters, except
+        `coefficient_of_variation` and `n_subjects`.
 
     Raises
     ------
@@ -42,8 +44,8 @@ def repeatability(estimates):
     Examples
     --------
     >>> from sklearn_qmri.metrics import repeatability
-    >>> found = repeatability([[1.0, 2.0, 3.0], [1.2, 1.8, 3.0]])
-    >>> found.within_subject_std.round(3), found.repeatability_coefficient.round(3)
+    >>> result = repeatability([[1.0, 2.0, 3.0], [1.2, 1.8, 3.0]])
+    >>> result.within_subject_std.round(3), result.repeatability_coefficient.round(3)
     (array([0.115]), array([0.32]))
     """
     estimates = as_floats(estimates)
@@ -52,22 +54,24 @@ def repeatability(estimates):
             "estimates expects shape (n_repeats, n_subjects[, n_parameters]) with at least 2 "
             f"repeats, got {estimates.shape}."
         )
+    # Each parameter on its own, (n_repeats, n_subjects): the excluded subjects may differ.
     estimates = estimates.reshape(*estimates.shape[:2], -1)
     results = [_repeatability(column) for column in np.moveaxis(estimates, 2, 0)]
     return Bunch(**{name: np.array([r[name] for r in results]).T for name in results[0]})
 
 
 def _repeatability(values):
-    """Of one parameter, (n_repeats, n_subjects)."""
+    """Repeatability of one parameter, from values of shape (n_repeats, n_subjects)."""
     values = values[:, np.isfinite(values).all(axis=0)]
     if values.shape[1] == 0:
         raise ValueError("No subject has finite estimates in all repeats.")
     variance, mean = values.var(axis=0, ddof=1), values.mean(axis=0)
-    within = np.sqrt(np.mean(variance))
+    within = np.sqrt(np.mean(variance))  # variances average, standard deviations do not
     difference = values[-1] - values[0]
     spread = difference.std(ddof=1) if len(difference) > 1 else np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.sqrt(np.mean(variance / mean**2))
+    # The difference of two measurements of a subject has a variance of 2 * within^2.
     return {
         "within_subject_std": within,
         "coefficient_of_variation": relative,
@@ -84,15 +88,16 @@ def roi_statistics(maps, labels):
     Parameters
     ----------
     maps : dict of {str: array-like}
-        By parameter name; NaN and masked values count as failed.
+        Maps by parameter name; NaN and masked values count as failed.
     labels : array-like of the shape of each map
-        0 outside regions, as are masked values; a positive integer for each.
+        A positive integer for each region. 0 and masked values are outside all regions.
 
     Returns
     -------
     list of dict
         One row per region and map: `label`, `parameter`, `n_voxels`, `n_failed`, `mean`, `std`,
-        `median`, `q25`, `q75`; NaN where all voxels failed. For ``pandas.DataFrame``.
+        `median`, `q25` and `q75`. Statistics are NaN where all voxels failed. The list can be
+        passed to ``pandas.DataFrame``.
 
     Raises
     ------
@@ -108,7 +113,7 @@ def roi_statistics(maps, labels):
     labels = np.ma.filled(labels, 0) if np.ma.isMaskedArray(labels) else np.asarray(labels)
     regions = [label for label in np.unique(labels) if label > 0]
     if not regions:
-        raise ValueError("labels has no region: none of it is above 0.")
+        raise ValueError("labels has no region: no value is above 0.")
     rows = []
     for parameter, values in maps.items():
         values = as_floats(values)
@@ -119,16 +124,17 @@ def roi_statistics(maps, labels):
         for label in regions:
             region = values[labels == label]
             finite = region[np.isfinite(region)]
-            known = finite if len(finite) else np.array([np.nan])
-            q25, median, q75 = np.quantile(known, [0.25, 0.5, 0.75])
+            # One NaN stands for a region that failed: its statistics are NaN without a warning.
+            sample = finite if len(finite) else np.array([np.nan])
+            q25, median, q75 = np.quantile(sample, [0.25, 0.5, 0.75])
             rows.append(
                 {
                     "label": int(label),
                     "parameter": parameter,
                     "n_voxels": len(region),
                     "n_failed": len(region) - len(finite),
-                    "mean": float(known.mean()),
-                    "std": float(known.std(ddof=1)) if len(known) > 1 else np.nan,
+                    "mean": float(sample.mean()),
+                    "std": float(sample.std(ddof=1)) if len(sample) > 1 else np.nan,
                     "median": float(median),
                     "q25": float(q25),
                     "q75": float(q75),

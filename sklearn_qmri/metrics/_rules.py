@@ -11,12 +11,12 @@ from .._value import Value
 class BiasVarianceRule(Value):
     """Base class of rules on squared bias and variance, of one parameter or averaged over all.
 
-    Between two estimators with errors e_0 and e_1, ``(1 - alpha) * e_0 + alpha * e_1`` has a
-    squared bias and a variance that are quadratic forms in (1 - alpha, alpha), given by the
-    matrices `bias` and `variance`, both (2, 2, n_parameters).
+    Let two estimators have errors e_0 and e_1. The squared bias and the variance of their blend,
+    ``(1 - alpha) * e_0 + alpha * e_1``, are quadratic forms in (1 - alpha, alpha). Their matrices
+    are `bias` and `variance`, both of shape (2, 2, n_parameters).
 
-    A rule is a value: it has `get_params` and `set_params`, and two with the same arguments are
-    equal. Its arguments are checked when it is used.
+    A rule is a value: it has `get_params` and `set_params`, and two rules with the same arguments
+    are equal. The arguments are checked when the rule is used.
     """
 
     parameter = None
@@ -28,16 +28,19 @@ class BiasVarianceRule(Value):
         Raises
         ------
         ValueError
-            With the argument's name.
+            If an argument is out of range. The message contains its name.
         """
 
     @abstractmethod
     def _candidates(self, bias, variance):
-        """Alphas among which the best one is, unless it is 0 or 1."""
+        """Alphas one of which is the best, unless that is 0 or 1; some may be outside [0, 1]."""
 
     @abstractmethod
     def _loss(self, squared_bias, variance, what, rounding=0.0):
-        """Loss of each candidate; squared biases may be too large by `rounding`."""
+        """Loss of each candidate; squared biases may be too large by `rounding`.
+
+        `what` names the candidates in error messages.
+        """
 
     def __call__(self, cv_results):
         """Index of the chosen candidate among those of ``cv_results_``."""
@@ -63,12 +66,12 @@ class BiasVarianceRule(Value):
         Parameters
         ----------
         bias, variance : ndarrays of shape (2, 2)
-            Of the parameter, or averaged over parameters in units of their scales.
+            Forms of one parameter, or averages over parameters in units of their scales.
 
         Returns
         -------
         float
-            In [0, 1].
+            Alpha in [0, 1].
 
         Raises
         ------
@@ -78,73 +81,81 @@ class BiasVarianceRule(Value):
         self.check()
         inner = self._candidates(bias, variance)
         alphas = np.unique(np.clip([0.0, 1.0, *inner], 0.0, 1.0))
-        # The weights of a form's three entries add up to 1, so each of the about 8 operations on
-        # them is off by at most an eps of the largest entry.
+        # Candidates outside [0, 1] become 0 or 1, which are candidates in any case.
+        # A form is a weighted mean of its entries, with weights (1 - alpha)^2, alpha * (1 - alpha)
+        # twice, and alpha^2, which add up to 1. Each of its about 8 operations therefore has a
+        # rounding error of at most one eps of the largest entry.
         rounding = 8 * np.finfo(float).eps * np.abs(bias).max()
         squared_bias, variances = quadratic(bias, alphas), quadratic(variance, alphas)
         return float(alphas[np.argmin(self._loss(squared_bias, variances, "alpha", rounding))])
 
 
 def quadratic(form, alpha):
-    """Quadratic forms (2, 2, ...) at (1 - alpha, alpha)."""
+    """Values of quadratic forms (2, 2, ...) at (1 - alpha, alpha)."""
     both = (form[0, 1] + form[1, 0]) * alpha * (1 - alpha)
     return form[0, 0] * (1 - alpha) ** 2 + both + form[1, 1] * alpha**2
 
 
 def _polynomial(form):
-    """Coefficients c, b, a of ``c + 2 * b * alpha + a * alpha^2``, which is the quadratic form."""
+    """Coefficients c, b, a of the quadratic form, ``c + 2 * b * alpha + a * alpha^2``."""
+    # (1 - x)^2 F_00 + 2 x (1 - x) F_01 + x^2 F_11
+    #     = F_00 + 2 x (F_01 - F_00) + x^2 (F_00 - 2 F_01 + F_11)
     cross = (form[0, 1] + form[1, 0]) / 2
     return form[0, 0], cross - form[0, 0], form[0, 0] + form[1, 1] - 2 * cross
 
 
 def _stationary(form):
-    """Where a quadratic form in (1 - alpha, alpha) has its minimum; nothing where it has none."""
+    """Alpha at which a quadratic form has its minimum, as a list; empty if there is none."""
     _, b, a = _polynomial(form)
+    # The derivative 2 b + 2 a alpha is 0 at -b / a, which is a minimum only if a > 0.
     return [-b / a] if a > 0 else []
 
 
 def _crossings(form, level):
     """Alphas at which a quadratic form in (1 - alpha, alpha) has the value `level`.
 
-    Where it only touches the level, as a squared bias with a zero does at a level of 0, the
-    discriminant ``b^2 - a * c`` is 0, and by rounding maybe less: within an eps of its terms it
-    counts as 0. Of the two roots ``(-b +- sqrt(b^2 - a * c)) / a`` the one without cancellation
-    is ``q / a`` with ``q = -b - sign(b) * sqrt(...)``; their product is ``c / a``, so that the
-    other one is ``c / q``, which also holds for a = 0.
+    They are the roots of ``c + 2 * b * alpha + a * alpha^2`` with the level subtracted from c,
+    ``(-b +- sqrt(b^2 - a * c)) / a``.
     """
     c, b, a = _polynomial(form)
     c = c - level
+    # Where the form only touches the level, as a squared bias with a zero does at a level of 0,
+    # the discriminant is 0, or slightly negative by rounding. Within a few eps of its terms it
+    # counts as 0.
     discriminant = b * b - a * c
     if discriminant < -8 * np.finfo(float).eps * (b * b + abs(a * c)):
         return []
+    # Adding the root with the sign of b avoids cancellation, which gives one root as q / a. The
+    # product of the roots is c / a, so the other root is c / q. For a = 0, q is -2 b, and c / q
+    # is the root of the linear equation.
     q = -b - np.copysign(np.sqrt(max(discriminant, 0.0)), b)
     return [numerator / divisor for numerator, divisor in ((q, a), (c, q)) if divisor != 0]
 
 
 class least_weighted(BiasVarianceRule):
-    """Rule: least ``variance + weight * bias^2``.
+    """Rule: choose the least ``variance + weight * bias^2``.
 
-    For ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_weighted(...))``, and
-    as the criterion of `HybridLabelNetRegressorCV`. A weight of 1 is the mean squared error,
-    which on tissues like those of the training always votes for alpha = 0.
+    Use it in ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_weighted(...))``,
+    or as the criterion of `HybridLabelNetRegressorCV`. With a weight of 1 it minimises the mean
+    squared error, which on tissues like the training tissues always leads to alpha = 0.
 
     Parameters
     ----------
     weight : float
-        Cost of a unit of squared bias, in units of variance.
+        Cost of one unit of squared bias, relative to one unit of variance.
     parameter : str, default=None
-        Parameter whose bias and variance count. None: their averages over parameters.
+        Parameter whose bias and variance count. None: averages over all parameters.
 
     Raises
     ------
     ValueError
-        When used, for a weight that is negative or not finite, or if all scores are NaN.
+        On use, if the weight is negative or not finite, or if all scores are NaN.
 
     Notes
     -----
-    Between estimators 0 and 1 the best alpha is ``(Q_00 - Q_01) / (Q_00 + Q_11 - 2 * Q_01)``, as
-    far as it is within [0, 1], with Q the weight times the form of squared bias plus that of
-    variance.
+    The best alpha between estimators 0 and 1 is ``(Q_00 - Q_01) / (Q_00 + Q_11 - 2 * Q_01)`` if
+    that is within [0, 1]. Here Q is the weight times the form of the squared bias, plus the form
+    of the variance.
 
     Examples
     --------
@@ -163,6 +174,7 @@ class least_weighted(BiasVarianceRule):
         _check_limit("weight of least_weighted", self.weight)
 
     def _candidates(self, bias, variance):
+        # A sum of quadratic forms is one itself, so the whole loss is minimised in closed form.
         return _stationary(self.weight * bias + variance)
 
     def _loss(self, squared_bias, variance, what, rounding=0.0):
@@ -170,23 +182,23 @@ class least_weighted(BiasVarianceRule):
 
 
 class least_variance(BiasVarianceRule):
-    """Rule: least variance among those whose bias is within a limit.
+    """Rule: choose the least variance among the candidates whose bias is within a limit.
 
-    For ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_variance(...))``, and
-    as the criterion of `HybridLabelNetRegressorCV`.
+    Use it in ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_variance(...))``,
+    or as the criterion of `HybridLabelNetRegressorCV`.
 
     Parameters
     ----------
     max_bias : float
-        Largest root mean square bias, in units of the scale of the scorer.
+        Largest allowed root mean square bias, in units of the scale of the scorer.
     parameter : str, default=None
-        Parameter whose bias and variance count. None: their averages over parameters.
+        Parameter whose bias and variance count. None: averages over all parameters.
 
     Raises
     ------
     ValueError
-        When used, for a limit that is negative or not finite, or if no candidate is within it,
-        with the smallest bias there is.
+        On use, if the limit is negative or not finite, or if no candidate is within it. The
+        message then contains the smallest bias.
 
     Examples
     --------
@@ -205,12 +217,15 @@ class least_variance(BiasVarianceRule):
         _check_limit("max_bias of least_variance", self.max_bias)
 
     def _candidates(self, bias, variance):
-        # Where the bias meets its limit; the least bias of all, for the error; the optimum.
+        # The alphas within the limit are an interval, and the variance is convex in alpha. Its
+        # least value is therefore at its own minimum or where the bias meets the limit. The alpha
+        # of the least bias is added so that an error can report that bias.
         edges = _crossings(bias, self.max_bias**2)
         return [*edges, *_stationary(bias), *_stationary(variance)]
 
     def _loss(self, squared_bias, variance, what, rounding=0.0):
         bias = np.sqrt(np.maximum(squared_bias - rounding, 0.0))
+        # Where the bias meets the limit, the two agree only up to rounding.
         allowed = bias <= self.max_bias * (1 + 1e-9)
         if not allowed.any():
             raise ValueError(
@@ -221,5 +236,6 @@ class least_variance(BiasVarianceRule):
 
 
 def _check_limit(name, value):
+    """ValueError unless a value is a finite number of at least 0."""
     if not isinstance(value, Real) or not 0 <= value < np.inf:
-        raise ValueError(f"{name} expects a finite number of 0 or more, got {value!r}.")
+        raise ValueError(f"{name} expects a finite number of at least 0, got {value!r}.")

@@ -1,4 +1,4 @@
-"""Scorers: measures of a fitted estimator that forward sigma to its ``predict``."""
+"""Scorers: measures of a fitted estimator that pass sigma on to its ``predict``."""
 
 import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
@@ -17,24 +17,24 @@ from ._parameters import (
 
 
 class bias_variance_scorer(Value):
-    """Scorer of bias and variance for `GridSearchCV` and friends.
+    """Scorer of bias and variance for `GridSearchCV` and similar searches.
 
-    Calling it with a fitted estimator, X and y returns a dict of negated values, higher being
-    better: ``neg_squared_bias``, ``neg_variance`` and ``neg_mse``, averages over parameters in
-    units of the scales squared, and the same with the parameter's name appended, in units of its
-    scale squared (``neg_variance_f``). Rows with NaN predictions are left out and counted in
-    ``neg_failure_rate``.
+    Calling it with a fitted estimator, X and y returns a dict of negated values, so that higher is
+    better. ``neg_squared_bias``, ``neg_variance`` and ``neg_mse`` are averages over parameters, in
+    units of the squared scales. The same names with a parameter's name appended
+    (``neg_variance_f``) are the values of that parameter, in units of its squared scale. Rows with
+    NaN predictions are excluded and counted in ``neg_failure_rate``.
 
-    With metadata routing it requests `sigma`, which it passes on to ``predict``, and `groups`;
-    without, groups are identical rows of y.
+    With metadata routing the scorer requests `sigma`, which it passes on to ``predict``, and
+    `groups`. Without metadata routing, groups are identical rows of y.
 
     Parameters
     ----------
     scale : array-like of shape (n_parameters,)
-        Divides each parameter's errors.
+        Divisor of each parameter's errors.
     parameter_names : sequence of str, default=None
-        Names of the predictions, in their order, which are those of the columns of a DataFrame y.
-        None: the names of the estimator's signal model, if it has one, else ``y0``, ``y1``, ...
+        Names of the predictions, in their order. The columns of a DataFrame y have the same names.
+        None: the names of the estimator's signal model if it has one, else ``y0``, ``y1``, ...
 
     See Also
     --------
@@ -65,7 +65,7 @@ class bias_variance_scorer(Value):
         Parameters
         ----------
         signal_model : SignalModel
-            The one whose parameters are scored.
+            Signal model whose parameters are scored.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class bias_variance_scorer(Value):
         sigma : array-like of shape (n_samples,), default=None
             Passed on to ``predict``.
         groups : array-like of shape (n_samples,), default=None
-            As in `bias_variance_decomposition`.
+            Same as in `bias_variance_decomposition`.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class bias_variance_scorer(Value):
         Raises
         ------
         ValueError
-            If a DataFrame y has other columns than `parameter_names`, and same as
+            If a DataFrame y has other columns than `parameter_names`, or for the reasons of
             `bias_variance_decomposition`.
         """
         names = self.parameter_names
@@ -128,6 +128,8 @@ class bias_variance_scorer(Value):
         return scores
 
 
+# Each measure, and the loss that is made of its values: 0 is best, larger is worse. The failure
+# rate is one number for all parameters and therefore not listed.
 _LOSS = {
     "mean_bias": (mean_bias, np.abs),
     "rms_bias": (rms_bias, np.abs),
@@ -138,19 +140,21 @@ _LOSS = {
 
 
 class parameter_scorer(Value):
-    """Scorer of one measure of one parameter; greater is better.
+    """Scorer of one measure of one parameter, where greater is better.
 
-    The negated measure; of `mean_bias` the negated size, of `shrinkage_slope` the negated
-    distance from 1. With metadata routing it requests `sigma`, which it passes on to ``predict``.
+    The score is the negated measure. For `mean_bias` it is the negated absolute value, and for
+    `shrinkage_slope` the negated distance from 1. With metadata routing the scorer requests
+    `sigma`, which it passes on to ``predict``.
 
     Parameters
     ----------
     measure : {"mean_bias", "rms_bias", "noise_std", "root_mean_squared_error", \
 "shrinkage_slope", "failure_rate"}
-        The function of this name.
+        Name of the function that measures.
     parameter : int or str, default=0
-        Column of y, or the name of the parameter in the estimator's signal model or, if it has
-        none, among the columns of a DataFrame y. "failure_rate" is that of all parameters.
+        Column of y, or name of the parameter. Names are those of the estimator's signal model or,
+        if it has none, of the columns of a DataFrame y. "failure_rate" is the rate of all
+        parameters together.
 
     Examples
     --------
@@ -198,8 +202,8 @@ class parameter_scorer(Value):
         Raises
         ------
         ValueError
-            Same as the measure's, or if there is no measure or parameter of this name, or a
-            DataFrame y has other columns than the signal model has parameters.
+            For the reasons of the measure itself, if there is no measure or parameter of this
+            name, or if the columns of a DataFrame y are not the parameters of the signal model.
         """
         if self.measure not in _LOSS and self.measure != "failure_rate":
             raise ValueError(
@@ -218,29 +222,32 @@ class parameter_scorer(Value):
         return float(-loss(values)[self._column(names, len(values))])
 
     def _column(self, names, n_parameters):
+        """Index of the scored parameter among the predictions."""
         if isinstance(self.parameter, str):
             if self.parameter in (names or ()):
                 return names.index(self.parameter)
         elif -n_parameters <= self.parameter < n_parameters:
             return self.parameter
-        known = f"one of {names} or " if names else ""  # nothing has names here
+        by_name = f"one of {names} or " if names else ""
         raise ValueError(
-            f"parameter expects {known}a column of {n_parameters}, got {self.parameter!r}."
+            f"parameter expects {by_name}a column of {n_parameters}, got {self.parameter!r}."
         )
 
 
 def modelled_parameters(estimator):
-    """Names of the parameters that an estimator predicts, None if it has no signal model.
+    """Names of the parameters that an estimator predicts; None if it has no signal model.
 
     Parameters
     ----------
     estimator : estimator
-        Or a pipeline, search or transformed-target regressor around it.
+        Estimator, or a pipeline, search or transformed-target regressor around one.
 
     Returns
     -------
     list of str or None
     """
+    # Unwrap step by step: the last step of a pipeline, the refitted winner of a search, or the
+    # regressor under a transformed target.
     while True:
         if hasattr(estimator, "steps"):
             inside = estimator.steps[-1][1]
@@ -254,4 +261,5 @@ def modelled_parameters(estimator):
 
 
 def _predict(estimator, X, sigma):
+    """Predictions; sigma is only passed if there is one, as many estimators do not take it."""
     return estimator.predict(X) if sigma is None else estimator.predict(X, sigma=sigma)

@@ -1,7 +1,7 @@
 """The contract of noise models: likelihood, derivatives, moments, sampling.
 
-Everything is elementwise and in units of sigma: `x` is a measurement and `a` the noise-free
-signal, both divided by the standard deviation of the Gaussian noise per channel.
+Functions are elementwise and in units of sigma: `x` is a measurement and `a` the noise-free signal,
+both divided by the standard deviation of the Gaussian noise per channel.
 """
 
 from abc import ABC, abstractmethod
@@ -10,7 +10,8 @@ import numpy as np
 
 from .._value import Value
 
-_ROWS = 65536  # rows of X checked at once, so that checking needs almost no memory
+# Rows of X checked at once. Masks of all rows would need memory in proportion to X.
+_ROWS = 65536
 
 
 class NoiseModel(Value, ABC):
@@ -53,7 +54,7 @@ class NoiseModel(Value, ABC):
 
     @abstractmethod
     def normalizer(self, x):
-        """Part of the negative log-likelihood that `derivatives` leaves out.
+        """Part of the negative log-likelihood that `derivatives` excludes.
 
         Parameters
         ----------
@@ -63,13 +64,13 @@ class NoiseModel(Value, ABC):
         Returns
         -------
         tensor
-            In nats, for a density in units of sigma. Finite: where the density of a possible
-            measurement is 0 for every signal, its infinite part is left out too.
+            Values in nats, for a density in units of sigma. They are finite: where the density of a
+            possible measurement is 0 for every signal, its infinite part is excluded.
         """
 
     @abstractmethod
     def without_bias(self, x):
-        """Measurements as least squares expects them.
+        """Remove the bias that noise adds to measurements, for least squares.
 
         Parameters
         ----------
@@ -79,7 +80,7 @@ class NoiseModel(Value, ABC):
         Returns
         -------
         tensor
-            Most of the bias that noise adds, if any, is taken off.
+            Measurements without most of their bias, if they have any.
         """
 
     @abstractmethod
@@ -94,7 +95,7 @@ class NoiseModel(Value, ABC):
         Returns
         -------
         tensor
-            In units of sigma.
+            Mean in units of sigma.
         """
 
     @abstractmethod
@@ -109,7 +110,7 @@ class NoiseModel(Value, ABC):
         Returns
         -------
         tensor
-            In units of sigma^2.
+            Variance in units of sigma^2.
         """
 
     @abstractmethod
@@ -124,7 +125,7 @@ class NoiseModel(Value, ABC):
         Returns
         -------
         ndarray
-            In units of 1 / sigma^2.
+            Information in units of 1 / sigma^2.
         """
 
     @abstractmethod
@@ -136,7 +137,7 @@ class NoiseModel(Value, ABC):
         a : ndarray
             Noise-free signals in units of sigma.
         rng : numpy.random.RandomState
-            Is advanced.
+            Generator, which is advanced.
 
         Returns
         -------
@@ -150,7 +151,7 @@ class NoiseModel(Value, ABC):
         Parameters
         ----------
         X : ndarray of shape (n_voxels, n_measurements)
-            In any units.
+            Measurements in any units.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The expected measurement of a tissue: its signal, and the bias that noise adds."""
+"""The expected measurement of a tissue: its signal and the bias that noise adds."""
 
 import torch
 
@@ -16,7 +16,7 @@ def expected_measurement(signal_model, noise, parameters, sigma):
     Returns
     -------
     ndarray of shape (n_voxels, n_measurements)
-        In the units of the signal.
+        Means in the units of the signal.
     """
     sigma = sigma[:, None]
     return noise.mean(torch.as_tensor(signal_model.simulate(parameters) / sigma)).numpy() * sigma

@@ -9,7 +9,7 @@ from ._base import NoiseModel
 
 
 class Gaussian(NoiseModel):
-    """Additive Gaussian noise: signed, averaged or spherical-mean data.
+    """Additive Gaussian noise, for signed, averaged or spherical-mean data.
 
     Examples
     --------
@@ -20,7 +20,8 @@ class Gaussian(NoiseModel):
     (2.0, -2.0, 1.0)
     """
 
-    estimates_need_sigma = False  # least squares
+    # Least squares: sigma scales the loss of every measurement alike.
+    estimates_need_sigma = False
 
     def derivatives(self, x, a):
         residual = a - x
@@ -49,9 +50,9 @@ class Gaussian(NoiseModel):
 
 
 class MagnitudeGaussian(Gaussian):
-    """Gaussian noise about the magnitude of a signal that may be negative: averaged magnitudes.
+    """Gaussian noise about the magnitude of a signal that may be negative, for averaged magnitudes.
 
-    The same as `Gaussian` where no signal is negative. ``noise="gaussian"`` means this for signal
+    Same as `Gaussian` where no signal is negative. ``noise="gaussian"`` means this class for signal
     models of magnitudes whose signal changes its sign, such as
     ``InversionRecovery(..., magnitude=True)``.
 
@@ -73,6 +74,7 @@ class MagnitudeGaussian(Gaussian):
 
     def derivatives(self, x, a):
         loss, first, second = super().derivatives(x, a.abs())
+        # Not `sign`, which is 0 at a = 0, where the one-sided slope -x says that more signal helps.
         return loss, first * torch.where(a < 0, -1.0, 1.0).to(a.dtype), second
 
     def mean(self, a):

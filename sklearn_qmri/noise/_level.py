@@ -1,4 +1,4 @@
-"""The noise level: given, or learnt from residuals."""
+"""The noise level, given or learnt from residuals."""
 
 from typing import NamedTuple
 
@@ -11,51 +11,50 @@ from tqdm import tqdm
 from .._arrays import as_floats
 from .._warnings import warn
 
-_ROWS = 5000  # enough for 1 % on most protocols
-_FLOOR = 1e-6  # of the root mean square of the data: perfect data would give 0
-_TOL = 2e-3  # of sigma; its standard error is larger
+_ROWS = 5000  # enough for a standard error of 1 % on most protocols
+_FLOOR = 1e-6  # smallest sigma, over the root mean square of the data; perfect data would give 0
+_TOL = 2e-3  # relative tolerance of sigma, whose standard error is larger
 _MAX_ROUNDS = 100
-_NEAR = 0.02  # change of log(sigma) that no optimum becomes a local one by
-# First noise level, over the root mean square of the data, and the least ratio of what its
-# residuals give to it at which it was small enough.
+_NEAR = 0.02  # change of log(sigma) up to which optima are taken to stay global
+# The first sigma over the root mean square of the data. It was small enough if its residuals give
+# a noise level of more than _SMALL times as much.
 _START, _SMALL = 1e-4, 10.0
-# Peaks, in units of sigma, that only signals have; those that few voxels of air have, and the
-# share of voxels from which on they are signals. Weak and strong voxels are told at this share
-# of the median of the latter.
+# Peaks in units of sigma. Only signals have peaks above _SURE. Few voxels of air have peaks above
+# _LIKELY: if the share of such voxels exceeds _SHARE, they are signals. Strong voxels have peaks
+# above _SURE, or above _HALF of the median of likely peaks.
 _SURE, _LIKELY, _SHARE, _HALF = 5.0, 3.0, 0.05, 0.5
-_SLOPES = -2.0, -0.25  # that a step of the search may assume
+_SLOPES = -2.0, -0.25  # range of the slopes that a step of the search may assume
 
 
 class CannotLearnSigma(ValueError):
-    """The rows do not tell the noise level."""
+    """Error for rows that do not determine the noise level."""
 
 
 def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
-    """Noise level that the residuals of maximum-likelihood fits give.
+    """Noise level from the residuals of maximum-likelihood fits.
 
-    Joint maximum likelihood would be biased, as every voxel spends parameters on its own noise
-    (Neyman and Scott, Econometrica 1948;16:1). So each voxel's squared residual, in units of the
-    variance that the noise model expects, is divided by the median of a chi-squared variable
-    with as many degrees of freedom as there are measurements less parameters not on a bound; the
-    median over voxels then is 1 at the true noise level. A mean would be moved without limit by
-    voxels that the signal model does not explain (motion, vessels, implants); a median is moved
-    by such voxels too, but only as far as their share of all.
+    Joint maximum likelihood would be biased, because every voxel spends parameters on its own noise
+    (Neyman and Scott, Econometrica 1948;16:1). Therefore each voxel's squared residual, in units of
+    the variance that the noise model expects, is divided by the median of a chi-squared variable.
+    Its degrees of freedom are the measurements less the parameters not on a bound. The median over
+    voxels is then 1 at the true noise level. Voxels that the signal model does not explain (motion,
+    vessels, implants) would move a mean without limit. They move a median only by their share.
 
     Parameters
     ----------
     solve : callable
-        ``solve(X, sigma, seeds)`` with one sigma per row, returning a `Solution`; seeds, one per
-        row or None, are its only starting points.
+        ``solve(X, sigma, seeds)`` with one sigma per row, which returns a `Solution`. Its only
+        starting points are the seeds, one per row, unless they are None.
     signal_model : SignalModel
     noise : NoiseModel
     X : ndarray of shape (n_voxels, n_measurements)
-        More than a few thousand rows are thinned out.
+        Signals; of more than a few thousand rows, a random choice is used.
     n_free : int
-        Parameters that are not fixed.
+        Number of parameters that are not fixed.
     max_iter : int
-        Most rounds after the first.
+        Largest number of rounds after the first.
     verbose : int, default=0
-        Positive: show the rounds as they go.
+        Positive: show progress.
 
     Returns
     -------
@@ -70,12 +69,12 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
 
     Notes
     -----
-    The first round fits with a sigma far too small. There the likelihood is the squared residual
-    of the magnitude of the signal, so that the fit and its residual do not depend on that sigma:
-    no guess of the noise level is needed. Alternating fits with a guess that is too large instead
-    may run away, for values far below a too large noise floor are as unlikely as values far above.
-    Rounds then follow those optima to the sigma at which the median is 1. Where that is not near
-    the first one, a round starts afresh, for the optima may have become local ones.
+    The first round fits with a sigma that is far too small. There the likelihood is the squared
+    residual of the magnitude of the signal, so that the fit does not depend on that sigma: no guess
+    of the noise level is needed. From a guess that is too large, alternating fits may run away,
+    because values far below its noise floor are as unlikely as values far above. The next rounds
+    follow the optima to the sigma at which the median is 1. If that is not near the first one, a
+    round starts afresh, because the optima may no longer be global.
     """
     n_measurements = X.shape[1]
     if n_measurements <= n_free:
@@ -83,16 +82,19 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
             f"Cannot learn sigma: {n_measurements} measurements leave no degrees of freedom "
             f"beyond {n_free} free parameters. Pass sigma."
         )
+    # The same rows every time, so that the result is reproducible.
     if len(X) > _ROWS:
         X = X[np.random.RandomState(0).choice(len(X), _ROWS, replace=False)]
 
     def fit(X, sigma, seeds=None):
         solution = solve(X, np.full(len(X), sigma), seeds)
         signal = signal_model.simulate(solution.parameters)
+        # A parameter on a bound has not been fitted to the noise.
         freedom = n_measurements - n_free + np.count_nonzero(solution.at_bound, axis=1)
         excess = _squared_residual(noise, X, signal, sigma).sum(axis=1) / chi2.median(freedom)
         return _Fit(solution.parameters, np.abs(signal).max(axis=1), excess)
 
+    # Below, `sigma` is first the small one of this round, then the noise level that it gives.
     first, sigma, floor = _fit_far_below(fit, X)
     sigma, strong = _strong_voxels(first, sigma)
     sigma = max(sigma, floor)
@@ -109,9 +111,11 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
             progress.update()
             return np.median(last.excess)
 
-        limits = floor, _scale(X)  # noise alone would have a root mean square of sigma or more
+        limits = floor, _scale(X)  # even data of noise alone have a root mean square >= sigma
         start = sigma
         sigma, n_iter = _find_sigma(excess, sigma, limits, max_iter)
+        # Far from the first round, followed optima may no longer be global: fit afresh and, if that
+        # changes the median, search once more.
         if abs(np.log(sigma / start)) > _NEAR and n_iter < max_iter:
             last = fit(X, sigma)
             n_iter += 1
@@ -129,9 +133,9 @@ class _Fit(NamedTuple):
     ----------
     parameters : ndarray of shape (n_voxels, n_parameters)
     peaks : ndarray of shape (n_voxels,)
-        Largest signal, in size.
+        Largest absolute signal.
     excess : ndarray of shape (n_voxels,)
-        Squared residual, over the median that it has if that sigma is the noise level.
+        Squared residual over the median that it would have if that sigma were the noise level.
     """
 
     parameters: np.ndarray
@@ -140,27 +144,28 @@ class _Fit(NamedTuple):
 
 
 def _fit_far_below(fit, X):
-    """Fits at a sigma far below the noise level, that sigma, and the least one to be found."""
+    """Fits at a sigma far below the noise level, that sigma, and the smallest one allowed."""
     scale = _scale(X)
     floor = _FLOOR * scale
     sigma = _START * scale
     while True:
-        found = fit(X, sigma)
-        if sigma <= floor or np.median(found.excess) > _SMALL**2:
-            return found, sigma, floor
+        fitted = fit(X, sigma)
+        if sigma <= floor or np.median(fitted.excess) > _SMALL**2:
+            return fitted, sigma, floor
         sigma = max(sigma / 100, floor)
 
 
 def _strong_voxels(first, small):
-    """Noise level of the voxels that have a signal, and which voxels those are.
+    """Noise level of the voxels that have a signal, and a mask of these voxels.
 
-    The parameters of air are not identified, so that they do not spend the degrees of freedom
-    that are counted for them. The limit must not cut through the tissue: voxels whose noise
-    happens to add up to a large peak are no fair sample of all.
+    The parameters of air are not identified, so that they do not spend the degrees of freedom that
+    are counted for them. The limit must not divide the tissue: voxels whose noise happens to make a
+    large peak are a biased sample.
     """
     sigma = small * np.sqrt(np.median(first.excess))
     strong = np.ones(len(first.peaks), dtype=bool)
-    for _ in range(5):  # each the other's consequence; one or two times suffice
+    # Noise level and mask depend on each other; one or two repetitions suffice.
+    for _ in range(5):
         likely = first.peaks[first.peaks > _LIKELY * sigma]
         if len(likely) == 0:
             break
@@ -208,7 +213,7 @@ def sigma_from_pairs(signal_model, noise, X, y):
 
 
 def _scale(X):
-    """Root mean square, 1 where it is 0."""
+    """Root mean square, or 1 where it is 0."""
     return float(np.sqrt(np.mean(X**2))) or 1.0
 
 
@@ -216,14 +221,15 @@ def _find_sigma(excess, sigma, limits, max_iter):
     """Sigma at which ``excess(sigma)`` is 1, from one near it, and the rounds that it took.
 
     With s = log(sigma) it is the zero of ``F(s) = log(excess) / 2``, found by the secant method.
-    Residuals that do not change with sigma give F a slope of -1, with which it begins; magnitudes
-    near the noise floor give it a flatter one.
+    Residuals that do not change with sigma make the excess proportional to ``1 / sigma^2``, so that
+    F has a slope of -1, the first one assumed. Near the noise floor of magnitudes it is flatter.
     """
     s = np.log(sigma)
-    low, high = -np.inf, np.inf  # F is positive at the one, negative at the other
+    low, high = -np.inf, np.inf  # F is positive at low, and not at high
     slope, last, n_iter = -1.0, None, 0
     while True:
         n_iter += 1
+        # An excess of 0 has no logarithm.
         value = 0.5 * np.log(max(excess(np.exp(s)), 1e-300))
         if value > 0:
             low = s
@@ -233,6 +239,7 @@ def _find_sigma(excess, sigma, limits, max_iter):
             slope = np.clip((value - last[1]) / (s - last[0]), *_SLOPES)
         last = s, value
         s = np.clip(s - value / slope, *np.log(limits))
+        # A secant step out of the bracket is replaced by bisection.
         if not low <= s <= high:
             s = (low + high) / 2
         change = s - last[0]
@@ -249,21 +256,21 @@ def _find_sigma(excess, sigma, limits, max_iter):
 
 
 def _squared_residual(noise, X, signal, sigma):
-    """Squared residual in units of its expectation under the noise model."""
+    """Squared residual over its expectation under the noise model."""
     a = torch.as_tensor(signal / sigma)
     return (X / sigma - noise.mean(a).numpy()) ** 2 / noise.variance(a).numpy()
 
 
 def check_sigma(sigma, n_voxels, usable=None):
-    """Validate sigma, a positive number or one per voxel; returns one per voxel.
+    """Validate sigma, a positive number or one per voxel, and return one per voxel.
 
     Parameters
     ----------
     sigma : float or array-like of shape (n_voxels,)
-        Masked values are NaN.
+        Noise levels; masked ones count as NaN.
     n_voxels : int
     usable : bool ndarray of shape (n_voxels,), default=None
-        Voxels that need a valid one. None: all.
+        Voxels that need a valid sigma. None: all.
 
     Returns
     -------

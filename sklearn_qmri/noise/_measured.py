@@ -1,4 +1,4 @@
-"""The noise level from measurements that are made for it: repeats, or air."""
+"""The noise level from repeated measurements, or from air."""
 
 import math
 
@@ -14,16 +14,16 @@ _ROUNDS = 10
 def sigma_from_repeats(repeats):
     """Noise level from repeated measurements of the same signals.
 
-    From the variance of each signal over its repeats, for the signals that are at least 5 times as
-    large as sigma; below, magnitudes are not Gaussian. Only the smaller half of the variances
-    counts, so that signals that change between repeats (motion, pulsation) have a small effect: 5 %
-    of them raise sigma by 1 to 5 %, 20 % of them by 3 to 30 %, the more the fewer repeats.
+    Each signal that is at least 5 times as large as sigma has its variance over repeats taken, as
+    smaller magnitudes are not Gaussian. Only the smaller half of the variances counts, so that
+    signals that change between repeats (motion, pulsation) have a small effect: 5 % of them raise
+    sigma by 1 to 5 %, 20 % of them by 3 to 30 %. The effect is larger with fewer repeats.
 
     Parameters
     ----------
     repeats : array-like of shape (n_repeats, ...)
-        Magnitudes or signed signals, the same ones in every repeat. Of a masked array, signals
-        that are masked in any repeat are excluded.
+        Magnitudes or signed signals, the same ones in every repeat. Signals of a masked array that
+        are masked in any repeat are excluded.
 
     Returns
     -------
@@ -38,11 +38,11 @@ def sigma_from_repeats(repeats):
 
     Notes
     -----
-    Of n Gaussian repeats, n - 1 times the variance over sigma^2 is a chi-squared variable with k =
-    n - 1 degrees of freedom. Below its median m it has the mean ``2 k F_{k+2}(m)``, as x times the
-    density with k degrees is k times the density with k + 2. The sum of the smaller half of the
-    variances over that mean is consistent; its standard error is 1.2 to 2 times that of the mean
-    of all. A median would be coarse where signals are rounded to few counts.
+    The variance of n Gaussian repeats, times n - 1 and over sigma^2, is a chi-squared variable with
+    k = n - 1 degrees of freedom. Below its median m it has the mean ``2 k F_{k+2}(m)``, because x
+    times the density with k degrees of freedom is k times the density with k + 2. The mean of the
+    smaller half of the variances over that mean is consistent; its standard error is 1.2 to 2 times
+    that of the mean of all. A median would be coarse where signals are rounded to few counts.
 
     Examples
     --------
@@ -65,9 +65,10 @@ def sigma_from_repeats(repeats):
     size = np.abs(repeats.mean(axis=0))
     freedom = len(repeats) - 1
     squared = repeats.var(axis=0, ddof=1) * freedom
+    # Mean below the median: the integral of x * density up to m, over the probability 1 / 2.
     expected = 2 * freedom * chi2.cdf(chi2.median(freedom), freedom + 2)
-    # Air has less variance than sigma^2, so the first guess may be too low, and then too many
-    # signals count as large: again, until their number stays.
+    # Magnitudes of air have less variance than sigma^2, so that the first sigma may be too low and
+    # too many signals count as large. Repeated until the large signals stay the same.
     large = np.ones(len(size), dtype=bool)
     for _ in range(_ROUNDS):
         half = np.sort(squared[large])[: (np.count_nonzero(large) + 1) // 2]
@@ -109,7 +110,7 @@ def sigma_from_background(background):
     ------
     ValueError
         If there are no values, any is negative or not finite, or so many are 0 that the scanner
-        has set them to it.
+        must have set them to 0.
 
     Examples
     --------
@@ -124,7 +125,8 @@ def sigma_from_background(background):
     if background.size == 0 or not (np.isfinite(background) & (background >= 0)).all():
         raise ValueError("background expects finite magnitudes of at least 0, and at least one.")
     sigma = math.sqrt(np.mean(background**2) / 2)
-    # Rounding to integers puts this share of honest Rayleigh noise below half a count.
+    # Rounding to integers sets magnitudes below 1/2 to 0: a share 1 - exp(-(1/2)^2 / (2 sigma^2)),
+    # about 1 / (8 sigma^2), of Rayleigh noise.
     expected = 0.125 / sigma**2 if sigma else 0.0
     zeros = np.mean(background == 0)
     if zeros > 0.01 + 2 * expected:

@@ -7,7 +7,7 @@ NAMED_NOISE = {"gaussian": Gaussian, "rician": Rician}
 
 
 def resolve_noise(noise, signal_model):
-    """Noise model meant by `noise`, which may be one already.
+    """Noise model of a short name; a noise model itself is returned as it is.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def resolve_noise(noise, signal_model):
     Raises
     ------
     ValueError
-        If `noise` is a string of no known meaning.
+        If `noise` is an unknown name.
     """
     if not isinstance(noise, str):
         return noise
@@ -30,6 +30,7 @@ def resolve_noise(noise, signal_model):
     if name not in NAMED_NOISE:
         expected = ", ".join(repr(known) for known in ("auto", *NAMED_NOISE))
         raise ValueError(f"noise expects {expected} or a noise model, got {noise!r}.")
+    # Signals of one sign equal their magnitudes, and need no noise model that is even.
     if name == "gaussian" and signal_model.magnitude and signal_model.changes_sign():
         return MagnitudeGaussian()
     return NAMED_NOISE[name]()

@@ -17,17 +17,17 @@ class Rician(NoiseModel):
 
     Notes
     -----
-    With ``z = x * a``, the density of x is ``x * exp(-(x^2 + a^2) / 2) * I0(z)``. It is even in
-    `a`, so signed signals meet no kink. At x = 0 the density is 0 for every `a`. Measured zeros
-    come from rounding, so their ``-log(x)``, which is infinite and the same for every signal, is
-    left out of `normalizer`: likelihoods, AIC and BIC of several signal models stay comparable.
-    Rows that are negative anywhere, or 0 everywhere, are no measurements.
+    With ``z = x * a``, the density of x is ``x * exp(-(x^2 + a^2) / 2) * I0(z)``. It is even in `a`
+    and smooth at ``a = 0``. At ``x = 0`` the density is 0 for every `a`. Measured zeros come from
+    rounding. Their ``-log(x)`` is infinite and the same for every signal, so that `normalizer`
+    excludes it: likelihoods, AIC and BIC of several signal models stay comparable. Rows that are
+    negative anywhere, or 0 everywhere, are no measurements.
 
-    The mean is ``sqrt(pi / 2) * L_{1/2}(-a^2 / 2)``, the variance between 2 - pi / 2 (no signal)
-    and 1 (all signal); `without_bias` is ``sqrt(x^2 - 1)``, 0 below 1 (all Gudbjartsson and Patz).
-    The information is ``E[x^2 * r(z)^2] - a^2`` with r = I1 / I0 (Karlsen et al.): a^2 near 0,
-    1 - 1 / (2 * a^2) where a is large. Variance and information have relative errors under 1e-8
-    at every `a`.
+    The mean is ``sqrt(pi / 2) * L_{1/2}(-a^2 / 2)``. The variance grows from 2 - pi / 2 without
+    signal to 1 at large signals. `without_bias` is ``sqrt(x^2 - 1)``, or 0 for x below 1 (all of
+    these: Gudbjartsson and Patz). The information is ``E[x^2 * r(z)^2] - a^2`` with r = I1 / I0
+    (Karlsen et al.). It tends to a^2 for small `a` and to 1 - 1 / (2 * a^2) for large `a`. Variance
+    and information have relative errors under 1e-8 at every `a`.
 
     References
     ----------
@@ -45,30 +45,37 @@ class Rician(NoiseModel):
     even = True
 
     def derivatives(self, x, a):
+        # (x^2 + a^2) / 2 - log(I0(z)) = (a - x)^2 / 2 + z - log(I0(z)), and log_bessel is
+        # log(I0(z)) - z: no large terms cancel.
         size = a.abs()
         log_i0e, slope, bend = log_bessel(x * size)
         residual = size - x
         loss = 0.5 * residual * residual - log_i0e
+        # z = x * a: each derivative by a brings one factor x.
         first = (residual - x * slope) * torch.sign(a)
         return loss, first, 1 - x * x * bend
 
     def normalizer(self, x):
+        # The factor x of the density, except for measured zeros, see the notes of the class.
         return -torch.log(torch.where(x > 0, x, 1.0))
 
     def without_bias(self, x):
         return (x * x - 1).clamp(min=0).sqrt()
 
     def mean(self, a):
+        # L_{1/2}(-2 q) = exp(-q) * ((1 + 2 q) * I0(q) + 2 q * I1(q)), with I1 = I0 * (1 + slope).
         q = a * a / 4
         log_i0e, slope, _ = log_bessel(q)
         return math.sqrt(math.pi / 2) * torch.exp(log_i0e) * (1 + 4 * q + 2 * q * slope)
 
     def variance(self, a):
         a = a.abs()
+        # E[x^2] - E[x]^2, with E[x^2] = a^2 + 2.
         near = a.clamp(max=_FAR)
         return torch.where(a > _FAR, _far_variance(a), 2 + near * near - self.mean(near) ** 2)
 
     def information(self, a):
+        # share^2 is a^2 / (1 + a^2); hypot does not overflow.
         a = np.abs(a)
         share = a / np.hypot(1.0, a)
         return share * share * _information_ratio()(a / (a + _INFORMATION_CENTER))
@@ -93,12 +100,13 @@ def _far_variance(a):
     ``w = 2 / a^2`` and ``c_k = ((-1/2)_k)^2 / k!``, so that ``c_k / c_{k-1} = (k - 3/2)^2 / k``.
     As c_0 = 1, the mean is ``a * (1 + w * p)`` with a polynomial p(w), and
     ``2 + a^2 - mean^2 = 2 - a^2 * w * p * (2 + w * p) = 2 - 2 * p * (2 + w * p)``: 1 where p is
-    its limit 1/4, without any cancellation. From a = 12 on the first term left out is below 1e-11.
+    its limit 1/4, without any cancellation. From a = 12 on the first omitted term is below 1e-11.
     """
     w = 2 / a.clamp(min=_FAR) ** 2
     coefficients = [1.0]
     for k in range(1, _FAR_TERMS + 1):
         coefficients.append(coefficients[-1] * (k - 1.5) ** 2 / k)
+    # Horner's rule from the last coefficient down to c_1; c_0 = 1 is not part of p.
     p = torch.zeros_like(w)
     for c in coefficients[:0:-1]:
         p = p * w + c
@@ -119,8 +127,10 @@ def _information_ratio():
     """
     t = np.arange(1, _INFORMATION_KNOTS) / _INFORMATION_KNOTS
     a = _INFORMATION_CENTER * t / (1 - t)
+    # Gauss-Legendre quadrature of E[score^2] over all but 1e-32 of the density. Arrays become
+    # (n_knots, n_nodes).
     nodes, weights = np.polynomial.legendre.leggauss(200)
-    low, high = np.maximum(a - 12, 0), a + 12  # all but 1e-32 of the density
+    low, high = np.maximum(a - 12, 0), a + 12
     half = (high - low)[:, None] / 2
     x, a = low[:, None] + half * (nodes + 1), a[:, None]
     # Not from `log_bessel`, whose error would count 1 / a times at small a.

@@ -12,16 +12,17 @@ _EPSTEIN_B = (0, 10, 20, 30, 50, 80, 100, 200, 400, 800)
 def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose=0):
     """Self-supervised network of Barbieri et al., the first for IVIM.
 
-    Settings as in the authors' code (github.com/sebbarb/deep_ivim, commit 4aa19e7): three hidden
-    layers as wide as there are nonzero b-values, ELU, absolute values as outputs, squared error
-    of the signal, Adam at 1e-3, batches of 128, at most 1000 epochs, patience 10.
+    Settings are those of the authors' code (github.com/sebbarb/deep_ivim, commit 4aa19e7): three
+    hidden layers as wide as there are nonzero b-values, ELU, absolute values as outputs, squared
+    error of the signal, Adam at 1e-3, batches of 128, at most 1000 epochs, patience 10.
 
     Parameters
     ----------
     b_values : array-like of shape (n_measurements,)
-        s/mm^2. Default: the published simulations'.
+        s/mm^2. Default: those of the published simulations.
     sigma : float, default=None
-        Weighs nothing here; only tells later which voxels are out of domain.
+        Noise level. It has no effect on training, and only decides later which voxels are out of
+        domain.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -30,15 +31,15 @@ def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose
     Returns
     -------
     SelfSupervisedNetRegressor
-        Of ``IVIM(b_values, convention="total")``.
+        Network for ``IVIM(b_values, convention="total")``.
 
     Notes
     -----
-    Deviations: S0 is a fourth output (published: 1, signals divided by the one at b = 0, which is
-    then no input), inputs are divided by their root mean square; outputs are in units of the loss
-    scales (that of S0 in units of the rows' largest signals). The best state on held-out voxels is
-    kept, and patience counts there (published: the last state; the training loss). The last,
-    incomplete batch counts. D and D_star are not swapped afterwards where their means come out in
+    Deviations: S0 is a fourth output (published: 1, with signals divided by the one at b = 0, which
+    is then no input). Inputs are divided by their root mean square. Outputs are in units of the
+    loss scales (S0: in units of the rows' largest signals). The best state on validation voxels is
+    kept, and patience counts their loss (published: the last state, and the training loss). The
+    last, incomplete batch is used. D and D_star are not swapped afterwards where their means are in
     the wrong order.
 
     References
@@ -51,6 +52,7 @@ def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose
     >>> barbieri2019().network.hidden_layer_sizes
     (7, 7, 7)
     """
+    # As wide as the published network, whose inputs exclude b = 0.
     width = sum(b > 0 for b in b_values)
     return SelfSupervisedNetRegressor(
         IVIM(b_values, convention="total"),
@@ -68,18 +70,19 @@ def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose
 def kaandorp2021(b_values=_KAANDORP_B, *, sigma=None, random_state=None, verbose=0):
     """IVIM-NEToptim, the self-supervised network of Kaandorp et al.
 
-    Settings as in the authors' code (github.com/oliverchampion/IVIMNET, commit dfb5d75,
+    Settings are those of the authors' code (github.com/oliverchampion/IVIMNET, commit dfb5d75,
     "optim"): one network per parameter, each of two hidden layers as wide as there are b-values
     with batch normalisation and ELU, dropout of 0.1 between them, outputs squashed into ranges
     that are wider than plausible by 30 % on both sides, squared error of the signal, Adam at 3e-5
-    with weight decay 1e-4, batches of 128, 10 % held out, patience 10.
+    with weight decay 1e-4, batches of 128, validation on 10 % of the voxels, patience 10.
 
     Parameters
     ----------
     b_values : array-like of shape (n_measurements,)
-        s/mm^2. Default: the published simulations'.
+        s/mm^2. Default: those of the published simulations.
     sigma : float, default=None
-        Weighs nothing here; only tells later which voxels are out of domain.
+        Noise level. It has no effect on training, and only decides later which voxels are out of
+        domain.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -88,16 +91,16 @@ def kaandorp2021(b_values=_KAANDORP_B, *, sigma=None, random_state=None, verbose
     Returns
     -------
     SelfSupervisedNetRegressor
-        Of ``IVIM(b_values, convention="total")``.
+        Network for ``IVIM(b_values, convention="total")``.
 
     Notes
     -----
-    Deviations: outputs are S0 and f (published: the two compartments' signals), with the range of
-    the published perfusion signal for f and one from 0 to 5 root mean squares for S0. D_star
-    ends at 0.1 um^2/ms (published: a negative value). Inputs are divided by their root mean square
-    (published: by the mean at the lowest b-value). An epoch is all voxels (published: at most
-    500 batches), the best state on held-out voxels is kept (published: the last), and predictions
-    of the signal are not clipped.
+    Deviations: outputs are S0 and f (published: the signals of both compartments). The range of f
+    is that of the published perfusion signal, the range of S0 is 0 to 5 root mean squares. D_star
+    has a lower bound of 0.1 um^2/ms (published: a negative value). Inputs are divided by their root
+    mean square (published: by the mean at the lowest b-value). An epoch is all voxels (published:
+    at most 500 batches). The best state on validation voxels is kept (published: the last).
+    Predictions of the signal are not clipped.
 
     References
     ----------
@@ -113,6 +116,7 @@ def kaandorp2021(b_values=_KAANDORP_B, *, sigma=None, random_state=None, verbose
         IVIM(b_values, convention="total"),
         noise="gaussian",
         sigma=sigma,
+        # f from 0 to 0.7, D from 0 to 5 and D_star up to 200, widened by 30 % of their ranges.
         bounds={"S0": (0, 5), "f": (-0.21, 0.91), "D": (-1.5, 6.5), "D_star": (0.1, 258.5)},
         normalize="rms",
         network=MLP(
@@ -143,11 +147,11 @@ def epstein2022(
 ):
     """Supervised network of Epstein et al., on true, maximum-likelihood or blended labels.
 
-    Settings as in the authors' code (github.com/seancepstein/training_labels, commit e8bf443):
-    three hidden layers as wide as there are b-values, ELU, absolute values as outputs, squared
-    errors in units of 1, 0.3, 1.7 and 80 for S0, f, D and D_star, Adam at 1e-3, batches of 100, at
-    most 187 epochs, patience 37, f between 0.01 and 0.5 in the labels, the best of 16 initial
-    weights.
+    Settings are those of the authors' code (github.com/seancepstein/training_labels, commit
+    e8bf443): three hidden layers as wide as there are b-values, ELU, absolute values as outputs,
+    squared errors in units of 1, 0.3, 1.7 and 80 for S0, f, D and D_star, Adam at 1e-3, batches of
+    100, at most 187 epochs, patience 37, f between 0.01 and 0.5 in the labels, the best of 16
+    initial weights.
 
     Parameters
     ----------
@@ -156,9 +160,9 @@ def epstein2022(
     alpha : float or array-like of shape (4,), default=1.0
         0: true parameters as labels; 1: maximum-likelihood estimates; between: the hybrid loss.
     sigma : float, default=None
-        Noise level that the labels are estimated with (published: known). None: learnt.
+        Noise level with which the labels are estimated (published: known). None: learnt.
     n_init : int, default=16
-        Networks trained side by side; the best by validation loss predicts.
+        Number of networks trained side by side. The one with the best validation loss predicts.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -167,15 +171,16 @@ def epstein2022(
     Returns
     -------
     HybridLabelNetRegressor
-        Of ``IVIM(b_values)``, to be fitted to 100,000 tissues of its prior at an SNR of 15 or 30.
+        Network for ``IVIM(b_values)``. The published training set is 100,000 tissues of its prior
+        at an SNR of 15 or 30.
 
     Notes
     -----
     Deviations: labels are global optima (published: a local search from the true parameters,
-    stopped early; for that give ``mle_labels`` to `fit`). The best state on held-out tissues is
-    kept and chooses among the initial weights, as the paper says (the published code: the last
-    state; a fixed choice), and patience counts there (published: the training loss). Outputs
-    are in units of the loss scales.
+    stopped early; to have those, pass ``mle_labels`` to `fit`). The best state on validation
+    tissues is kept and chooses among the initial weights, which follows the paper (the published
+    code: the last state, and a fixed choice). Patience counts the validation loss (published: the
+    training loss). Outputs are in units of the loss scales.
 
     References
     ----------
@@ -207,13 +212,13 @@ def epstein2022(
 def bertleff2017(b_values, *, sigma=None, random_state=None, verbose=0):
     """Supervised network of Bertleff et al. for the combined IVIM and kurtosis model.
 
-    Trained on true parameters. Network, training and protocol are not in the abstract, which is all
-    that was at hand: those here are this package's defaults.
+    The labels are true parameters. Network, training and protocol are this package's defaults,
+    because only the abstract was available, which does not describe them.
 
     Parameters
     ----------
     b_values : array-like of shape (n_measurements,)
-        s/mm^2; some of 1000 and more, for the kurtosis.
+        s/mm^2; some must be 1000 or more, for the kurtosis.
     sigma : float, default=None
         Noise level. None: learnt.
     random_state : int, RandomState instance or None, default=None
@@ -224,7 +229,7 @@ def bertleff2017(b_values, *, sigma=None, random_state=None, verbose=0):
     Returns
     -------
     HybridLabelNetRegressor
-        Of ``IVIMKurtosis(b_values)``, with alpha = 0.
+        Network for ``IVIMKurtosis(b_values)``, with alpha = 0.
 
     References
     ----------

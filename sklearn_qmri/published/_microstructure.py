@@ -8,25 +8,27 @@ from ..estimators import HybridLabelNetRegressor, SelfSupervisedNetRegressor
 from ..signal_models import SIRSphericalMean, SphericalMeanTwoCompartment
 
 _GYORI_B = (0, 1000, 2200)
-# White and grey matter: share, means of v and lambda, their standard deviations, correlation.
+# White and grey matter: share of the voxels, means of v and lambda, their standard deviations, and
+# their correlation.
 _BRAIN = ((0.55, (0.6, 2.0), (0.1, 0.25), 0.3), (0.45, (0.3, 1.4), (0.08, 0.2), 0.3))
 
 
 def gyori2022(method="network", b_values=_GYORI_B, *, sigma=None, random_state=None, verbose=0):
     """Network or random forest of Gyori et al. for two-compartment spherical means.
 
-    Their finding: what such regressors give depends on the tissues that they were trained on, and
-    a training distribution like healthy tissue (`gyori2022_prior`) draws all others towards it.
+    They found that predictions of such regressors depend on the training tissues. A training
+    distribution like healthy tissue (`gyori2022_prior`) draws the predictions of all other tissues
+    towards it.
 
-    Settings of a replication (github.com/kerkelae/replication-gyori-et-al): shells of 1 and 2.2
-    ms/um^2, 8 hidden layers of 256, ReLU, Adam at 1e-3, no noise in the training signals. The
-    authors' own are not in the abstract; those of the forest are scikit-learn's defaults, but for
-    leaves of at least 5.
+    Settings are those of a replication (github.com/kerkelae/replication-gyori-et-al): shells of 1
+    and 2.2 ms/um^2, 8 hidden layers of 256, ReLU, Adam at 1e-3, no noise in the training signals.
+    The authors' own settings are not in their abstract. Those of the forest are scikit-learn's
+    defaults, except for leaves of at least 5.
 
     Parameters
     ----------
     method : {"network", "forest"}, default="network"
-        The kind of regressor.
+        Kind of regressor.
     b_values : array-like of shape (n_measurements,)
         s/mm^2, of the shells.
     sigma : float, default=None
@@ -39,7 +41,7 @@ def gyori2022(method="network", b_values=_GYORI_B, *, sigma=None, random_state=N
     Returns
     -------
     HybridLabelNetRegressor or RandomForestRegressor
-        To be fitted to signals and parameters (S0, v, lambda) of simulated tissues.
+        Regressor to fit to signals and parameters (S0, v, lambda) of simulated tissues.
 
     Raises
     ------
@@ -48,8 +50,8 @@ def gyori2022(method="network", b_values=_GYORI_B, *, sigma=None, random_state=N
 
     Notes
     -----
-    Deviations from the replication: S0 is a third output, and an epoch passes over a fixed set
-    of signals in batches of 1000 (there: 10,000 steps of 1,000,000 fresh ones).
+    Deviations from the replication: S0 is a third output. An epoch passes over a fixed set of
+    signals in batches of 1000 (replication: 10,000 steps of 1,000,000 fresh ones).
 
     References
     ----------
@@ -83,15 +85,15 @@ def gyori2022_prior(distribution):
     Parameters
     ----------
     distribution : {"uniform", "brain"}
-        "uniform" has v from 0 to 1, lambda from 0.1 (the replication: 0) to 3 um^2/ms. "brain" is
-        a joint distribution of the two with a mode for white and one for grey matter. The
-        published one is a histogram of fits to healthy volunteers, which is not at hand: modes and
-        widths here are ours.
+        "uniform" has v from 0 to 1 and lambda from 0.1 (replication: 0) to 3 um^2/ms. "brain" is a
+        joint distribution of both, with one mode for white and one for grey matter. The published
+        one is a histogram of fits to healthy volunteers, which was not available: modes and widths
+        here are ours.
 
     Returns
     -------
     dict or callable
-        For the `prior` of `make_signals`, with columns S0, v and lambda.
+        Value for the `prior` of `make_signals`, with columns S0, v and lambda.
 
     Raises
     ------
@@ -121,6 +123,7 @@ def gyori2022_prior(distribution):
 
 
 def _draw_brain(n_samples, rng):
+    # A mixture of two Gaussian distributions of v and lambda, clipped to plausible values.
     shares = [share for share, *_ in _BRAIN]
     tissue = rng.choice(len(_BRAIN), size=n_samples, p=shares)
     drawn = np.empty((n_samples, 3))
@@ -137,17 +140,17 @@ def grussu2021(
 ):
     """Parameter and signal networks of Grussu et al. for diffusion and T1 (SIR-SMDT).
 
-    The first is trained on true parameters, the second to explain signals. Settings as in the
-    authors' toolbox (github.com/fragrussu/qMRINet, commit c302abc): one hidden layer halfway
-    between the numbers of measurements and parameters, ReLU, Adam at 1e-3, 500 epochs of 80
+    The first is trained on true parameters, the second to explain signals. Settings are those of
+    the authors' toolbox (github.com/fragrussu/qMRINet, commit c302abc): one hidden layer, as wide
+    as the mean of the numbers of measurements and parameters, ReLU, Adam at 1e-3, 500 epochs of 80
     batches, the network with the best validation loss, Gaussian noise.
 
     Parameters
     ----------
     method : {"parameters", "signals"}
-        What the network is trained to predict or explain.
+        Quantities that the network is trained to predict or explain.
     b_values, inversion_times, delay_times : array-like of shape (n_measurements,)
-        In s/mm^2 and ms, see `SIRSphericalMean`.
+        Acquisition in s/mm^2 and ms, see `SIRSphericalMean`.
     sigma : float, default=None
         Noise level. None: learnt.
     random_state : int, RandomState instance or None, default=None
@@ -158,7 +161,8 @@ def grussu2021(
     Returns
     -------
     HybridLabelNetRegressor or SelfSupervisedNetRegressor
-        Of a signed `SIRSphericalMean`; published with 8000 signals to train on, 2000 to validate.
+        Network for a signed `SIRSphericalMean`, published with 8000 signals for training and 2000
+        for validation.
 
     Raises
     ------
@@ -167,10 +171,10 @@ def grussu2021(
 
     Notes
     -----
-    Deviations: inputs are divided by their root mean square (published: by their maximum);
-    outputs are softplus over the smallest parameters of the training (published: ReLU, whose
-    outputs can die) and a sigmoid between the bounds (published: a scaled logarithm of softplus,
-    then a sigmoid); signals keep their sign.
+    Deviations: inputs are divided by their root mean square (published: by their maximum). Outputs
+    of "parameters" are softplus above the smallest parameters of the training (published: ReLU,
+    whose outputs can die). Outputs of "signals" are a sigmoid between the bounds (published: a
+    scaled logarithm of softplus, then a sigmoid). Signals keep their sign.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Acquisitions of signal models: checked when used, and given to formulas as columns."""
+"""Acquisitions of signal models, checked when used and returned as columns for formulas."""
 
 from numbers import Real
 
@@ -20,7 +20,7 @@ class AcquisitionAttributes:
         name : str
             Name of an attribute with one value per measurement.
         theta : tensor
-            Gives the column its type and device.
+            Tensor whose type and device the column has.
 
         Returns
         -------
@@ -31,18 +31,21 @@ class AcquisitionAttributes:
         ------
         ValueError
             If the attribute is not a non-empty 1-D sequence of finite real numbers of at least
-            0, or looks like having another unit.
+            0, or seems to have another unit.
         """
-        given = getattr(self, name)
+        attribute = getattr(self, name)
         owner = f"{type(self).__name__}({name}=...)"
-        if np.iscomplexobj(given):
-            raise ValueError(f"{owner} expects real numbers, got {given!r}.")
+        if np.iscomplexobj(attribute):
+            raise ValueError(f"{owner} expects real numbers, got {attribute!r}.")
         try:
-            values = as_floats(given)  # masked entries are NaN, and refused below
+            # Masked entries become NaN, which is refused below.
+            values = as_floats(attribute)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{owner} expects a sequence of numbers, got {given!r}.") from error
+            raise ValueError(
+                f"{owner} expects a sequence of numbers, got {attribute!r}."
+            ) from error
         if values.ndim != 1 or values.size == 0:
-            raise ValueError(f"{owner} expects a non-empty 1-D sequence, got {given!r}.")
+            raise ValueError(f"{owner} expects a non-empty 1-D sequence, got {attribute!r}.")
         bad = ~(np.isfinite(values) & (values >= 0))
         if bad.any():
             raise ValueError(
@@ -67,23 +70,24 @@ class AcquisitionAttributes:
         Returns
         -------
         float
-            Values in the units of the attribute.
+            Value in the units of the attribute.
 
         Raises
         ------
         ValueError
-            If the attribute is anything else, or looks like having another unit.
+            If the attribute is anything else, or seems to have another unit.
         """
-        given = getattr(self, name)
-        if given is None and default is not None:
+        value = getattr(self, name)
+        if value is None and default is not None:
             return default
-        given = given.item() if isinstance(given, np.ndarray) and given.ndim == 0 else given
+        # A number that NumPy has saved and loaded is an array without axes.
+        value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
         owner = f"{type(self).__name__}({name}=...)"
-        if not isinstance(given, Real) or not 0 < given < np.inf:
-            raise ValueError(f"{owner} expects a positive number, got {given!r}.")
-        if unit := likely_unit(name, np.array([given])):
-            raise ValueError(f"{owner} got {given:g}, which {unit}")
-        return float(given)
+        if not isinstance(value, Real) or not 0 < value < np.inf:
+            raise ValueError(f"{owner} expects a positive number, got {value!r}.")
+        if unit := likely_unit(name, np.array([value])):
+            raise ValueError(f"{owner} got {value:g}, which {unit}")
+        return float(value)
 
     def acquisitions(self, theta, *names):
         """Several acquisition attributes, one value of each per measurement.
@@ -91,7 +95,7 @@ class AcquisitionAttributes:
         Parameters
         ----------
         theta : tensor
-            Gives the columns their type and device.
+            Tensor whose type and device the columns have.
         *names : str
             Names of the attributes.
 
@@ -108,19 +112,19 @@ class AcquisitionAttributes:
         columns = [self.acquisition(name, theta) for name in names]
         lengths = [len(column) for column in columns]
         if len(set(lengths)) > 1:
-            given = ", ".join(f"{n} {name}" for n, name in zip(lengths, names, strict=True))
+            counts = ", ".join(f"{n} {name}" for n, name in zip(lengths, names, strict=True))
             raise ValueError(
-                f"{type(self).__name__} expects acquisitions of one length, got {given}."
+                f"{type(self).__name__} expects acquisitions of one length, got {counts}."
             )
         return columns
 
     def b(self, theta):
-        """`b_values` as `acquisition` gives them, but in ms/um^2, for diffusivities in um^2/ms.
+        """Column of `b_values` in ms/um^2, for diffusivities in um^2/ms.
 
         Parameters
         ----------
         theta : tensor
-            Gives the column its type and device.
+            Tensor whose type and device the column has.
 
         Returns
         -------

@@ -11,21 +11,23 @@ from .._value import Value
 from ._acquisition import AcquisitionAttributes
 from ._parameter import Parameter
 
-_TRIALS = 256  # tissues at which the sign of the signal is looked at
-_STEP = 2.0**-26  # square root of the precision of float64
+_TRIALS = 256  # tissues at which the sign of the signal is evaluated
+# Relative step of forward differences: truncation errors are proportional to it, rounding errors to
+# the precision of float64 (2^-52) over it. Its square root balances both.
+_STEP = 2.0**-26
 
 
 class SignalModel(AcquisitionAttributes, Value, ABC):
     """Base class of signal models.
 
-    A subclass stores its acquisition in ``__init__`` exactly as given, declares `parameters`
-    and computes `signal`. Nothing else is needed: derivatives are exact without more. A subclass
-    may override `jacobian`, `curvature` and `start` because formulas by hand are faster. An
-    acquisition is checked when a signal is computed, not before; an unusable one is refused with
-    a ValueError then.
+    A subclass stores its acquisition in ``__init__`` exactly as passed, declares `parameters`
+    and computes `signal`. Nothing else is needed: exact derivatives come from automatic
+    differentiation. A subclass may override `jacobian`, `curvature` and `start`, because formulas
+    by hand are faster. An acquisition is checked when a signal is computed, not before. If it is
+    not usable, that raises a ValueError.
 
     Arrays are torch tensors with the parameters (or measurements) along the *first* axis and
-    voxels along the last, so that ``S0, D = theta`` unpacks them and a formula reads as printed.
+    voxels along the last, so that ``S0, D = theta`` unpacks them and a formula reads as in print.
 
     Attributes
     ----------
@@ -67,7 +69,7 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         Returns
         -------
         tensor of shape (n_measurements, n_voxels)
-            In the units of the amplitudes, on the device of `theta`.
+            Signals in the units of the amplitudes, on the device of `theta`.
 
         Raises
         ------
@@ -82,7 +84,7 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         Returns
         -------
         dict of {str: object}
-            In order; ``...`` stands for the default of an argument that must be given.
+            Defaults by name, in order; ``...`` marks arguments that have none.
 
         Examples
         --------
@@ -90,13 +92,14 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         >>> T2Decay.arguments()
         {'echo_times': Ellipsis, 'offset': False}
         """
+        # Defaults belong to the last arguments.
         spec = inspect.getfullargspec(cls.__init__)
         names, defaults = spec.args[1:], spec.defaults or ()
         needed = dict.fromkeys(names, ...)
         return needed | dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
 
     def named_tissues(self):
-        """Typical tissues by name, from the literature; empty where none are given.
+        """Typical tissues by name, from the literature; none unless a model has some.
 
         Returns
         -------
@@ -111,12 +114,12 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         Parameters
         ----------
         parameters : array-like of shape (n_tissues, n_parameters)
-            In their own units, in the order of `parameter_names`.
+            Tissues in the units of the parameters, in the order of `parameter_names`.
 
         Returns
         -------
         ndarray of shape (n_tissues, n_measurements)
-            In float64, in the units of the amplitudes.
+            Signals in float64, in the units of the amplitudes.
 
         Raises
         ------
@@ -129,7 +132,7 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         >>> IVIM([0, 1000]).simulate([[1.0, 0.0, 1.0, 40.0]]).round(3)
         array([[1.   , 0.368]])
         """
-        # A copy: torch warns of memory that it must not write to.
+        # A copy, because torch warns of read-only memory.
         theta = np.array(as_floats(parameters).T, order="C")
         if theta.ndim != 2 or len(theta) != len(self.parameters):
             raise ValueError(
@@ -139,7 +142,7 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         return self.signal(torch.as_tensor(theta)).numpy().T
 
     def jacobian(self, theta):
-        """Signal and its first derivatives; by forward-mode differentiation unless overridden.
+        """Signal and its first derivatives, by forward-mode differentiation unless overridden.
 
         Parameters
         ----------
@@ -153,6 +156,7 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         jacobian : tensor of shape (n_parameters, n_measurements, n_voxels)
             Derivatives of the signal with respect to each parameter.
         """
+        # One forward pass per parameter: parameters are few, and measurements may be many.
         columns = []
         for j in range(len(theta)):
             tangent = torch.zeros_like(theta)
@@ -162,7 +166,7 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         return signal, torch.stack(columns)
 
     def curvature(self, theta, weights, weighted):
-        """Weighted sum of the signal's second derivatives, or None where not known.
+        """Weighted sum of the signal's second derivatives, or None where unknown.
 
         Parameters
         ----------
@@ -171,8 +175,8 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         weights : tensor of shape (n_measurements, n_voxels)
             Weight of each measurement in the sum.
         weighted : tensor of shape (n_parameters, n_measurements, n_voxels)
-            The jacobian at `theta` times the weights; second derivatives often are multiples
-            of first ones.
+            The jacobian at `theta` times the weights. It saves work where second derivatives
+            are multiples of first ones.
 
         Returns
         -------
@@ -192,12 +196,14 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         Returns
         -------
         tensor of shape (n_parameters, n_parameters, n_voxels)
-            Symmetric but for the error of the differences.
+            Symmetric except for the errors of the differences.
         """
+        # Row j is the change with theta_j of the weighted gradient, the sum over measurements.
         gradient, rows = weighted.sum(1), []
         for j, p in enumerate(self.parameters):
             step = torch.zeros_like(theta)
             step[j] = _STEP * theta[j].abs().clamp(min=p.loss_scale)
+            # Lanes are independent, so that one step of all of them is one evaluation.
             moved = (self.jacobian(theta + step)[1] * weights).sum(1)
             rows.append((moved - gradient) / step[j])
         return torch.stack(rows)
@@ -213,7 +219,7 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         Returns
         -------
         tensor of shape (n_parameters, n_voxels) or None
-            The only starting point then.
+            The only starting point if it is not None.
         """
         return
 
@@ -238,6 +244,7 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
         steps = np.sqrt(np.arange(2, 2 + len(low)) + 0.5)
         unit = np.outer(np.arange(1, _TRIALS + 1), steps) % 1
         log = np.array([p.log for p in self.parameters]) & (low > 0)
+        # Logarithmic axes have low * (high / low)^unit; others get a harmless ratio of 1.
         ratio = np.where(log, high / np.where(low > 0, low, 1.0), 1.0)
         tissues = np.where(log, low * ratio**unit, low + (high - low) * unit)
         signals = self.simulate(tissues)
@@ -251,5 +258,6 @@ class SignalModel(AcquisitionAttributes, Value, ABC):
     @property
     def n_measurements(self):
         """Number of measurements per voxel."""
+        # Counted in a signal, as only the formula knows which acquisitions there are.
         middle = torch.tensor([[np.mean(p.prior)] for p in self.parameters], dtype=torch.float64)
         return self.signal(middle).shape[0]

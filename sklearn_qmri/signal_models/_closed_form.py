@@ -10,13 +10,13 @@ from ._base import SignalModel
 class ClosedFormModel(SignalModel):
     """Base class of signal models with derivatives by hand, which share parts of the signal.
 
-    A subclass implements `evaluate`; `signal` and `jacobian` both are it. This is how kernels
-    of Gaussian processes in scikit-learn give a value and its gradient.
+    A subclass implements `evaluate`, which `signal` and `jacobian` call. Kernels of Gaussian
+    processes in scikit-learn return a value and its gradient in the same way.
     """
 
     @abstractmethod
     def evaluate(self, theta, derivatives=False):
-        """Noise-free signal and, where asked for, its first derivatives.
+        """Noise-free signal and, if requested, its first derivatives.
 
         Parameters
         ----------
@@ -28,10 +28,10 @@ class ClosedFormModel(SignalModel):
         Returns
         -------
         signal : tensor of shape (n_measurements, n_voxels)
-            In the units of the amplitudes.
+            Signals in the units of the amplitudes.
         columns : tensor of shape (n_parameters, n_measurements, n_voxels) or list of tensor
             Derivatives with respect to each parameter, stacked or as a list of tensors of shape
-            (n_measurements, n_voxels). Only where `derivatives` is true.
+            (n_measurements, n_voxels). Only if `derivatives` is true.
         """
 
     def signal(self, theta):

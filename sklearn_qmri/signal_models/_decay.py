@@ -20,8 +20,8 @@ class T2Decay(ClosedFormModel):
     echo_times : array-like of shape (n_measurements,)
         TE in ms.
     offset : bool, default=False
-        Whether there is a constant offset, a third parameter (noise floors have a better remedy:
-        Rician noise).
+        Whether there is a constant offset, a third parameter. For noise floors, Rician noise is a
+        better remedy.
 
     Notes
     -----
@@ -59,6 +59,7 @@ class T2Decay(ClosedFormModel):
         if not derivatives:
             return signal
         # Chain rule: -TE / T2 changes by TE / T2^2 with T2.
+        # An offset has the derivative 1.
         return signal, [decay, decayed * times / T2**2, *(torch.ones_like(decay) for _ in offset)]
 
 
@@ -107,7 +108,8 @@ class BiexponentialT2(ClosedFormModel):
         shape = MWF * short + (1 - MWF) * long
         if not derivatives:
             return S0 * shape
-        # Chain rule: -TE / T2 changes by TE / T2^2 with T2, and with it its own compartment.
+        # Chain rule: -TE / T2 changes by TE / T2^2 with T2, and only its own compartment with it.
+        # The fraction moves signal from the long compartment to the short one.
         return S0 * shape, [
             shape,
             S0 * (short - long),
@@ -130,8 +132,8 @@ class R2StarDecay(ClosedFormModel):
 
     Notes
     -----
-    S0 in the units of the signal, R2_star in 1/s. The prior holds tissue from brain to mild iron
-    overload, bounds also a severe one.
+    S0 in the units of the signal, R2_star in 1/s. The prior covers tissue from brain to mild iron
+    overload, the bounds also severe overload.
 
     References
     ----------
@@ -154,7 +156,8 @@ class R2StarDecay(ClosedFormModel):
 
     def evaluate(self, theta, derivatives=False):
         S0, R2_star = theta
-        times = self.acquisition("echo_times", theta) * 1e-3  # s, for rates in 1/s
+        # Echo times in s, for rates in 1/s.
+        times = self.acquisition("echo_times", theta) * 1e-3
         decay = torch.exp(-times * R2_star)
         signal = S0 * decay
         return (signal, [decay, -times * signal]) if derivatives else signal

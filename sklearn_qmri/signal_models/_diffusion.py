@@ -52,9 +52,12 @@ class ADC(ClosedFormModel):
 def kurtosis_decay(u, K):
     """``exp(-u + u^2 * K / 6)`` with u = b * D, and its relative derivatives by u and K.
 
-    The expansion holds for u < 3 / K. There it has its minimum, and there the signal stays from
-    then on, instead of growing without limit.
+    The expansion holds for u < 3 / K. There it has its minimum. For larger u the signal stays at
+    this minimum instead of growing without limit.
     """
+    # Exponent -u + u^2 K / 6: its derivative by u, u K / 3 - 1, vanishes at u = 3 / K. Clipping u
+    # makes that 0 beyond, too. By K the derivative is u^2 / 6, also beyond, where u = 3 / K makes
+    # the exponent -3 / (2 K), with the derivative 3 / (2 K^2) = u^2 / 6.
     u = torch.where(K > 0, torch.minimum(u, 3 / K.clamp(min=1e-6)), u)
     return torch.exp(-u + u * u * K / 6), u * K / 3 - 1, u * u / 6
 
@@ -69,13 +72,13 @@ class Kurtosis(ClosedFormModel):
     Parameters
     ----------
     b_values : array-like of shape (n_measurements,)
-        s/mm^2; the expansion holds for b < 3 / (D * K), where it has its minimum. Beyond, the
-        signal stays at it.
+        s/mm^2; the expansion holds for b < 3 / (D * K), where it has its minimum. For larger
+        b-values the signal stays at this minimum.
 
     Notes
     -----
     S0 in the units of the signal, D in um^2/ms, K without unit. Needs at least two b-values
-    beyond 0. Ranges hold what the review below reports of tissue, up to free water.
+    beyond 0. Ranges cover the values of tissue in the review below, up to free water.
 
     References
     ----------
@@ -103,7 +106,7 @@ class Kurtosis(ClosedFormModel):
         signal = S0 * decay
         if not derivatives:
             return signal
-        # Derivatives of the decay are relative, and u = b * D changes by b with D.
+        # Derivatives of the decay are relative (over the decay), and u = b * D changes by b with D.
         return signal, [decay, signal * b * by_u, signal * by_K]
 
 
@@ -123,7 +126,7 @@ class StretchedExponential(ClosedFormModel):
     -----
     S0 in the units of the signal, DDC (distributed diffusion coefficient) in um^2/ms, alpha
     (heterogeneity index: 1 for one exponential) without unit. Needs at least two b-values
-    beyond 0. Ranges hold what the reference reports of the cortex, widened.
+    beyond 0. Ranges are those of the cortex in the reference, widened.
 
     References
     ----------
@@ -175,8 +178,8 @@ class TriExponential(ClosedFormModel):
     Notes
     -----
     S0 in the units of the signal; D, D1 and D2 in um^2/ms, with bounds that do not overlap; f2
-    is the fraction of the signal with D2, and f1 the fraction *of the rest* with D1, so that all
-    fractions stay within their sum of 1: of the whole, D1 has ``f1 * (1 - f2)``. D2 needs b-values
+    is the fraction of the signal with D2, and f1 the fraction *of the rest* with D1, so that no sum
+    of fractions exceeds 1. D1 has the fraction ``f1 * (1 - f2)`` of the whole. D2 needs b-values
     near its own scale (1 to 5 s/mm^2); without them it is not identifiable.
 
     References

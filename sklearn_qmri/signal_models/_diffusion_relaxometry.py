@@ -1,4 +1,4 @@
-"""Diffusion and relaxation measured together; one value of each acquisition per measurement."""
+"""Diffusion and relaxation measured together; both acquisitions have a value per measurement."""
 
 import torch
 
@@ -29,10 +29,10 @@ class TwoCompartmentDiffusionT2(ClosedFormModel):
     Notes
     -----
     S0 in the units of the signal; v (fraction of the faster compartment), kb (ratio of the
-    diffusivities, 0 to 1, which orders them) and Kb (kurtosis) without unit; Da in um^2/ms; T2a
-    and T2b in ms. Compartments alike (kb near 1) or nearly empty ones (v near 0 or 1) are not
-    identifiable, nor is what has decayed at the shortest echo time (T2 of a few ms), nor the Kb of
-    a compartment that hardly diffuses (kb near 0).
+    diffusivities, 0 to 1, which orders them) and Kb (kurtosis) without unit; Da in um^2/ms; T2a and
+    T2b in ms. Not identifiable are similar compartments (kb near 1), nearly empty ones (v near 0 or
+    1), a compartment that has decayed at the shortest echo time (T2 of a few ms), and the Kb of a
+    compartment that hardly diffuses (kb near 0).
 
     References
     ----------
@@ -72,8 +72,9 @@ class TwoCompartmentDiffusionT2(ClosedFormModel):
         shape = slow + v * contrast
         if not derivatives:
             return S0 * shape
-        # Derivatives of the slower decay are relative. Its u = b * kb * Da changes by b * kb with
-        # Da, which the faster one has too, and by b * Da with kb; -TE / T2 by TE / T2^2 with T2.
+        # Derivatives of the slower decay are relative (over the decay). Its u = b * kb * Da changes
+        # by b * kb with Da and by b * Da with kb. Da is in the faster decay too, which changes by
+        # -b times itself. -TE / T2 changes by TE / T2^2 with T2.
         a, rest = S0 * v * fast, S0 * (1 - v) * slow
         by_u = rest * by_u
         return S0 * shape, [
@@ -105,8 +106,8 @@ class ProstateHybrid(ClosedFormModel):
     -----
     S0 in the units of the signal; vl (lumen fraction) and v (fraction of epithelium in the rest)
     without unit; D_lumen, D_epithelium and D_stroma in um^2/ms, with bounds that do not overlap;
-    T2_lumen, T2_epithelium and T2_stroma in ms. What a compartment is like is not identifiable
-    where it is nearly empty.
+    T2_lumen, T2_epithelium and T2_stroma in ms. The parameters of a nearly empty compartment are
+    not identifiable.
 
     References
     ----------
@@ -149,7 +150,7 @@ class ProstateHybrid(ClosedFormModel):
         if not derivatives:
             return S0 * shape
         # A compartment's share of the signal changes by -b times itself with its D, and by
-        # TE / T2^2 times itself with its T2.
+        # TE / T2^2 times itself with its T2. A fraction moves signal between its two sides.
         shares = S0 * vl * lumen, S0 * (1 - vl) * v * epithelium, S0 * (1 - vl) * (1 - v) * stroma
         return S0 * shape, [
             shape,
@@ -182,9 +183,9 @@ class SIRSphericalMean(ClosedFormModel):
     Notes
     -----
     S0 in the units of the signal, Dpar in um^2/ms, kperp (Dperp over Dpar) without unit, T1 in
-    ms. `signal` is signed in either case: the Rician likelihood is even in it. Of means over
-    directions it is an approximation: their noise is less, their floor that of one measurement.
-    Needs two nonzero shells, or kperp is not identifiable; nor is it where Dpar is near 0.
+    ms. `signal` is signed in either case: the Rician likelihood is even in it. For means over
+    directions that likelihood is an approximation: they have less noise, but the noise floor of one
+    measurement. kperp is identifiable only with two nonzero shells, and not where Dpar is near 0.
 
     References
     ----------
@@ -227,7 +228,9 @@ class SIRSphericalMean(ClosedFormModel):
             return S0 * shape
         # Product rule for exp(-u * kperp) * g(u * (1 - kperp)), with g' the slope: by u,
         #   radial * ((1 - kperp) * g' - kperp * g),
-        # and by kperp, -u * radial * (g + g'). exp(-t / T1) changes by t / T1^2 times itself.
+        # and by kperp, -u * radial * (g + g'). exp(-t / T1) changes by t / T1^2 times itself, so
+        # that 1 - (2 - s) * i, with s and i those of TD and TI, changes by
+        #   (s * TD - (2 - s) * TI) * i / T1^2.
         by_u = radial * ((1 - kperp) * slope - kperp * mean)
         by_kperp = -u * radial * (mean + slope)
         by_T1 = (saturated * delay - (2 - saturated) * inversion) * inverted / T1**2

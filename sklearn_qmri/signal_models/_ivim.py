@@ -36,20 +36,20 @@ _TISSUES = {
 
 
 class _Conventions(ClosedFormModel):
-    """Shared parts of models whose D_star may include D, or come on top of it."""
+    """Shared parts of models whose D_star may include D or be added to it."""
 
     _by_convention: ClassVar = {}
 
     @property
     def parameters(self):
         """Parameters with the bounds and priors of the convention."""
-        known = self._by_convention
-        if self.convention not in known:
+        conventions = self._by_convention
+        if self.convention not in conventions:
             raise ValueError(
-                f"{type(self).__name__}(convention=...) expects one of {list(known)}, "
+                f"{type(self).__name__}(convention=...) expects one of {list(conventions)}, "
                 f"got {self.convention!r}."
             )
-        return known[self.convention]
+        return conventions[self.convention]
 
     @property
     def _additive(self):
@@ -72,15 +72,15 @@ class IVIM(_Conventions):
     b_values : array-like of shape (n_measurements,)
         b-values in s/mm^2, in the order of the columns of X.
     convention : {"additive", "total"}, default="additive"
-        What D_star means. Bounds and priors differ too.
+        Meaning of D_star. Bounds and priors differ too.
 
     Notes
     -----
     Tissue parameters: S0 (units of the signal), f (perfusion fraction, 0-1), D and D_star in
     um^2/ms (1e-3 mm^2/s). Ranges are those of Epstein et al. (additive; f up to 1 instead of 0.5),
     or bounds of the OSIPI code collection and the prior of Kaandorp et al. (total). Brain, kidney,
-    liver and muscle are `named_tissues`, at S0 = 1, the mean tissues that the collection is tested
-    on (tests/IVIMmodels/unit_tests/generic.json).
+    liver and muscle are `named_tissues` with S0 = 1. They are the mean tissues on which that
+    collection is tested (tests/IVIMmodels/unit_tests/generic.json).
 
     References
     ----------
@@ -112,15 +112,16 @@ class IVIM(_Conventions):
         fast = torch.exp(-b * D_star)
         if self._additive:
             fast = fast * slow  # exp(-b * (D + D_star))
-        # This model is fitted most: its derivatives are written to where they are needed.
+        # This model is fitted most often. Its derivatives are written straight to where they are
+        # needed, (n_parameters, n_measurements, n_voxels), which saves temporary arrays.
         columns = slow.new_empty(4, *slow.shape) if derivatives else [None] * 4
         by_S0, by_f, by_D, by_D_star = columns
         signal = S0 * torch.lerp(slow, fast, f, out=by_S0)  # slow + f * (fast - slow)
         if not derivatives:
             return signal
         torch.sub(fast, slow, out=by_f).mul_(S0)
-        # A diffusivity changes its compartment by -b times that compartment; D is in both where
-        # D_star comes on top of it, and then in the whole signal.
+        # A diffusivity changes its compartment by -b times that compartment. If D_star is added to
+        # D, D is in both compartments and changes the whole signal by -b times the signal.
         torch.mul(fast, -b, out=by_D_star).mul_(S0 * f)
         if self._additive:
             torch.mul(signal, -b, out=by_D)
@@ -129,24 +130,27 @@ class IVIM(_Conventions):
         return signal, columns
 
     def curvature(self, theta, weights, weighted):
-        # Each is a multiple of first derivatives: by S0 divided by S0, by a diffusivity
-        # multiplied by -b.
+        # Second derivatives are multiples of first ones: the signal is proportional to S0, so that
+        # d^2 s / d S0 d p = (ds / dp) / S0, and linear in f. A diffusivity multiplies by -b.
         b = self.b(theta)
         S0, f, _, _ = theta
         plain = weighted.sum(1)
         times_b = (weighted * b).sum(1)
         curvature = plain.new_zeros(4, 4, plain.shape[-1])  # only its upper triangle is read
         curvature[0, 1:] = plain[1:] / S0.clamp(min=torch.finfo(S0.dtype).tiny)
-        # S0 * exp(-b * D_slow) and S0 * exp(-b * D_fast), each times -b, weighted and summed.
+        # S0 * exp(-b * D_slow) and S0 * exp(-b * D_fast), each times -b, weighted and summed. With
+        # s the signal and c = ds / df their difference, they are s - f * c and s + (1 - f) * c.
         slow = -S0 * times_b[0] + f * times_b[1]
         fast = -S0 * times_b[0] - (1 - f) * times_b[1]
         curvature[1, 3] = fast
         curvature[3, 3] = -times_b[3]
         if self._additive:
+            # D is in both compartments: any derivative times -b is the one by D as well.
             curvature[1, 2] = -times_b[1]
             curvature[2, 2] = -times_b[2]
             curvature[2, 3] = -times_b[3]
         else:
+            # D is in the compartment of 1 - f only, and shares none with D_star.
             curvature[1, 2] = -slow
             curvature[2, 2] = -times_b[2]
         return curvature
@@ -178,21 +182,20 @@ class IVIMKurtosis(_Conventions):
 
         S0 * (f * exp(-b * D_star) + (1 - f) * exp(-b * D + b^2 * D^2 * K / 6))
 
-    and with ``convention="additive"`` D_star is what is added to D.
+    and with ``convention="additive"`` D_star is added to D.
 
     Parameters
     ----------
     b_values : array-like of shape (n_measurements,)
         s/mm^2; the expansion holds for b < 3 / (D * K), see `Kurtosis`.
     convention : {"total", "additive"}, default="total"
-        What D_star means. Its bounds differ too.
+        Meaning of D_star. Its bounds differ too.
 
     Notes
     -----
     S0 in the units of the signal, f and K without unit, D and D_star in um^2/ms. Ranges are ours,
-    around what the references report of brain; bounds keep
-    f under 0.5 and D_star (in total) above D. Below f of about 0.05 D_star is hardly identifiable
-    at clinical noise levels.
+    around the values of brain in the references. Bounds keep f up to 0.5 and D_star (total) at or
+    above D. Where f is below about 0.05, D_star is hardly identifiable at clinical noise levels.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Linear signals with Gaussian noise: multivariate calibration, a model learnt from data."""
+"""Linear signals with Gaussian noise: a model learnt from data, multivariate calibration."""
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from ._parameter import Parameter
 class LinearGaussian(SignalModel):
     """Signals that are linear in the parameters, ``x = theta @ coef + intercept``.
 
-    Estimators with ``signal_model=None`` use it, estimated from their training pairs. Its
-    maximum-likelihood estimate under Gaussian noise has a closed form, `start`.
+    Estimators with ``signal_model=None`` fit it to their training pairs. Its maximum-likelihood
+    estimate under Gaussian noise has a closed form, `start`.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class LinearGaussian(SignalModel):
     intercept : array-like of shape (n_measurements,)
         Signals where all parameters are 0.
     center : array-like of shape (n_parameters,)
-        Parameters about which `theta` is taken where the signal does not identify it.
+        Parameters that estimates are closest to where the signal does not identify them.
     half_range : array-like of shape (n_parameters,)
         Half-width of the prior around `center`.
 
@@ -60,8 +60,9 @@ class LinearGaussian(SignalModel):
         Returns
         -------
         LinearGaussian
-            With `center` at the mean of y, and a prior that holds all of y.
+            Model with `center` at the mean of y, and a prior that includes all of y.
         """
+        # Centred data need no intercept in the least squares: the means fit each other.
         X, y = as_floats(X), as_floats(y)
         center = y.mean(axis=0)
         mean_signal = X.mean(axis=0)
@@ -95,20 +96,22 @@ class LinearGaussian(SignalModel):
         return self.signal(theta), coef[:, :, None].expand(-1, -1, theta.shape[1])
 
     def start(self, signals):
+        # The pseudo-inverse gives the least-squares parameters of the smallest norm. Taken from the
+        # center, that is the solution closest to it.
         coef, intercept, center = self._tensors(signals)
         expected = intercept + coef.T @ center
         return torch.linalg.pinv(coef.T) @ (signals - expected[:, None]) + center[:, None]
 
 
 def resolve_model(signal_model, X, y):
-    """A copy of the signal model, or where it is None, the one that training pairs give.
+    """Copy of a signal model or, if that is None, a `LinearGaussian` of training pairs.
 
     Parameters
     ----------
     signal_model : SignalModel or None
-        As in the estimators.
+        Signal model, same as in the estimators.
     X : array-like of shape (n_samples, n_measurements)
-        Signals; used only without a signal model, as is y.
+        Signals. They and y are only used without a signal model.
     y : array-like of shape (n_samples, n_parameters)
         Their parameters.
 

@@ -10,7 +10,7 @@ class Parameter:
     Parameters
     ----------
     name : str
-        The field's usual symbol, e.g. ``"D_star"``.
+        Usual symbol in the field, e.g. ``"D_star"``.
     unit : str
         Unit of the values, e.g. ``"um^2/ms"``; empty for fractions.
     bounds : tuple of float
@@ -23,10 +23,10 @@ class Parameter:
     amplitude : bool, default=False
         True where the signal is proportional to this parameter (jointly, where several are).
     affine : bool, default=False
-        True where the signal is affine in this parameter, as in a signal fraction; it is then
-        eliminated from the search for starting points. Needs finite bounds.
+        True where the signal is affine in this parameter, e.g. in a signal fraction. It is then
+        eliminated from the search for starting points, which needs finite bounds.
     log : bool, default=False
-        True where the parameter is better searched for on a logarithmic axis; needs a
+        True where the parameter is better searched for on a logarithmic axis, which needs a
         positive lower bound.
 
     Examples
@@ -48,6 +48,7 @@ class Parameter:
     @property
     def loss_scale(self):
         """`scale`, or its default where that is None."""
+        # A midpoint near 0 would be no scale of the errors.
         low, high = self.prior
         if self.scale is not None:
             return self.scale
@@ -65,7 +66,7 @@ def amplitude(name):
     Returns
     -------
     Parameter
-        In the units of the signal, not negative, with a prior from 0.8 to 1.2.
+        Parameter in the units of the signal, at least 0, with a prior from 0.8 to 1.2.
 
     Examples
     --------

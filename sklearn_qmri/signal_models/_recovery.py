@@ -22,8 +22,8 @@ class InversionRecovery(ClosedFormModel):
     inversion_times : array-like of shape (n_measurements,)
         TI in ms.
     repetition_time : float, default=None
-        TR in ms, from one inversion to the next, so not less than any TI. None: long enough that
-        its term vanishes.
+        TR in ms, from one inversion to the next, so that no TI exceeds it. None: so long that its
+        term vanishes.
     magnitude : bool, default=False
         Whether the scanner's magnitude of the signal was measured (Rician noise), not a signed
         real part (Gaussian).
@@ -31,9 +31,9 @@ class InversionRecovery(ClosedFormModel):
     Notes
     -----
     S0 in the units of the signal, T1 in ms, eta (inversion efficiency) without unit. `signal` is
-    signed in either case: the Rician likelihood is even in it. Magnitudes leave it to the
-    inversion times around the null point, ``T1 * log(1 + eta)``, to tell the sign. With a short TR
-    a spin-echo readout adds a term that this leaves out.
+    signed in either case: the Rician likelihood is even in it. With magnitudes, only inversion
+    times around the null point, ``T1 * log(1 + eta)``, determine the sign. With a short TR, a
+    spin-echo readout adds a term that this formula neglects.
 
     References
     ----------
@@ -63,6 +63,7 @@ class InversionRecovery(ClosedFormModel):
                 f"InversionRecovery(repetition_time={repetition:g}) is less than the longest of "
                 f"its inversion_times, {times.max():g} ms: does it mean seconds?"
             )
+        # A repetition time of 0 stands for an infinite one, whose exponential is 0.
         repeated = torch.exp(-repetition / T1) if repetition else torch.zeros_like(T1)
         return times, repetition, torch.exp(-times / T1), repeated
 
@@ -72,7 +73,8 @@ class InversionRecovery(ClosedFormModel):
         shape = 1 - (1 + eta) * inverted + eta * repeated
         if not derivatives:
             return S0 * shape
-        # Chain rule: -t / T1 changes by t / T1^2 with T1, for t = TI and t = TR.
+        # Chain rule: -t / T1 changes by t / T1^2 with T1, for t = TI and t = TR. By eta, the
+        # formula has -exp(-TI / T1) + exp(-TR / T1).
         by_T1 = S0 * (eta * repeated * repetition - (1 + eta) * inverted * times) / T1**2
         return S0 * shape, [shape, by_T1, S0 * (repeated - inverted)]
 

@@ -10,7 +10,9 @@ from ._closed_form import ClosedFormModel
 from ._parameter import Parameter, amplitude
 from ._units import likely_unit
 
-_SERIES = 0.3  # below it the closed forms lose digits, and few terms of the series do
+# Below this argument the closed forms lose digits, and a few terms of the series suffice: the first
+# one that is omitted, of the slope, is 0.3^13 / (13! * 29) < 1e-18.
+_SERIES = 0.3
 _TERMS = 14
 
 _LAMBDA = Parameter("lambda", "um^2/ms", (0.1, 3.2), (0.5, 3.0))
@@ -21,21 +23,25 @@ _FREE_WATER = 3.0  # um^2/ms, at body temperature
 def stick(x):
     """Spherical mean of ``exp(-x * cos^2)`` and its derivative by x, for x >= 0.
 
-    ``sqrt(pi) / 2 * erf(sqrt(x)) / sqrt(x)``, by its series near 0.
+    The mean is ``sqrt(pi) / 2 * erf(sqrt(x)) / sqrt(x)``, taken from its series near 0.
 
     Parameters
     ----------
     x : tensor
-        b-value times the axial diffusivity, over the radial one.
+        b-value times the difference of the axial and radial diffusivities.
 
     Returns
     -------
     mean, slope : tensors of the shape of x
     """
     small = x < _SERIES
+    # Both branches are computed everywhere; 1 and 0 keep the one that is not taken finite.
     large = torch.where(small, 1.0, x)
+    # The mean over directions of exp(-x c^2) is its integral over c = cos from 0 to 1. With the
+    # derivative of erf(sqrt(x)), exp(-x) / sqrt(pi x), the slope is (exp(-x) - mean) / (2 x).
     mean = math.sqrt(math.pi) / 2 * torch.erf(large.sqrt()) / large.sqrt()
     slope = (torch.exp(-large) - mean) / (2 * large)
+    # Term by term, with the mean of c^(2 k) being 1 / (2 k + 1).
     x = torch.where(small, x, 0.0)
     series = sum((-x) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(_TERMS))
     by_x = -sum((-x) ** (k - 1) / (math.factorial(k - 1) * (2 * k + 1)) for k in range(1, _TERMS))
@@ -45,11 +51,12 @@ def stick(x):
 def _neurites(b, v, axial):
     """Two-compartment spherical mean and its derivatives by v and by the axial diffusivity.
 
-    The tissue around neurites is ``outside = exp(-b * (1 - v) * axial) * g(b * v * axial)``. By v,
-    both its factors change by b * axial times themselves, or times the slope of g:
-    ``b * axial * (outside + decay * g')``; by axial, the first by ``-b * (1 - v)`` and the second
-    by ``b * v``. Fractions v and 1 - v weigh, and v moves signal between the two.
+    The tissue around neurites is ``outside = exp(-b * (1 - v) * axial) * g(b * v * axial)``.
     """
+    # Product rule for outside = decay * g(b * v * axial):
+    #   by v      b * axial * (outside + decay * g'),
+    #   by axial  -b * (1 - v) * outside + b * v * decay * g'.
+    # Fractions weigh both compartments, and v moves signal from outside to inside.
     inside, inside_slope = stick(b * axial)
     around, around_slope = stick(b * v * axial)
     decay = torch.exp(-b * (1 - v) * axial)
@@ -77,7 +84,7 @@ class SphericalMeanTwoCompartment(ClosedFormModel):
     S0 in the units of the signal, v (neurite fraction) without unit, lambda (intrinsic
     diffusivity) in um^2/ms. The diffusivity across fibres outside of neurites is
     ``(1 - v) * lambda``. Needs at least two nonzero shells. Means over directions have Gaussian
-    noise, about their own bias.
+    noise, and keep the bias of what is averaged.
 
     References
     ----------
@@ -116,10 +123,10 @@ class SphericalMeanThreeCompartment(ClosedFormModel):
 
     Notes
     -----
-    As `SphericalMeanTwoCompartment`, with f_w the fraction of free water (3 um^2/ms). Needs at
-    least three nonzero shells. Where f_w is near 1, v and lambda are hardly identifiable; neither
-    is f_w where the diffusivity around neurites is close to that of free water (small v, lambda
-    near 3).
+    Same as `SphericalMeanTwoCompartment`, with f_w the fraction of free water (3 um^2/ms). Needs at
+    least three nonzero shells. Where f_w is near 1, v and lambda are hardly identifiable. Where the
+    diffusivity around neurites is close to that of free water (small v, lambda near 3), f_w is
+    hardly identifiable.
 
     References
     ----------
@@ -150,6 +157,7 @@ class SphericalMeanThreeCompartment(ClosedFormModel):
         shape = tissue + f_w * contrast
         if not derivatives:
             return S0 * shape
+        # Free water has no free diffusivity: v and lambda only change the share of the tissue.
         part = S0 * (1 - f_w)
         return S0 * shape, [shape, part * by_v, part * by_axial, S0 * contrast]
 
@@ -157,11 +165,10 @@ class SphericalMeanThreeCompartment(ClosedFormModel):
 def powder_average(X, b_values, directions=None):
     """Means over the directions of each shell.
 
-    Means of many magnitudes have Gaussian noise (its standard deviation divided by the square
-    root of the number of directions), but keep the Rician bias of what is averaged: at low
-    signal a mean is too high, and nothing afterwards can tell. Estimators take the noise of all
-    measurements to be equal: with unequal numbers of directions their standard deviations are not
-    to be trusted.
+    Means of many magnitudes have Gaussian noise, with a standard deviation divided by the square
+    root of the number of directions. They keep the Rician bias of the magnitudes: at low signal a
+    mean is too high, which cannot be detected afterwards. Estimators assume the same noise in all
+    measurements: with unequal numbers of directions their standard deviations cannot be trusted.
 
     Parameters
     ----------
@@ -170,17 +177,17 @@ def powder_average(X, b_values, directions=None):
     b_values : array-like of shape (n_measurements,)
         s/mm^2; values within 5 % (or within 5 s/mm^2) of the mean of a shell belong to it.
     directions : array-like of shape (n_measurements, 3), default=None
-        Gradient directions; opposite ones are the same. Given, repeats of a direction are
-        averaged first, so that each direction weighs the same.
+        Gradient directions; opposite ones are the same. If they are passed, repeats of a direction
+        are averaged first, so that each direction weighs the same.
 
     Returns
     -------
     means : ndarray of shape (n_voxels, n_shells)
-        In the units of X; NaN where a measurement of the shell is NaN or masked.
+        Means in the units of X, NaN where a measurement of the shell is NaN or masked.
     shells : ndarray of shape (n_shells,)
-        Mean b-value of each in s/mm^2, in ascending order.
+        Mean b-value of each shell in s/mm^2, in ascending order.
     counts : ndarray of shape (n_shells,)
-        Number of directions in each, repeats included unless directions are given.
+        Number of directions of each shell, repeats included unless directions are passed.
 
     Raises
     ------
@@ -211,12 +218,16 @@ def powder_average(X, b_values, directions=None):
         weights = _weigh_directions(directions, shell, b)
     members = [shell == k for k in range(shell.max() + 1)]
     means = [np.average(X[:, member], axis=1, weights=weights[member]) for member in members]
+    # Weights of the repeats of a direction add up to 1, so that their sum counts directions.
     shells = np.array([b[member].mean() for member in members])
     return np.stack(means, axis=1), shells, np.bincount(shell, weights).round().astype(int)
 
 
 def _number_shells(b):
-    """Shell of each b-value: a new one begins where a value is off the mean of those before."""
+    """Shell of each b-value, in ascending order of the b-values.
+
+    A new shell begins where a value is too far from the mean of the shell so far.
+    """
     shell, members = np.empty(len(b), dtype=int), []
     number = 0
     for place in np.argsort(b, kind="stable"):
@@ -229,7 +240,7 @@ def _number_shells(b):
 
 
 def _weigh_directions(directions, shell, b):
-    """Weight of each measurement: 1 over the repeats of its direction in its shell."""
+    """Weight of each measurement: 1 over the number of repeats of its direction in its shell."""
     directions = as_floats(directions)
     if directions.shape != (len(b), 3) or not np.isfinite(directions).all():
         raise ValueError(
@@ -238,5 +249,6 @@ def _weigh_directions(directions, shell, b):
         )
     size = np.linalg.norm(directions, axis=1, keepdims=True)
     unit = np.where(size > 0, directions / np.where(size > 0, size, 1), 0.0)
+    # A cosine of 0.9999 is an angle of 0.8 degrees. Directions of zeros (b = 0) are all one.
     same = (np.abs(unit @ unit.T) > 0.9999) | ((size == 0) & (size == 0).T)
     return 1 / (same & (shell[:, None] == shell)).sum(axis=1)

@@ -1,11 +1,11 @@
-"""Acquisitions in the wrong unit, told by values that no protocol has in the right one."""
+"""Acquisitions in the wrong unit, recognised by values that no protocol has in the right one."""
 
 import math
 from typing import NamedTuple
 
 
 class _Range(NamedTuple):
-    """Largest values of an acquisition that are plausible, and what others look like."""
+    """Plausible range of the largest value of an acquisition, and texts about values outside."""
 
     above: float
     below: float
@@ -26,19 +26,20 @@ _PLAUSIBLE = {
 
 
 def likely_unit(name, values):
-    """What an acquisition with these values looks like, or None where it is as it should be.
+    """Text about the unit that an acquisition seems to have, or None if its values are plausible.
 
     Parameters
     ----------
     name : str
-        Of the attribute; unknown ones are not judged.
+        Name of the attribute; unknown ones are not judged.
     values : ndarray
-        Not negative.
+        Values of at least 0.
 
     Returns
     -------
     str or None
     """
+    # Zeros alone are the same in any unit.
     if name not in _PLAUSIBLE or not values.any():
         return None
     plausible, largest = _PLAUSIBLE[name], values.max()
