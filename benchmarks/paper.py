@@ -35,7 +35,7 @@ from sklearn_qmri import (
     PosteriorMeanEstimator,
     SelfSupervisedNetRegressor,
 )
-from sklearn_qmri._network import ScaledSquaredError, Task, train
+from sklearn_qmri._network import LabelTask, ScaledSquaredError, train
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.estimators._hybrid_training import shape_output
 from sklearn_qmri.estimators._net import hold_out_tissues, make_inputs, network_settings
@@ -187,7 +187,7 @@ def supervised(run, block, snr, seed):
         for name, target in zip(named, targets, strict=True)
     ]
     rng = check_random_state(seed)
-    task = Task(
+    task = LabelTask(
         inputs.transform(X, sigma),
         targets,
         hold_out_tissues(y, training.validation_fraction, rng),

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from sklearn_qmri import HybridLabelNetRegressor, MLEEstimator, PosteriorMeanEstimator
-from sklearn_qmri._network import MLP, NetworkInputs, ScaledSquaredError, Task, Training, train
+from sklearn_qmri._network import MLP, LabelTask, NetworkInputs, ScaledSquaredError, Training, train
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.estimators._hybrid_training import train_on_labels
 from sklearn_qmri.estimators._labels import LabelledRows
@@ -146,7 +146,7 @@ def skorch_default(x, target, hidden, epochs, batch):
 def ours(x, target, hidden, epochs, batch):
     targets = target if target.ndim == 3 else target[None]
     n_labels = len(targets)
-    task = Task(
+    task = LabelTask(
         x, targets, np.arange(len(x)) >= len(x) * 4 // 5,
         [(("sigmoid",) * 4, np.zeros(4), np.ones(4))] * n_labels, np.ones((n_labels, 4)),
         ScaledSquaredError(np.ones(4)),

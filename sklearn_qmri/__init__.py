@@ -3,6 +3,7 @@
 from ._network import MLP, Training
 from ._version import __version__
 from .estimators import (
+    BiasConstrainedNetRegressor,
     HybridLabelNetRegressor,
     HybridLabelNetRegressorCV,
     HybridLabelRegressor,
@@ -15,6 +16,7 @@ from .status import Status
 
 __all__ = [
     "MLP",
+    "BiasConstrainedNetRegressor",
     "HybridLabelNetRegressor",
     "HybridLabelNetRegressorCV",
     "HybridLabelRegressor",

@@ -12,9 +12,9 @@ from sklearn_qmri._network import (
     MLP,
     FittedNetwork,
     Head,
+    LabelTask,
     NetworkInputs,
     ScaledSquaredError,
-    Task,
     Training,
     train,
 )
@@ -447,7 +447,7 @@ def test_a_member_trained_alone(model):
     head = (("identity",) * 4, np.zeros(4), np.ones(4))
     valid, criterion = np.arange(2000) % 5 == 0, ScaledSquaredError(np.ones(4))
     targets = (y / SCALE)[None]
-    task = Task(X.astype(np.float32), targets, valid, [head], np.ones((1, 4)), criterion)
+    task = LabelTask(X.astype(np.float32), targets, valid, [head], np.ones((1, 4)), criterion)
     inputs = NetworkInputs(model, None, False, False)
 
     class Seeds:

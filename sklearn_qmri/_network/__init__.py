@@ -3,19 +3,23 @@
 from ._domain import Domain
 from ._fitted import FittedNetwork
 from ._inputs import NetworkInputs
-from ._modules import Head, ScaledSquaredError, SignalLikelihood
+from ._losses import ScaledSquaredError, SignalLikelihood
+from ._modules import Head
 from ._settings import MLP, Training
-from ._training import Task, train
+from ._tasks import BiasWeights, LabelTask, RepeatTask
+from ._training import train
 
 __all__ = [
     "MLP",
+    "BiasWeights",
     "Domain",
     "FittedNetwork",
     "Head",
+    "LabelTask",
     "NetworkInputs",
+    "RepeatTask",
     "ScaledSquaredError",
     "SignalLikelihood",
-    "Task",
     "Training",
     "train",
 ]

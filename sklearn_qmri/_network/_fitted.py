@@ -76,6 +76,11 @@ class FittedNetwork:
         return n_networks * self.n_shared // len(self.mix)
 
     @property
+    def n_parameters(self):
+        """Number of parameters that are predicted."""
+        return self.mix.shape[1]
+
+    @property
     def n_epochs(self):
         """Number of epochs that were trained."""
         return len(self.history["train_loss"])
@@ -92,6 +97,25 @@ class FittedNetwork:
         FittedNetwork
         """
         return FittedNetwork(**{**vars(self), "domain": domain})
+
+    def at(self, values):
+        """Network with its last inputs fixed, which are then no inputs any more.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_fixed,)
+            Values of the last inputs.
+
+        Returns
+        -------
+        FittedNetwork
+        """
+        n_fixed, first = len(values), self.coefs[0]
+        # The first layer is x W + b. Its fixed part is the same for all rows and belongs to b.
+        offset = values.astype(np.float32) @ first[:, -n_fixed:]
+        coefs = [np.ascontiguousarray(first[:, :-n_fixed]), *self.coefs[1:]]
+        intercepts = [self.intercepts[0] + offset[:, None], *self.intercepts[1:]]
+        return FittedNetwork(**{**vars(self), "coefs": coefs, "intercepts": intercepts})
 
     def per_label(self, X, sigma):
         """Predictions of each member for each kind of label.

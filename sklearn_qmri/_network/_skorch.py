@@ -1,8 +1,8 @@
 """The skorch net that trains stacked members, and its callbacks.
 
 skorch owns the loop over epochs and batches, the optimiser, the learning-rate schedule and the
-history. This module adds the parts that are specific to stacked members: batches of tensors that
-are never copied row by row, a loss per member, and the best state of each member.
+history. This module adds the parts that are specific to stacked members: a loss per member, and
+the best state of each member.
 """
 
 import numpy as np
@@ -16,46 +16,6 @@ _WARM_UP = 0.15
 # Least number of steps of a one-cycle schedule. With fewer, the warm-up would have hardly any
 # room, and the learning rate stays at its peak.
 _LEAST_STEPS = 10
-
-
-class Batches:
-    """Rows of tensors in batches, shuffled again in each pass.
-
-    Parameters
-    ----------
-    x : tensor of shape (..., n_rows, n_inputs)
-    target : tensor of shape (..., n_rows, n_columns)
-    batch_size : int
-    generator : torch.Generator or None
-        Source of the shuffling. None: rows stay in their order.
-    refresh : callable, default=None
-        Function that returns (x, target) of the next epoch, which replace `x` and `target`.
-    least : int, default=1
-        Least number of rows of a batch. A last batch with fewer rows is dropped.
-    """
-
-    def __init__(self, x, target, batch_size, generator, *, refresh=None, least=1):
-        self.x = x
-        self.target = target
-        self.batch_size = batch_size
-        self.generator = generator
-        self.refresh = refresh
-        self.least = least
-
-    def __len__(self):
-        n_whole, rest = divmod(self.x.shape[-2], self.batch_size)
-        return n_whole + (rest >= self.least)
-
-    def __iter__(self):
-        x, target = self.x, self.target
-        if self.refresh is not None:
-            x, target = (tensor.to(x.device) for tensor in self.refresh())
-        if self.generator is not None:
-            # Drawn on the CPU, where the generator is: the order is the same on all devices.
-            order = torch.randperm(x.shape[-2], generator=self.generator).to(x.device)
-            x, target = x[..., order, :], target[..., order, :]
-        pairs = zip(x.split(self.batch_size, -2), target.split(self.batch_size, -2), strict=True)
-        return (pair for pair in pairs if pair[0].shape[-2] >= self.least)
 
 
 class PatienceExhausted(Exception):

@@ -1,8 +1,5 @@
 """Training of stacked networks, which results in a `FittedNetwork`."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 import torch
 
@@ -10,7 +7,6 @@ from .._torch import check_device, single_thread
 from ._fitted import FittedNetwork
 from ._modules import StackedMLP, make_head
 from ._skorch import (
-    Batches,
     BestMembers,
     EpochBar,
     PatienceExhausted,
@@ -18,51 +14,6 @@ from ._skorch import (
     losses,
     one_cycle,
 )
-
-
-class Task(NamedTuple):
-    """Rows that a network learns from, and the loss of its predictions.
-
-    Attributes
-    ----------
-    x : ndarray of shape (n_rows, n_inputs)
-        Network inputs.
-    targets : ndarray of shape (n_labels, n_rows, n_columns)
-        Values that the criterion compares predictions with, for each kind of label.
-    valid : bool ndarray of shape (n_rows,)
-        Rows held out for validation.
-    heads : list of tuple
-        Shape, offset and width of the last layer, for each kind of label.
-    mix : ndarray of shape (n_labels, n_parameters)
-        Weights of the predictions for each kind of label in their sum.
-    criterion : Module
-        Loss per member.
-    apart : bool
-        Whether each kind of label has members of its own, which start from the same weights.
-        Otherwise each member has outputs for all kinds of label.
-    refresh : callable or None
-        Function that returns new inputs (n_labels, n_rows, n_inputs) and new targets (n_labels,
-        n_rows, n_columns) for the training rows of an epoch. It requires `apart`.
-    """
-
-    x: np.ndarray
-    targets: np.ndarray
-    valid: np.ndarray
-    heads: list
-    mix: np.ndarray
-    criterion: torch.nn.Module
-    apart: bool = False
-    refresh: Callable | None = None
-
-    @property
-    def n_labels(self):
-        """Number of kinds of label."""
-        return len(self.targets)
-
-    @property
-    def n_shared(self):
-        """Number of kinds of label that each member has outputs for."""
-        return 1 if self.apart else self.n_labels
 
 
 def initial_weights(sizes, seeds, n_subnets=1):
@@ -98,7 +49,7 @@ def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
 
     Parameters
     ----------
-    task : Task
+    task : LabelTask or RepeatTask
     inputs : NetworkInputs
         Inputs that are stored with the weights, to predict from rows of X.
     network : MLP
@@ -129,7 +80,7 @@ def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
     seeds = rng.randint(np.iinfo(np.int32).max, size=training.n_init + 1)
     generator = torch.Generator().manual_seed(int(seeds[0]))
     module = _make_module(task, network, seeds[1:], generator)
-    batches = _make_batches(task, network, training, generator)
+    batches = task.batches(network, training, generator)
     with single_thread():
         length = max_epochs, training.lr or lr
         net, best = _run(module, task.criterion, batches, training, *length, verbose)
@@ -149,12 +100,12 @@ def _make_module(task, network, seeds, generator):
     n_outputs = task.mix.shape[1]
     n_subnets = n_outputs if network.parallel_subnets else 1
     sizes = [
-        task.x.shape[1],
+        task.n_inputs,
         *network.hidden_layer_sizes,
         n_outputs // n_subnets * task.n_shared,
     ]
     # Kinds of label that are apart start from the same weights, with the same seeds.
-    members = np.tile(seeds, task.n_labels // task.n_shared)
+    members = np.tile(seeds, len(task.heads) // task.n_shared)
     return {
         "coefs": (weights := initial_weights(sizes, members, n_subnets))[0],
         "intercepts": weights[1],
@@ -166,36 +117,6 @@ def _make_module(task, network, seeds, generator):
         "dropout": network.dropout,
         "generator": generator,
     }
-
-
-def _make_batches(task, network, training, generator):
-    """Training batches, and a single validation batch of all held-out rows."""
-    device, repeats = training.device, training.n_init
-
-    def place(values):
-        return torch.as_tensor(values, dtype=torch.float32, device=device)
-
-    def spread(targets):
-        # With one kind of label all members have the same targets, (n_rows, n_columns). Otherwise
-        # the targets of each kind are repeated for its members, (n_labels * n_init, n_rows, ...).
-        return place(np.repeat(targets, repeats, axis=0) if len(targets) > 1 else targets[0])
-
-    def refreshed():
-        x, targets = task.refresh()
-        return place(x), place(np.repeat(targets, repeats, axis=0))
-
-    kept = ~task.valid
-    trained = Batches(
-        place(task.x[kept]),
-        spread(task.targets[:, kept]),
-        training.rows_per_step(np.count_nonzero(kept)),
-        generator,
-        refresh=None if task.refresh is None else refreshed,
-        # Batch normalisation needs a variance, which a single row does not have.
-        least=2 if network.batch_norm else 1,
-    )
-    held_out = place(task.x[task.valid]), spread(task.targets[:, task.valid])
-    return trained, Batches(*held_out, len(held_out[0]), None)
 
 
 def _run(module, criterion, batches, training, max_epochs, lr, verbose):

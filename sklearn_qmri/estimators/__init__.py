@@ -1,5 +1,6 @@
 """Estimators, and the checks of arguments that all of them share."""
 
+from ._bias_constrained_net import BiasConstrainedNetRegressor
 from ._hybrid_net import HybridLabelNetRegressor
 from ._hybrid_net_cv import HybridLabelNetRegressorCV
 from ._hybrid_regressor import HybridLabelRegressor
@@ -11,6 +12,7 @@ from ._table import ESTIMATORS, entry_of
 
 __all__ = [
     "ESTIMATORS",
+    "BiasConstrainedNetRegressor",
     "HybridLabelNetRegressor",
     "HybridLabelNetRegressorCV",
     "HybridLabelRegressor",

@@ -1,19 +1,15 @@
 """Network trained on hybrid labels."""
 
-from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
-from .._network import MLP, Training
-from ..signal_models import SignalModel
-from ._door import NOISE, SIGMA
 from ._hybrid_training import check_hybrid, resamples, train_on_labels
 from ._labels import check_alpha, label_rows
-from ._net import NetworkRegressorMixin
+from ._net import NETWORK, NetworkRegressorMixin
 from ._regressor import all_or_nothing
 
 
@@ -117,17 +113,8 @@ class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar = {
-        "signal_model": [SignalModel, None],
-        "noise": NOISE,
-        "sigma": SIGMA,
-        "normalize": [StrOptions({"rms"}), None],
-        "sigma_input": ["boolean"],
-        "network": [MLP, None],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "training": [Training, None],
+        **NETWORK,
         "resample_noise": ["boolean", StrOptions({"auto"})],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(

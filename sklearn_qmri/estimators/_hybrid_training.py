@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .._network import ScaledSquaredError, Task, train
+from .._network import LabelTask, ScaledSquaredError, train
 from ..tissues import measure
 from ._door import check_fit, settle_sigma
 from ._labels import blend
-from ._net import hold_out_tissues, learn_domain, make_inputs, network_settings
+from ._net import check_normalize, hold_out_tissues, learn_domain, make_inputs, network_settings
 
 # Learning rate if the training settings have none.
 _LR = 0.02
@@ -35,8 +35,7 @@ def check_hybrid(estimator, net, X, y, sigma):
         Usable rows, with a noise level for each.
     """
     rows = check_fit(estimator, X, y, sigma, y_needed=True, settings=net)
-    if net.normalize is not None and net.signal_model is None:
-        raise ValueError("normalize='rms' needs a signal_model, which defines the amplitudes.")
+    check_normalize(net)
     if net.resample_noise is True and net.signal_model is None:
         raise ValueError("resample_noise=True needs a signal_model, to simulate the signals of y.")
     network_settings(net)
@@ -99,7 +98,7 @@ def train_on_labels(net, signal_model, noise, labelled, alphas, mix):
             rng,
         )
     x = inputs.transform(X, sigma)
-    task = Task(
+    task = LabelTask(
         x, targets, valid, heads, mix, ScaledSquaredError(scale), refresh is not None, refresh
     )
     fitted = train(

@@ -1,16 +1,19 @@
 """Base of network regressors, independent of the training."""
 
 from functools import partial
+from numbers import Integral
 
 import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._network import MLP, Domain, NetworkInputs, Training
 from .._torch import pieces
 from .._warnings import warn
 from ..noise import expected_measurement
+from ..signal_models import SignalModel
 from ..status import Status
 from ..tissues import number_tissues
-from ._door import check_estimate
+from ._door import NOISE, SIGMA, check_estimate
 from ._regressor import TissueRegressorMixin, predicted, refuse
 from ._rows import scatter_results
 
@@ -18,6 +21,21 @@ from ._rows import scatter_results
 _BLOCK = 65536
 # Share of rows out of domain above which there is a warning. A few are to be expected in any scan.
 _MANY = 0.1
+
+
+# Constraints of the parameters that estimators with a trained network have in common.
+NETWORK = {
+    "signal_model": [SignalModel, None],
+    "noise": NOISE,
+    "sigma": SIGMA,
+    "normalize": [StrOptions({"rms"}), None],
+    "sigma_input": ["boolean"],
+    "network": [MLP, None],
+    "max_epochs": [Interval(Integral, 1, None, closed="left")],
+    "training": [Training, None],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
 
 
 class NetworkRegressorMixin(TissueRegressorMixin):
@@ -56,16 +74,7 @@ class NetworkRegressorMixin(TissueRegressorMixin):
             If X or sigma do not fit the training, no noise level is known for these rows, `fixed`
             is given, or `return_std` is True without an ensemble.
         """
-        rows = self._check(X, sigma, fixed, return_std)
-        results = _predict_rows(self.network_, rows, return_std, describe=partial(_describe, self))
-        n_outside = np.count_nonzero(results["status"] == Status.OUT_OF_DOMAIN)
-        if n_outside > _MANY * len(rows.X):
-            warn(
-                f"{n_outside} of {len(rows.X)} rows are unlike what the network was trained on; "
-                "their status says so."
-            )
-        results["at_bound"] = np.zeros(results["parameters"].shape, dtype=bool)
-        return scatter_results(rows.usable, **results)
+        return estimate_by(self, self.network_, X, sigma, fixed, return_std)
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False):
         """Predict tissue parameters.
@@ -93,20 +102,41 @@ class NetworkRegressorMixin(TissueRegressorMixin):
         NotFittedError, ValueError
             Same as `estimate`.
         """
-        # Without `estimate`, whose status and residual need the signals of all predictions.
-        rows = self._check(X, sigma, fixed, return_std)
-        results = _predict_rows(self.network_, rows, return_std)
-        return predicted(self, scatter_results(rows.usable, **results), return_std)
+        return predict_by(self, self.network_, X, sigma, fixed, return_std)
 
-    def _check(self, X, sigma, fixed, return_std):
-        """Usable rows of X, after a check of the arguments."""
-        refuse(self, fixed=fixed)
-        rows = check_estimate(self, X, sigma=sigma)
-        if return_std and self.network_.n_members < 2:
-            raise ValueError(
-                "return_std=True needs an ensemble, Training(ensemble=True, n_init=2) or more."
-            )
-        return rows
+
+def estimate_by(estimator, network, X, sigma, fixed, return_std):
+    """Results of `NetworkRegressorMixin.estimate`, by a network of a fitted estimator."""
+    rows = _check(estimator, network, X, sigma, fixed, return_std)
+    describe = partial(_describe, network, estimator.signal_model_, estimator.noise_)
+    results = _predict_rows(network, rows, return_std, describe)
+    n_outside = np.count_nonzero(results["status"] == Status.OUT_OF_DOMAIN)
+    if n_outside > _MANY * len(rows.X):
+        warn(
+            f"{n_outside} of {len(rows.X)} rows are unlike what the network was trained on; "
+            "their status says so."
+        )
+    results["at_bound"] = np.zeros(results["parameters"].shape, dtype=bool)
+    return scatter_results(rows.usable, **results)
+
+
+def predict_by(estimator, network, X, sigma, fixed, return_std):
+    """Results of `NetworkRegressorMixin.predict`, by a network of a fitted estimator."""
+    # Without `estimate_by`, whose status and residual need the signals of all predictions.
+    rows = _check(estimator, network, X, sigma, fixed, return_std)
+    results = _predict_rows(network, rows, return_std)
+    return predicted(estimator, scatter_results(rows.usable, **results), return_std)
+
+
+def _check(estimator, network, X, sigma, fixed, return_std):
+    """Usable rows of X, after a check of the arguments."""
+    refuse(estimator, fixed=fixed)
+    rows = check_estimate(estimator, X, sigma=sigma)
+    if return_std and network.n_members < 2:
+        raise ValueError(
+            "return_std=True needs an ensemble, Training(ensemble=True, n_init=2) or more."
+        )
+    return rows
 
 
 def network_settings(settings):
@@ -116,6 +146,18 @@ def network_settings(settings):
     network.validate()
     training.validate()
     return network, training
+
+
+def check_normalize(settings):
+    """Refuse a normalization without a signal model, which knows the amplitudes.
+
+    Raises
+    ------
+    ValueError
+        For such settings.
+    """
+    if settings.normalize is not None and settings.signal_model is None:
+        raise ValueError("normalize='rms' needs a signal_model, which defines the amplitudes.")
 
 
 def make_inputs(settings, network, signal_model, X, sigma):
@@ -139,9 +181,14 @@ def hold_out_tissues(y, fraction, rng):
     return np.isin(tissue, rng.permutation(n_tissues)[:n_valid])
 
 
-def learn_domain(network, signal_model, noise, X, sigma):
-    """Trained network with its domain, which is learnt from the training rows."""
-    predicted = network.predict(X, sigma)
+def learn_domain(network, signal_model, noise, X, sigma, settings=()):
+    """Trained network with its domain, which is learnt from the training rows.
+
+    Each row counts with its predictions at all `settings`, which are values of the last inputs.
+    """
+    networks = [network.at(values) for values in settings] or [network]
+    predicted = np.concatenate([each.predict(X, sigma) for each in networks])
+    X, sigma = np.tile(X, (len(networks), 1)), np.tile(sigma, len(networks))
     expected = _expected(signal_model, noise, predicted, sigma)
     return network.with_domain(Domain(network.inputs).fit(X, sigma, expected, predicted))
 
@@ -166,10 +213,10 @@ def _predict_rows(network, rows, return_std, describe=None):
     return columns
 
 
-def _describe(estimator, X, sigma, parameters):
+def _describe(network, signal_model, noise, X, sigma, parameters):
     """Status and residual of predicted rows."""
-    expected = _expected(estimator.signal_model_, estimator.noise_, parameters, sigma)
-    covered = estimator.network_.covers(X, sigma, expected, parameters)
+    expected = _expected(signal_model, noise, parameters, sigma)
+    covered = network.covers(X, sigma, expected, parameters)
     return {
         "status": np.where(covered, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8),
         "residual_rms": np.sqrt(np.mean((X - expected) ** 2, axis=1)),

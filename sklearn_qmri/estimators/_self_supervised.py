@@ -1,21 +1,20 @@
 """Networks trained without labels, on how well predictions explain the signals."""
 
 from functools import partial
-from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._network import MLP, SignalLikelihood, Task, Training, train
+from .._network import LabelTask, SignalLikelihood, train
 from ..information import warn_of_unidentified
 from ..signal_models import SignalModel
 from ..tissues import check_bounds
-from ._door import NOISE, SIGMA, check_fit, settle_sigma
+from ._door import check_fit, settle_sigma
 from ._mle import fit_sigma
 from ._net import (
+    NETWORK,
     NetworkRegressorMixin,
     hold_out_tissues,
     learn_domain,
@@ -102,17 +101,9 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar = {
+        **NETWORK,
         "signal_model": [SignalModel],
-        "noise": NOISE,
-        "sigma": SIGMA,
         "bounds": [dict, None],
-        "normalize": [StrOptions({"rms"}), None],
-        "sigma_input": ["boolean"],
-        "network": [MLP, None],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "training": [Training, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -198,7 +189,7 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
         # the same sigma / amplitude. The loss thus does not depend on the units of X.
         power = np.mean((X / amplitude) ** 2)
         factor = 2 * np.mean((sigma[:, None] / amplitude) ** 2) / (power if power > 0 else 1.0)
-        task = Task(
+        task = LabelTask(
             inputs.transform(X, sigma),
             target[None],
             hold_out_tissues(tissues, training.validation_fraction, rng),

@@ -117,3 +117,27 @@ def _scaled(information, free):
     scale = free / np.where(free, size, 1.0)
     scaled = np.where(free[:, :, None] & free[:, None, :], information, 0.0)
     return scaled * scale[:, :, None] * scale[:, None, :], scale
+
+
+def bayesian_deviations(information, prior_variance):
+    """Standard deviations of a measurement and a prior together, parameter by parameter.
+
+    They are finite where the measurement alone does not identify a parameter: the information of
+    the prior, 1 / variance, is added to that of the measurement (van Trees).
+
+    Parameters
+    ----------
+    information : ndarray of shape (n_voxels, n_parameters, n_parameters)
+        Entries that are not finite count as no information.
+    prior_variance : ndarray of shape (n_parameters,)
+
+    Returns
+    -------
+    ndarray of shape (n_voxels, n_parameters)
+    """
+    # In units of the prior's standard deviations, its information is the identity matrix, and no
+    # eigenvalue of the sum is below 1.
+    scale = np.sqrt(prior_variance)
+    scaled = np.nan_to_num(information, posinf=0.0, neginf=0.0) * scale[:, None] * scale
+    covariance = np.linalg.inv(scaled + np.eye(len(scale)))
+    return scale * np.sqrt(np.einsum("vjj->vj", covariance))

@@ -1,0 +1,98 @@
+"""Losses of stacked networks: one value per member."""
+
+import torch
+from torch import nn
+
+
+class ScaledSquaredError(nn.Module):
+    """Mean over rows and parameters of squared error / scale^2, one value per member.
+
+    Parameters
+    ----------
+    scale : array-like of shape (n_parameters,)
+    """
+
+    def __init__(self, scale):
+        super().__init__()
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+
+    def forward(self, prediction, target):
+        """Compute the loss per member of predictions (n_members, n_rows, n_parameters)."""
+        return ((prediction - target) / self.scale).square().mean((-2, -1))
+
+
+class SignalLikelihood(nn.Module):
+    """Mean negative log-likelihood of the measurements, without constants, for each member.
+
+    Under Gaussian noise of one level it is proportional to the mean squared error of the signal.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+    noise : noise model
+    factor : float, default=1
+        Factor of the loss.
+    """
+
+    def __init__(self, signal_model, noise, factor=1.0):
+        super().__init__()
+        self.factor = factor
+        self.signal_model = signal_model
+        self.noise = noise
+
+    def forward(self, prediction, target):
+        """Compute the loss per member.
+
+        Parameters
+        ----------
+        prediction : tensor of shape (n_members, n_rows, n_parameters)
+        target : tensor of shape (n_rows, n_measurements + 1)
+            Measurements in units of sigma; in the last column the unit of the predicted amplitude,
+            also in units of sigma.
+        """
+        n_members, n_rows, _ = prediction.shape
+        # Signal models take (n_parameters, n_lanes) and return (n_measurements, n_lanes).
+        theta = prediction.permute(2, 0, 1).flatten(1)
+        signal = self.signal_model.signal(theta).unflatten(1, (n_members, n_rows))
+        # x is (n_measurements, 1, n_rows), to be compared with all members; unit is (n_rows,). A
+        # signal is proportional to its amplitude, so its unit is that of the amplitude.
+        x, unit = target[:, None, :-1].permute(2, 1, 0), target[:, -1]
+        return self.factor * self.noise.derivatives(x, signal * unit)[0].mean((0, 2))
+
+
+class BiasConstrainedError(nn.Module):
+    """Mean over tissues and parameters of variance + w * squared bias, per member.
+
+    Parameters
+    ----------
+    n_repeats : int
+        Number of consecutive rows that are noise repeats of one tissue.
+    """
+
+    def __init__(self, n_repeats):
+        super().__init__()
+        self.n_repeats = n_repeats
+
+    def forward(self, prediction, target):
+        """Loss per member.
+
+        Parameters
+        ----------
+        prediction : tensor of shape (n_members, n_rows, n_parameters)
+        target : tensor of shape (n_rows, 3 * n_parameters)
+            True parameters, the factor of their errors, and w. Rows of one tissue have the same w.
+
+        Returns
+        -------
+        tensor of shape (n_members,)
+        """
+        truth, factor, weight = target.chunk(3, -1)
+        error = ((prediction - truth) * factor).unflatten(-2, (-1, self.n_repeats))
+        mean, variance = error.mean(-2), error.var(-2)
+        # With r repeats, E[mean^2] = b^2 + v / r and E[variance] = v. So mean^2 - variance / r is
+        # an unbiased estimate of the squared bias, even though it may be negative.
+        squared_bias = mean.square() - variance / self.n_repeats
+        weight = weight[:: self.n_repeats]
+        # The optimum has a loss of about sqrt(w) to w times that for w = 1. The root evens out how
+        # much the different w count.
+        return ((variance + weight * squared_bias) / weight.sqrt()).mean((-2, -1))

@@ -1,0 +1,172 @@
+"""Training of networks on bias and variance, for all weights of the bias at once."""
+
+from functools import partial
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from .._network import BiasWeights, RepeatTask, train
+from ..information import bayesian_deviations, fisher_information
+from ..tissues import measure, number_tissues
+from ._hybrid_training import shape_output
+from ._net import hold_out_tissues, learn_domain, make_inputs, network_settings
+
+_LR = 0.01  # where the training settings have none
+# Weights beyond the largest one that can be asked for are trained too, up to this factor: at the
+# end of their range networks are worse.
+_BEYOND = 2.0
+# Least standard deviation of the training tissues, as a share of that of the loss scale. Where
+# all tissues have the same value, errors are divided by this.
+_LEAST_SPREAD = 1e-3
+
+
+def check_bias_weight(bias_weight, n_parameters, largest):
+    """Weight of the squared bias per parameter.
+
+    Raises
+    ------
+    ValueError
+        If it is not one number, or one per parameter, in [1, largest].
+    """
+    try:
+        values = np.asarray(bias_weight)
+        values = values.astype(np.float64, casting="same_kind")
+    except TypeError:
+        values = np.empty((0, 0))
+    if values.shape not in ((), (n_parameters,)):
+        raise ValueError(
+            f"bias_weight expects a number or one per parameter ({n_parameters}), got "
+            f"{bias_weight!r}."
+        )
+    if not ((values >= 1) & (values <= largest)).all():
+        raise ValueError(
+            f"bias_weight expects values in [1, {largest:g}], the range of the training "
+            f"(max_bias_weight), got {bias_weight!r}."
+        )
+    return np.broadcast_to(values, n_parameters)
+
+
+def span_of(largest):
+    """Range of the weights that are trained, if the largest that can be asked for is `largest`."""
+    return BiasWeights(_BEYOND * largest)
+
+
+def train_on_bias(net, signal_model, noise, rows):
+    """Train a network on the bias and variance of its predictions over noise repeats.
+
+    Parameters
+    ----------
+    net : BiasConstrainedNetRegressor
+        Its parameters only are read.
+    signal_model : SignalModel
+    noise : NoiseModel
+    rows : Rows
+        With a noise level for each.
+
+    Returns
+    -------
+    FittedNetwork
+        Its last inputs are the weights, one per parameter; see `FittedNetwork.at`.
+    """
+    network, training = network_settings(net)
+    rng = check_random_state(net.random_state)
+    inputs = make_inputs(net, network, signal_model, rows.X, rows.sigma)
+    # Repeats of a tissue have one noise level, because the bias depends on it.
+    tissue = number_tissues(np.column_stack([rows.y, rows.sigma]))
+    if net.signal_model is None:
+        repeats, n_repeats = _stored_repeats(tissue, net.n_repeats)
+        first, pick = repeats[:, 0], partial(_pick, rows.X, repeats, n_repeats, rng)
+    else:
+        first, n_repeats = np.unique(tissue, return_index=True)[1], net.n_repeats
+        pick = partial(_simulate, signal_model, noise, rows.y, rows.sigma, first, n_repeats, rng)
+    y, sigma = rows.y[first], rows.sigma[first]
+    deviation = error_deviation(net.loss_weight, signal_model, noise, y, sigma)
+    target = rows.y / inputs.parameter_scale(rows.X)
+    everywhere = np.ones(y.shape[1])  # shapes are those of estimates, not of true parameters
+    shape = "identity" if network.output == "auto" else network.output
+    task = RepeatTask(
+        partial(_draw, inputs, pick, y, sigma, deviation, n_repeats),
+        hold_out_tissues(y, training.validation_fraction, rng),
+        inputs.transform(rows.X[:1], rows.sigma[:1]).shape[1],
+        n_repeats,
+        span_of(net.max_bias_weight),
+        [shape_output(shape, signal_model, everywhere, target, y.std(axis=0))],
+    )
+    fitted = train(
+        task, inputs, network, training, max_epochs=net.max_epochs, lr=_LR, rng=rng,
+        verbose=net.verbose,
+    )  # fmt: skip
+    # From the least to the largest weight, predictions become less biased and more variable.
+    ends = [task.span.inputs(np.full(y.shape[1], w)) for w in (1.0, net.max_bias_weight)]
+    return learn_domain(fitted, signal_model, noise, rows.X, rows.sigma, ends)
+
+
+def error_deviation(loss_weight, signal_model, noise, y, sigma):
+    """Divisor of the errors of each tissue and parameter in the loss, (n_tissues, n_parameters).
+
+    With "information" it is the tissue's own: the standard deviation of an efficient estimate that
+    knows the prior. Otherwise all tissues have the root mean square of these, so that parameters
+    have comparable losses.
+    """
+    least = _LEAST_SPREAD * np.array([p.loss_scale for p in signal_model.parameters])
+    spread = np.maximum(y.std(axis=0), least)
+    information = fisher_information(signal_model, noise, y, sigma)
+    deviation = bayesian_deviations(information, spread**2)
+    if loss_weight is None:
+        return np.broadcast_to(np.sqrt(np.mean(deviation**2, axis=0)), y.shape)
+    return deviation
+
+
+def _draw(inputs, pick, y, sigma, deviation, n_repeats, tissues):
+    """Network inputs, and true parameters and factors of errors, of noise repeats of tissues."""
+    X = pick(tissues)
+    repeated = np.repeat(tissues, n_repeats)
+    # Predictions p are in units of the row: its estimate is p * unit, and the error divided by the
+    # deviation is (p - y / unit) * unit / deviation.
+    unit = inputs.parameter_scale(X)
+    target = np.hstack([y[repeated] / unit, unit / deviation[repeated]])
+    return inputs.transform(X, sigma[repeated]), target.astype(np.float32)
+
+
+def _simulate(signal_model, noise, y, sigma, first, n_repeats, rng, tissues):
+    """Fresh noise repeats of tissues, in consecutive rows."""
+    rows = np.repeat(first[tissues], n_repeats)
+    return measure(signal_model, noise, y[rows], sigma[rows], rng)
+
+
+def _stored_repeats(tissue, n_repeats):
+    """Rows of each tissue that has repeats, (n_tissues, most), and how many of them make a step.
+
+    Tissues with fewer rows than others fill up with -1.
+
+    Raises
+    ------
+    ValueError
+        If no tissue has two rows.
+    """
+    order = np.argsort(tissue, kind="stable")
+    counts = np.bincount(tissue)
+    kept = counts >= 2
+    if not kept.any():
+        raise ValueError(
+            "Without a signal_model, y expects noise repeats: at least two rows of X for each "
+            f"tissue, got {len(counts)} tissues in {len(tissue)} rows. Simulate them by "
+            "make_signals(..., n_repeats=4)."
+        )
+    table = np.full((len(counts), counts.max()), -1)
+    table[np.arange(counts.max()) < counts[:, None]] = order
+    return table[kept], int(min(n_repeats, counts[kept].min()))
+
+
+def _pick(X, repeats, n_repeats, rng, tissues):
+    """Stored noise repeats of tissues, a random choice of them, in consecutive rows."""
+    rows = repeats[tissues]
+    # The least of random keys are a random choice without replacement; missing rows come last.
+    keys = np.where(rows >= 0, rng.uniform(size=rows.shape), 2.0)
+    chosen = np.argsort(keys, axis=1)[:, :n_repeats]
+    return X[np.take_along_axis(rows, chosen, axis=1).ravel()]
+
+
+def weight_inputs(bias_weight, largest):
+    """Network inputs of weights per parameter."""
+    return span_of(largest).inputs(np.asarray(bias_weight))
