@@ -1,6 +1,10 @@
 """Arrays of users: masked entries, columns with names."""
 
+from functools import reduce
+
 import numpy as np
+
+_SHORT = 32  # columns
 
 
 def as_floats(values):
@@ -20,6 +24,24 @@ def as_floats(values):
     if isinstance(values, np.ma.MaskedArray):
         return values.astype(np.float64).filled(np.nan)
     return np.asarray(values, dtype=np.float64)
+
+
+def row_extremes(X):
+    """Least and largest value of each row; NaN where a row has one.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_columns)
+        With at least one column.
+
+    Returns
+    -------
+    low, high : ndarrays of shape (n_rows,)
+    """
+    # Along short rows a reduction costs more than a pass over all rows for each column.
+    if X.shape[1] > _SHORT:
+        return X.min(axis=1), X.max(axis=1)
+    return reduce(np.minimum, X.T), reduce(np.maximum, X.T)
 
 
 def columns_by_name(values, names, argument):

@@ -13,6 +13,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from .._arrays import row_extremes
 from .._torch import LANES, check_device, pieces
 from ..dictionary import make_dictionary
 from ._block import Solution, solve_block
@@ -152,7 +153,8 @@ def out_of_range(X, sigma):
     bool ndarray of shape (n_voxels,)
     """
     low, high = _RANGE
-    largest = np.abs(X).max(axis=1, initial=0.0)
+    lowest, highest = row_extremes(X)
+    largest = np.maximum(-lowest, highest)
     with np.errstate(over="ignore"):
         ratio = largest / sigma
     # Negated, so that NaN, which compares as false, is out of range too.
