@@ -19,7 +19,7 @@ every parameter, and the parameters do not agree on an alpha.
 # One alpha for each parameter
 # ----------------------------
 #
-# The criterion is the least ``variance + 4 * bias^2``: a unit of squared bias costs as much as four
+# The rule is the least ``variance + 4 * bias^2``: a unit of squared bias costs as much as four
 # of variance. The weight is for the user to choose; the data cannot tell it. A weight of 1 would
 # be the mean squared error, for which true labels (alpha = 0) win by construction.
 
@@ -39,7 +39,7 @@ X_test, y_test = make_signals(model, 1000, snr=30, n_repeats=16, random_state=1)
 
 mle = MLEEstimator(model, sigma=1 / 30, bounds={"f": (0.01, 0.5)}).fit(X)
 net = HybridLabelNetRegressor(model, sigma=1 / 30, label_estimator=mle, random_state=0)
-search = HybridLabelNetRegressorCV(net, per_parameter=True, criterion=least_weighted(4))
+search = HybridLabelNetRegressorCV(net, per_parameter=True, rule=least_weighted(4))
 search.fit(X, y)
 for name, alpha in zip(model.parameter_names, search.alpha_, strict=True):
     print(f"alpha of {name}: {alpha:.2f}")

@@ -4,6 +4,7 @@ from ._network import MLP, Training
 from ._version import __version__
 from .estimators import (
     BiasConstrainedNetRegressor,
+    BiasConstrainedNetRegressorCV,
     HybridLabelNetRegressor,
     HybridLabelNetRegressorCV,
     HybridLabelRegressor,
@@ -17,6 +18,7 @@ from .status import Status
 __all__ = [
     "MLP",
     "BiasConstrainedNetRegressor",
+    "BiasConstrainedNetRegressorCV",
     "HybridLabelNetRegressor",
     "HybridLabelNetRegressorCV",
     "HybridLabelRegressor",

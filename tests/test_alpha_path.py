@@ -93,7 +93,7 @@ def test_alpha_against_grid_search(model):
     labels = MLEEstimator(model, sigma=1 / 30).fit(X).predict(X)
     net = hybrid_net(model, sigma=1 / 30, max_epochs=20, random_state=0)
     rule = least_weighted(8, parameter="D")
-    cv = HybridLabelNetRegressorCV(net, criterion=rule).fit(X, y, mle_labels=labels)
+    cv = HybridLabelNetRegressorCV(net, rule=rule).fit(X, y, mle_labels=labels)
     assert 0.2 < cv.alpha_ < 0.8
     groups = np.repeat(np.arange(1500), 8)
     grid = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
@@ -177,11 +177,11 @@ def test_data_frames_bad_rows_and_states(model):
         ({"alphas": [0, 2]}, r"values in \[0, 1\]"),
         ({"alphas": []}, r"values in \[0, 1\]"),
         ({"cv": KFold(3, shuffle=True, random_state=0)}, "noise repeats of a tissue on both sides"),
-        ({"criterion": "rmse"}, "criterion"),
-        ({"criterion": least_weighted(2, "Dstar")}, "names no parameter of"),
-        ({"criterion": least_weighted(2, "D"), "per_parameter": True}, "without parameter"),
+        ({"rule": "rmse"}, "rule"),
+        ({"rule": least_weighted(2, "Dstar")}, "names no parameter of"),
+        ({"rule": least_weighted(2, "D"), "per_parameter": True}, "without parameter"),
         ({"cv": None}, "cv"),
-        ({"criterion": least_variance(1e-9)}, "the smallest is"),
+        ({"rule": least_variance(1e-9)}, "the smallest is"),
         ({"estimator": MLEEstimator()}, "estimator"),
     ],
 )

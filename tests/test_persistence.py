@@ -38,7 +38,7 @@ ESTIMATORS = [
     hybrid_net(),
     hybrid_net(MODEL, **SMALL),
     hybrid_net(MODEL, **SMALL, ensemble=True, n_init=2, parallel_subnets=True),
-    HybridLabelNetRegressorCV(hybrid_net(MODEL, **SMALL), criterion=least_variance(max_bias=10)),
+    HybridLabelNetRegressorCV(hybrid_net(MODEL, **SMALL), rule=least_variance(max_bias=10)),
     self_supervised_net(MODEL, **SMALL),
     make_pipeline(FunctionTransformer(), MLEEstimator(MODEL)),
 ]

@@ -6,7 +6,7 @@ from ._inputs import NetworkInputs
 from ._losses import ScaledSquaredError, SignalLikelihood
 from ._modules import Head
 from ._settings import MLP, Training
-from ._tasks import BiasWeights, LabelTask, RepeatTask
+from ._tasks import BiasWeights, LabelTask, OneBiasWeight, RepeatTask
 from ._training import train
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Head",
     "LabelTask",
     "NetworkInputs",
+    "OneBiasWeight",
     "RepeatTask",
     "ScaledSquaredError",
     "SignalLikelihood",

@@ -101,7 +101,7 @@ class LabelTask(NamedTuple):
 
 
 class BiasWeights(NamedTuple):
-    """Range of the weights of the squared bias, from 1 on.
+    """Weights of the squared bias from 1 on, which a network is trained for all at once.
 
     Attributes
     ----------
@@ -121,11 +121,30 @@ class BiasWeights(NamedTuple):
         return 2 * log(weight) / np.log(self.largest) - 1
 
 
+class OneBiasWeight(NamedTuple):
+    """Weights of the squared bias that a network is trained for alone: they are no inputs.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (n_parameters,)
+    """
+
+    weight: np.ndarray
+
+    def draw(self, shape, generator):
+        """The weights, in the place of drawn ones."""
+        return torch.as_tensor(self.weight, dtype=torch.float32).expand(shape)
+
+    def inputs(self, weight):
+        """No inputs."""
+        return weight[..., :0]
+
+
 class RepeatTask(NamedTuple):
     """Tissues with noise repeats that a network learns from, for all weights of the bias at once.
 
     The weight w of the squared bias is drawn for each tissue and parameter in each step, uniformly
-    on a logarithmic axis, and is an input of the network.
+    on a logarithmic axis, and is an input of the network, unless there is just one.
 
     Attributes
     ----------
@@ -139,7 +158,7 @@ class RepeatTask(NamedTuple):
         Number of network inputs without the weights.
     n_repeats : int
         Number of noise repeats of each tissue in a step.
-    span : BiasWeights
+    span : BiasWeights or OneBiasWeight
         Range of the weights, and their inputs.
     heads : list of tuple
         Shape, offset and width of the last layer.
@@ -149,7 +168,7 @@ class RepeatTask(NamedTuple):
     valid: np.ndarray
     n_signals: int
     n_repeats: int
-    span: BiasWeights
+    span: BiasWeights | OneBiasWeight
     heads: list
 
     n_shared = 1
@@ -162,7 +181,7 @@ class RepeatTask(NamedTuple):
     @property
     def n_inputs(self):
         """Number of network inputs."""
-        return self.n_signals + self.mix.shape[1]
+        return self.n_signals + self.span.inputs(np.empty(self.mix.shape[1])).size
 
     @property
     def criterion(self):

@@ -1,6 +1,7 @@
 """Estimators, and the checks of arguments that all of them share."""
 
 from ._bias_constrained_net import BiasConstrainedNetRegressor
+from ._bias_constrained_net_cv import BiasConstrainedNetRegressorCV
 from ._hybrid_net import HybridLabelNetRegressor
 from ._hybrid_net_cv import HybridLabelNetRegressorCV
 from ._hybrid_regressor import HybridLabelRegressor
@@ -13,6 +14,7 @@ from ._table import ESTIMATORS, entry_of
 __all__ = [
     "ESTIMATORS",
     "BiasConstrainedNetRegressor",
+    "BiasConstrainedNetRegressorCV",
     "HybridLabelNetRegressor",
     "HybridLabelNetRegressorCV",
     "HybridLabelRegressor",

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .._network import BiasWeights, RepeatTask, train
+from .._network import BiasWeights, OneBiasWeight, RepeatTask, train
 from ..information import bayesian_deviations, fisher_information
 from ..tissues import measure, number_tissues
 from ._hybrid_training import shape_output
@@ -26,7 +26,8 @@ def check_bias_weight(bias_weight, n_parameters, largest):
     Raises
     ------
     ValueError
-        If it is not one number, or one per parameter, in [1, largest].
+        If it is not one number, or one per parameter, from 1 on and up to `largest`, unless that is
+        None.
     """
     try:
         values = np.asarray(bias_weight)
@@ -38,7 +39,9 @@ def check_bias_weight(bias_weight, n_parameters, largest):
             f"bias_weight expects a number or one per parameter ({n_parameters}), got "
             f"{bias_weight!r}."
         )
-    if not ((values >= 1) & (values <= largest)).all():
+    if largest is None and not ((values >= 1) & np.isfinite(values)).all():
+        raise ValueError(f"bias_weight expects finite values of at least 1, got {bias_weight!r}.")
+    if largest is not None and not ((values >= 1) & (values <= largest)).all():
         raise ValueError(
             f"bias_weight expects values in [1, {largest:g}], the range of the training "
             f"(max_bias_weight), got {bias_weight!r}."
@@ -46,9 +49,9 @@ def check_bias_weight(bias_weight, n_parameters, largest):
     return np.broadcast_to(values, n_parameters)
 
 
-def span_of(largest):
-    """Range of the weights that are trained, if the largest that can be asked for is `largest`."""
-    return BiasWeights(_BEYOND * largest)
+def network_at(network, weight, largest):
+    """Network at weights (n_parameters,), if it was trained for all up to `largest`."""
+    return network.at(BiasWeights(_BEYOND * largest).inputs(weight))
 
 
 def train_on_bias(net, signal_model, noise, rows):
@@ -66,7 +69,8 @@ def train_on_bias(net, signal_model, noise, rows):
     Returns
     -------
     FittedNetwork
-        Its last inputs are the weights, one per parameter; see `FittedNetwork.at`.
+        Its last inputs are the weights, one per parameter, unless there is just one of each; see
+        `network_at`.
     """
     network, training = network_settings(net)
     rng = check_random_state(net.random_state)
@@ -84,20 +88,24 @@ def train_on_bias(net, signal_model, noise, rows):
     target = rows.y / inputs.parameter_scale(rows.X)
     everywhere = np.ones(y.shape[1])  # shapes are those of estimates, not of true parameters
     shape = "identity" if network.output == "auto" else network.output
+    weights = check_bias_weight(net.bias_weight, y.shape[1], net.max_bias_weight)
+    largest = net.max_bias_weight
     task = RepeatTask(
         partial(_draw, inputs, pick, y, sigma, deviation, n_repeats),
         hold_out_tissues(y, training.validation_fraction, rng),
         inputs.transform(rows.X[:1], rows.sigma[:1]).shape[1],
         n_repeats,
-        span_of(net.max_bias_weight),
+        OneBiasWeight(weights) if largest is None else BiasWeights(_BEYOND * largest),
         [shape_output(shape, signal_model, everywhere, target, y.std(axis=0))],
     )
     fitted = train(
         task, inputs, network, training, max_epochs=net.max_epochs, lr=_LR, rng=rng,
         verbose=net.verbose,
     )  # fmt: skip
-    # From the least to the largest weight, predictions become less biased and more variable.
-    ends = [task.span.inputs(np.full(y.shape[1], w)) for w in (1.0, net.max_bias_weight)]
+    ends = [fitted]
+    if largest is not None:
+        # From the least to the largest weight, predictions are less biased and vary more.
+        ends = [network_at(fitted, np.full(y.shape[1], w), largest) for w in (1.0, largest)]
     return learn_domain(fitted, signal_model, noise, rows.X, rows.sigma, ends)
 
 
@@ -105,16 +113,16 @@ def error_deviation(loss_weight, signal_model, noise, y, sigma):
     """Divisor of the errors of each tissue and parameter in the loss, (n_tissues, n_parameters).
 
     With "information" it is the tissue's own: the standard deviation of an efficient estimate that
-    knows the prior. Otherwise all tissues have the root mean square of these, so that parameters
-    have comparable losses.
+    knows the prior. With None, all tissues have the root mean square of these, so that parameters
+    have comparable losses. "root_information" is the geometric mean of both.
     """
     least = _LEAST_SPREAD * np.array([p.loss_scale for p in signal_model.parameters])
     spread = np.maximum(y.std(axis=0), least)
     information = fisher_information(signal_model, noise, y, sigma)
-    deviation = bayesian_deviations(information, spread**2)
-    if loss_weight is None:
-        return np.broadcast_to(np.sqrt(np.mean(deviation**2, axis=0)), y.shape)
-    return deviation
+    own = bayesian_deviations(information, spread**2)
+    common = np.broadcast_to(np.sqrt(np.mean(own**2, axis=0)), own.shape)
+    between = np.sqrt(own * common)
+    return {"information": own, "root_information": between, None: common}[loss_weight]
 
 
 def _draw(inputs, pick, y, sigma, deviation, n_repeats, tissues):
@@ -165,8 +173,3 @@ def _pick(X, repeats, n_repeats, rng, tissues):
     keys = np.where(rows >= 0, rng.uniform(size=rows.shape), 2.0)
     chosen = np.argsort(keys, axis=1)[:, :n_repeats]
     return X[np.take_along_axis(rows, chosen, axis=1).ravel()]
-
-
-def weight_inputs(bias_weight, largest):
-    """Network inputs of weights per parameter."""
-    return span_of(largest).inputs(np.asarray(bias_weight))

@@ -1,20 +1,16 @@
 """Choice of alpha along its whole path, at the cost of one training per fold."""
 
-from collections.abc import Iterable
-from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.model_selection import GroupKFold, check_cv
-from sklearn.utils._param_validation import HasMethods, Interval
 
-from ..metrics import least_variance, least_weighted, product_decomposition, quadratic
-from ..tissues import number_tissues
+from ..metrics import least_weighted, product_decomposition, quadratic
 from ._hybrid_net import HybridLabelNetRegressor
 from ._hybrid_training import check_hybrid, error_scale, train_on_labels
 from ._labels import label_rows
 from ._net import NetworkRegressorMixin
+from ._path_cv import PATH, check_rule, set_paths, split_tissues
 from ._regressor import all_or_nothing
 
 
@@ -36,7 +32,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         0.1, ..., 1.
     per_parameter : bool, default=False
         Whether to choose one alpha for each parameter, by its own bias and variance.
-    criterion : least_weighted or least_variance, default=None
+    rule : least_weighted, least_variance or roi_error, default=None
         Rule that chooses alpha, in units of the scales of the errors. None:
         ``least_weighted(weight=2)``. The mean squared error (a weight of 1) is not the default: on
         tissues like the training tissues it chooses 0, apart from noise.
@@ -68,6 +64,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
     See Also
     --------
     sklearn_qmri.metrics.least_variance : Rule with a limit on the bias.
+    sklearn_qmri.metrics.roi_error : Rule for the mean over a region.
 
     Examples
     --------
@@ -85,15 +82,14 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         "estimator": [HybridLabelNetRegressor, None],
         "alphas": ["array-like", None],
         "per_parameter": ["boolean"],
-        "criterion": [least_weighted, least_variance, None],
-        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), Iterable],
+        **PATH,
     }
 
-    def __init__(self, estimator=None, *, alphas=None, per_parameter=False, criterion=None, cv=3):
+    def __init__(self, estimator=None, *, alphas=None, per_parameter=False, rule=None, cv=3):
         self.estimator = estimator
         self.alphas = alphas
         self.per_parameter = per_parameter
-        self.criterion = criterion
+        self.rule = rule
         self.cv = cv
 
     @all_or_nothing
@@ -120,7 +116,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         ------
         ValueError
             If an argument is out of range, no tissue has repeats, a split has rows of one tissue on
-            both sides, or no alpha meets the criterion.
+            both sides, or no alpha meets the rule.
         RuntimeError
             If a training diverges.
         """
@@ -133,7 +129,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         self.label_estimator_, labelled, kept = label_rows(net, rows, sigma, mle_labels, needed)
         # Places of the labelled rows among all rows of X.
         places = np.flatnonzero(rows.usable)[kept]
-        folds = self._split(len(rows.usable), places, labelled.y)
+        folds = split_tissues(self.cv, len(rows.usable), places, labelled.y)
         forms = [self._measure(net, labelled, *fold) for fold in folds]
         scale = error_scale(
             net.param_scale, self.signal_model_, labelled.y, np.ones_like(labelled.y)
@@ -149,38 +145,16 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         return train_on_labels(net, self.signal_model_, self.noise_, labelled, ends, mix)
 
     def _check_rule(self, names):
-        """Checked criterion. Sets `alphas_`, as all checks must precede the training."""
+        """Checked rule. Sets `alphas_`, as all checks must precede the training."""
         alphas = np.linspace(0, 1, 11) if self.alphas is None else np.asarray(self.alphas, float)
         if alphas.ndim != 1 or not ((alphas >= 0) & (alphas <= 1)).all() or len(alphas) == 0:
             raise ValueError(f"alphas expects values in [0, 1], got {self.alphas!r}.")
         self.alphas_ = alphas
-        rule = least_weighted(weight=2) if self.criterion is None else self.criterion
-        rule.check()
-        if rule.parameter is not None and rule.parameter not in names:
-            raise ValueError(f"{rule!r} names no parameter of {list(names)}.")
+        rule = least_weighted(weight=2) if self.rule is None else self.rule
+        check_rule(rule, names)
         if rule.parameter is not None and self.per_parameter:
-            raise ValueError(
-                f"per_parameter=True needs a criterion without parameter, got {rule!r}."
-            )
+            raise ValueError(f"per_parameter=True needs a rule without parameter, got {rule!r}.")
         return rule
-
-    def _split(self, n_rows, rows, y):
-        """Training and test rows of each fold, as places among the labelled rows.
-
-        `rows` are the places of the labelled rows among all rows. A splitter gets all rows, since
-        it may hold indices that the user has computed for them.
-        """
-        # Excluded rows have tissue -1, and no place: they are dropped from every fold below.
-        tissues = np.full(n_rows, -1)
-        tissues[rows] = number_tissues(y)
-        place = np.full(n_rows, -1)
-        place[rows] = np.arange(len(rows))
-        cv = GroupKFold(self.cv) if isinstance(self.cv, Integral) else check_cv(self.cv)
-        for train, held_out in cv.split(np.empty((n_rows, 1)), None, tissues):
-            train, held_out = (place[index][place[index] >= 0] for index in (train, held_out))
-            if np.isin(tissues[rows[held_out]], tissues[rows[train]]).any():
-                raise ValueError(f"cv={self.cv!r} puts noise repeats of a tissue on both sides.")
-            yield train, held_out
 
     def _measure(self, net, labelled, rows, held_out):
         """Quadratic forms of bias and variance on the held-out tissues of a fold."""
@@ -197,10 +171,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
         squared_bias, squared_std = (
             np.stack([quadratic(form, a) for a in self.alphas_]) for form in (bias, variance)
         )
-        # An unbiased estimate of a squared bias may be negative.
-        self.bias_path_ = np.sqrt(np.maximum(squared_bias, 0.0))
-        self.std_path_ = np.sqrt(squared_std)
-        self.rmse_path_ = np.sqrt(np.maximum(squared_bias + squared_std, 0.0))
+        set_paths(self, squared_bias, squared_std)
         # Means over folds, (2 for bias and variance, 2, 2, n_parameters). A mean of quadratic forms
         # is a quadratic form, so that the best alpha still has a closed form.
         forms = np.stack([bias, variance]).mean(axis=3) / scale**2

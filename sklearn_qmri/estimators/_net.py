@@ -5,6 +5,7 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from .._network import MLP, Domain, NetworkInputs, Training
 from .._torch import pieces
@@ -74,6 +75,7 @@ class NetworkRegressorMixin(TissueRegressorMixin):
             If X or sigma do not fit the training, no noise level is known for these rows, `fixed`
             is given, or `return_std` is True without an ensemble.
         """
+        check_is_fitted(self)
         return estimate_by(self, self.network_, X, sigma, fixed, return_std)
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False):
@@ -102,6 +104,7 @@ class NetworkRegressorMixin(TissueRegressorMixin):
         NotFittedError, ValueError
             Same as `estimate`.
         """
+        check_is_fitted(self)
         return predict_by(self, self.network_, X, sigma, fixed, return_std)
 
 
@@ -181,14 +184,14 @@ def hold_out_tissues(y, fraction, rng):
     return np.isin(tissue, rng.permutation(n_tissues)[:n_valid])
 
 
-def learn_domain(network, signal_model, noise, X, sigma, settings=()):
+def learn_domain(network, signal_model, noise, X, sigma, variants=None):
     """Trained network with its domain, which is learnt from the training rows.
 
-    Each row counts with its predictions at all `settings`, which are values of the last inputs.
+    Each row counts with the predictions of all variants of the network. None: of itself.
     """
-    networks = [network.at(values) for values in settings] or [network]
-    predicted = np.concatenate([each.predict(X, sigma) for each in networks])
-    X, sigma = np.tile(X, (len(networks), 1)), np.tile(sigma, len(networks))
+    variants = [network] if variants is None else variants
+    predicted = np.concatenate([variant.predict(X, sigma) for variant in variants])
+    X, sigma = np.tile(X, (len(variants), 1)), np.tile(sigma, len(variants))
     expected = _expected(signal_model, noise, predicted, sigma)
     return network.with_domain(Domain(network.inputs).fit(X, sigma, expected, predicted))
 

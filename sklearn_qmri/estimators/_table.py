@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from ._bias_constrained_net import BiasConstrainedNetRegressor
+from ._bias_constrained_net_cv import BiasConstrainedNetRegressorCV
 from ._hybrid_net import HybridLabelNetRegressor
 from ._hybrid_net_cv import HybridLabelNetRegressorCV
 from ._hybrid_regressor import HybridLabelRegressor
@@ -21,8 +23,8 @@ class Entry(NamedTuple):
         Name on the command line and in comparisons. None: it is not available there.
     takes : frozenset of str
         Options among "sigma" (estimates depend on the noise level), "fixed" (known parameters),
-        "std" (standard deviations), "prior" (tissues to train on or to weight), "bounds" and
-        "alpha".
+        "std" (standard deviations), "prior" (tissues to train on or to weight), "bounds", "alpha"
+        and "bias_weight".
     """
 
     estimator: type
@@ -38,9 +40,11 @@ ESTIMATORS = (
     _entry(MLEEstimator, "mle", "sigma", "fixed", "std", "bounds"),
     _entry(SegmentedIVIMEstimator, "segmented", "bounds"),
     _entry(HybridLabelNetRegressor, "hybrid", "sigma", "std", "prior", "bounds", "alpha"),
+    _entry(BiasConstrainedNetRegressor, "bias-constrained", "sigma", "std", "prior", "bias_weight"),
     _entry(SelfSupervisedNetRegressor, "self-supervised", "sigma", "std", "bounds"),
     _entry(PosteriorMeanEstimator, "posterior-mean", "sigma", "std", "prior"),
     _entry(HybridLabelNetRegressorCV, None, "sigma", "std"),
+    _entry(BiasConstrainedNetRegressorCV, None, "sigma", "std"),
     _entry(HybridLabelRegressor, None),
 )
 

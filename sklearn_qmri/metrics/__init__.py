@@ -11,8 +11,9 @@ from ._parameters import (
     root_mean_squared_error,
     shrinkage_slope,
 )
+from ._regions import noise_correlation, roi_mean_squared_error
 from ._repeatability import repeatability, roi_statistics
-from ._rules import least_variance, least_weighted, quadratic
+from ._rules import BiasVarianceRule, least_variance, least_weighted, quadratic, roi_error
 from ._scorers import bias_variance_scorer, parameter_scorer
 
 __all__ = [
@@ -24,10 +25,13 @@ __all__ = [
     "least_variance",
     "least_weighted",
     "mean_bias",
+    "noise_correlation",
     "noise_std",
     "parameter_scorer",
     "repeatability",
     "rms_bias",
+    "roi_error",
+    "roi_mean_squared_error",
     "roi_statistics",
     "root_mean_squared_error",
     "shrinkage_slope",

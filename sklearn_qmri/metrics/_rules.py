@@ -6,6 +6,7 @@ from numbers import Real
 import numpy as np
 
 from .._value import Value
+from ._regions import check_n_voxels
 
 
 class BiasVarianceRule(Value):
@@ -55,10 +56,32 @@ class BiasVarianceRule(Value):
             )
         squared_bias = -np.asarray(cv_results[f"mean_test_neg_squared_bias{suffix}"])
         variance = -np.asarray(cv_results[f"mean_test_neg_variance{suffix}"])
-        loss = self._loss(squared_bias, variance, "candidate")
-        if np.isnan(loss).all():
+        if np.isnan(squared_bias + variance).all():
             raise ValueError("The scores of all candidates are NaN.")
-        return int(np.nanargmin(loss))
+        return self.best(squared_bias, variance)
+
+    def best(self, squared_bias, variance, what="candidate"):
+        """Index of the best of several candidates.
+
+        Parameters
+        ----------
+        squared_bias, variance : ndarrays of shape (n_candidates,)
+            Candidates with NaN are not chosen.
+        what : str, default="candidate"
+            Name of a candidate in error messages.
+
+        Returns
+        -------
+        int
+            Place among the candidates.
+
+        Raises
+        ------
+        ValueError
+            If no candidate meets the rule, or an argument of the rule is out of range.
+        """
+        self.check()
+        return int(np.nanargmin(self._loss(squared_bias, variance, what)))
 
     def best_alpha(self, bias, variance):
         """Exact optimum along the line between two estimators.
@@ -136,7 +159,7 @@ class least_weighted(BiasVarianceRule):
     """Rule: choose the least ``variance + weight * bias^2``.
 
     Use it in ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_weighted(...))``,
-    or as the criterion of `HybridLabelNetRegressorCV`. With a weight of 1 it minimises the mean
+    or as the rule of `HybridLabelNetRegressorCV`. With a weight of 1 it minimises the mean
     squared error, which on tissues like the training tissues always leads to alpha = 0.
 
     Parameters
@@ -185,7 +208,7 @@ class least_variance(BiasVarianceRule):
     """Rule: choose the least variance among the candidates whose bias is within a limit.
 
     Use it in ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=least_variance(...))``,
-    or as the criterion of `HybridLabelNetRegressorCV`.
+    or as the rule of `HybridLabelNetRegressorCV`.
 
     Parameters
     ----------
@@ -233,6 +256,52 @@ class least_variance(BiasVarianceRule):
                 f"the smallest is {np.nanmin(bias):.4g}."
             )
         return np.where(allowed, variance, np.inf)
+
+
+class roi_error(BiasVarianceRule):
+    """Rule: choose the least error of the mean over a region, ``bias^2 + variance / n_voxels``.
+
+    Use it in ``GridSearchCV(..., scoring=bias_variance_scorer(...), refit=roi_error(...))``, or as
+    the rule of `HybridLabelNetRegressorCV` or `BiasConstrainedNetRegressorCV`. Its choices are
+    those of ``least_weighted(weight=n_voxels)``.
+
+    Parameters
+    ----------
+    n_voxels : int
+        Number of voxels of one tissue that will be averaged.
+    parameter : str, default=None
+        Parameter whose bias and variance count. None: averages over all parameters.
+
+    Raises
+    ------
+    ValueError
+        On use, if `n_voxels` is not a positive integer, or if all scores are NaN.
+
+    See Also
+    --------
+    roi_mean_squared_error : The same error as a metric, for each parameter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_qmri.metrics import roi_error
+    >>> bias, variance = np.array([[4.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 1.0], [1.0, 4.0]])
+    >>> round(roi_error(n_voxels=2).best_alpha(bias, variance), 3)
+    0.727
+    """
+
+    def __init__(self, n_voxels, parameter=None):
+        self.n_voxels = n_voxels
+        self.parameter = parameter
+
+    def check(self):
+        check_n_voxels(self.n_voxels)
+
+    def _candidates(self, bias, variance):
+        return _stationary(bias + variance / self.n_voxels)
+
+    def _loss(self, squared_bias, variance, what, rounding=0.0):
+        return squared_bias + variance / self.n_voxels
 
 
 def _check_limit(name, value):
