@@ -8,16 +8,18 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from .._solver import check_fixed, check_seeds, common_values, solve
+from .._solver import check_fixed, check_seeds, common_values
 from .._warnings import warn
-from ..information import estimate_std, warn_of_unidentified
+from ..information import warn_of_unidentified
 from ..noise import CannotLearnSigma, learn_sigma, sigma_from_pairs
 from ..signal_models import SignalModel
 from ..tissues import check_bounds
 from ._door import NOISE, SIGMA, check_estimate, check_fit, settle_sigma
-from ._optima import describe_optima, is_free, sigma_to_solve_with, warn_unless_converged
+from ._optima import optima, solve_rows, warn_unless_converged
 from ._regressor import TissueRegressorMixin, all_or_nothing
-from ._rows import scatter_results, take_rows
+from ._rows import in_pieces, scatter_results, take_rows
+
+_PIECE = 2**21  # most rows whose results are computed at once
 
 
 class MLEEstimator(TissueRegressorMixin, BaseEstimator):
@@ -207,7 +209,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         def solve_some(X, sigma, seeds):
             per_row = None if fixed is None else np.broadcast_to(fixed, (len(X), fixed.shape[1]))
             common = None if fixed is None else fixed[0]
-            return self._solve(X, sigma, fixed=per_row, common=common, seeds=seeds)
+            return solve_rows(self, X, sigma, fixed=per_row, common=common, seeds=seeds)
 
         n_free = len(model.parameters) - len(self.fixed or {})
         try:
@@ -257,39 +259,25 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
             If X, sigma, fixed or `init` do not fit the rows or the signal model, or no noise level
             is known for these rows.
         """
+        return self._estimate(X, sigma, fixed, return_std)
+
+    def _estimate(self, X, sigma, fixed, return_std, names=None):
         # Arguments take precedence over the parameter of the estimator.
         fixed = {**(self.fixed or {}), **(fixed or {})}
         rows = check_estimate(self, X, sigma=sigma, fixed=fixed)
         seeds = check_seeds(self.init, self.bounds_, len(rows.usable))
-        solution = self._solve(
-            rows.X,
-            sigma_to_solve_with(rows),
-            fixed=rows.fixed,
-            common=common_values(fixed, self.signal_model_),
-            seeds=take_rows(seeds, rows.usable),
-            verbose=self.verbose,
-        )
-        warn_unless_converged(solution, self.max_iter)
-        free = is_free(rows, self.bounds_.shape[1])
-        results = describe_optima(solution, rows, free)
-        if return_std:
-            results["std"] = estimate_std(
-                self.signal_model_,
-                self.noise_,
-                solution.parameters,
-                rows.sigma,
-                self.bounds_,
-                free,
-                solution.at_bound,
-            )
-        return scatter_results(rows.usable, **results)
+        seeds = take_rows(seeds, rows.usable)
+        common = common_values(fixed, self.signal_model_)
 
-    def _solve(self, X, sigma, fixed=None, common=None, seeds=None, verbose=0):
-        return solve(
-            self.signal_model_, self.noise_, X, sigma, self.bounds_, fixed=fixed, common=common,
-            seeds=seeds, n_starts=self.n_starts, max_iter=self.max_iter, tol=self.tol,
-            n_jobs=self.n_jobs, device=self.device, verbose=verbose,
-        )  # fmt: skip
+        def compute(piece):
+            some = rows.piece(piece)
+            start = None if seeds is None else seeds[piece]
+            results = optima(self, some, common, start, return_std)
+            return {n: v for n, v in results.items() if names is None or n in names}
+
+        results = in_pieces(len(rows.X), _PIECE, compute)
+        warn_unless_converged(results["status"], self.max_iter)
+        return scatter_results(rows.usable, **results)
 
 
 def fit_sigma(signal_model, noise, X, verbose):

@@ -8,7 +8,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._network import MLP, Domain, NetworkInputs, Training
-from .._torch import pieces
 from .._warnings import warn
 from ..noise import expected_measurement
 from ..signal_models import SignalModel
@@ -16,7 +15,7 @@ from ..status import Status
 from ..tissues import number_tissues
 from ._door import NOISE, SIGMA, check_estimate
 from ._regressor import TissueRegressorMixin, predicted, refuse
-from ._rows import scatter_results
+from ._rows import in_pieces, scatter_results
 
 # Rows that are predicted and described at once, to limit memory.
 _BLOCK = 65536
@@ -197,23 +196,19 @@ def learn_domain(network, signal_model, noise, X, sigma, variants=None):
 
 
 def _predict_rows(network, rows, return_std, describe=None):
-    """Columns of results by name, computed in blocks of rows to need little further memory."""
-    columns = {}
-    # There is at least one block, which may be empty: columns exist without any row.
-    for block in pieces(len(rows.X), _BLOCK):
+    """Columns of results by name."""
+
+    def predict(block):
         X, sigma = rows.X[block], rows.sigma[block]
         members = network.members(X, sigma)  # (n_members, n_rows, n_parameters)
-        part = {"parameters": members.mean(axis=0)}
+        results = {"parameters": members.mean(axis=0)}
         if return_std:
-            part["std"] = members.std(axis=0, ddof=1)
+            results["std"] = members.std(axis=0, ddof=1)
         if describe is not None:
-            part |= describe(X, sigma, part["parameters"])
-        for name, values in part.items():
-            # The first block says which columns there are, of which shape and type.
-            if name not in columns:
-                columns[name] = np.empty((len(rows.X), *values.shape[1:]), dtype=values.dtype)
-            columns[name][block] = values
-    return columns
+            results |= describe(X, sigma, results["parameters"])
+        return results
+
+    return in_pieces(len(rows.X), _BLOCK, predict)
 
 
 def _describe(network, signal_model, noise, X, sigma, parameters):

@@ -3,7 +3,9 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from .._solver import solve
 from .._warnings import warn
+from ..information import estimate_std
 from ..status import Status
 
 
@@ -57,11 +59,37 @@ def sigma_to_solve_with(rows):
     return np.where(np.isnan(rows.sigma), np.where(size > 0, size / 100, 1.0), rows.sigma)
 
 
-def warn_unless_converged(solution, max_iter):
+def solve_rows(estimator, X, sigma, *, fixed=None, common=None, seeds=None, verbose=0):
+    """Optima of rows, by the solver with the settings of a fitted `MLEEstimator`."""
+    return solve(
+        estimator.signal_model_, estimator.noise_, X, sigma, estimator.bounds_, fixed=fixed,
+        common=common, seeds=seeds, n_starts=estimator.n_starts, max_iter=estimator.max_iter,
+        tol=estimator.tol, n_jobs=estimator.n_jobs, device=estimator.device, verbose=verbose,
+    )  # fmt: skip
+
+
+def optima(estimator, rows, common, seeds, return_std):
+    """Results of usable rows by name, see `MLEEstimator.estimate`."""
+    sigma, verbose = sigma_to_solve_with(rows), estimator.verbose
+    solution = solve_rows(
+        estimator, rows.X, sigma, fixed=rows.fixed, common=common, seeds=seeds, verbose=verbose
+    )
+    free = is_free(rows, estimator.bounds_.shape[1])
+    results = describe_optima(solution, rows, free)
+    if return_std:
+        results["std"] = estimate_std(
+            estimator.signal_model_, estimator.noise_, solution.parameters, rows.sigma,
+            estimator.bounds_, free, solution.at_bound,
+        )  # fmt: skip
+    return results
+
+
+def warn_unless_converged(status, max_iter):
     """Issue one warning for all rows that did not converge."""
-    if not solution.converged.all():
+    n_failed = np.count_nonzero(status == Status.NOT_CONVERGED)
+    if n_failed:
         warn(
-            f"{np.count_nonzero(~solution.converged)} of {len(solution.nll)} rows did not "
-            f"converge in {max_iter} iterations; their status says so.",
+            f"{n_failed} of {len(status)} rows did not converge in {max_iter} iterations; their "
+            "status says so.",
             ConvergenceWarning,
         )

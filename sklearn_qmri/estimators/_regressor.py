@@ -7,6 +7,9 @@ from sklearn.metrics import r2_score
 
 from .._arrays import columns_by_name
 
+# Results that `predict` returns, and the status, of which one warning may tell.
+_PREDICTED = frozenset({"parameters", "std", "status"})
+
 
 class TissueRegressorMixin(RegressorMixin):
     """Base of regressors from signals to tissue parameters: tags, `predict` and `score`."""
@@ -44,8 +47,12 @@ class TissueRegressorMixin(RegressorMixin):
         NotFittedError, ValueError
             Same as `estimate`.
         """
-        results = self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
+        results = self._estimate(X, sigma, fixed, return_std, _PREDICTED)
         return predicted(self, results, return_std)
+
+    def _estimate(self, X, sigma, fixed, return_std, names):
+        """Results of `estimate`. Those not in `names` may be missing, to save their memory."""
+        return self.estimate(X, sigma=sigma, fixed=fixed, return_std=return_std)
 
     def score(self, X, y, sample_weight=None, *, sigma=None):
         """Compute the coefficient of determination, R^2, averaged over the parameters.

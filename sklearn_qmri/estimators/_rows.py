@@ -7,6 +7,7 @@ from sklearn.utils import Bunch, check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
 from .._arrays import as_floats, columns_by_name
+from .._torch import pieces
 from .._warnings import warn
 from ..status import Status
 from ..tissues import check_bounds, outside_bounds
@@ -38,6 +39,11 @@ class Rows(NamedTuple):
     sigma: np.ndarray | None
     fixed: np.ndarray | None
     usable: np.ndarray
+
+    def piece(self, rows):
+        """Consecutive usable rows, by a slice."""
+        fields = (None if field is None else field[rows] for field in self[:4])
+        return Rows(*fields, np.ones(len(self.X[rows]), dtype=bool))
 
     def take(self, kept):
         """Select some of the usable rows, by a bool array (n_usable,)."""
@@ -174,6 +180,32 @@ def warn_of_bad_rows(usable, consequence):
 def take_rows(values, usable):
     """Usable rows of an array, without a copy if all are usable; None of None."""
     return values if values is None or usable.all() else values[usable]
+
+
+def in_pieces(n_rows, size, compute):
+    """Columns of results by name, computed in pieces of rows to need little further memory.
+
+    Parameters
+    ----------
+    n_rows : int
+    size : int
+        Most rows of a piece.
+    compute : callable
+        Function of a slice of rows. It returns their results by name, with arrays of one row each.
+
+    Returns
+    -------
+    dict of {str: ndarray}
+    """
+    columns = {}
+    # There is at least one piece, which may be empty: columns exist without any row.
+    for rows in pieces(n_rows, size):
+        for name, values in compute(rows).items():
+            # The first piece says which columns there are, of which shape and type.
+            if name not in columns:
+                columns[name] = np.empty((n_rows, *values.shape[1:]), dtype=values.dtype)
+            columns[name][rows] = values
+    return columns
 
 
 def scatter_results(usable, **columns):
