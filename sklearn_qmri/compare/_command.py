@@ -5,7 +5,7 @@ import shlex
 import numpy as np
 
 from .. import signal_models
-from ..estimators import ESTIMATORS
+from ..estimators import entry_named
 from ..noise import resolve_noise
 
 
@@ -30,7 +30,7 @@ def make_command(signal_model, noise, prior, known, method, settings):
     str or None
         None if the command line cannot express the signal model, its noise or the prior.
     """
-    takes = next(entry.takes for entry in ESTIMATORS if entry.name == method)
+    takes = entry_named(method).takes
     model = _describe(signal_model)
     if model is None or noise != resolve_noise("auto", signal_model):
         return None
