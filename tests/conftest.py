@@ -4,7 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sklearn_qmri import MLP, HybridLabelNetRegressor, SelfSupervisedNetRegressor, Training
+from sklearn_qmri import (
+    MLP,
+    BiasConstrainedNetRegressor,
+    HybridLabelNetRegressor,
+    SelfSupervisedNetRegressor,
+    Training,
+)
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.signal_models import IVIM
 
@@ -15,6 +21,11 @@ PAPER_BOUNDS = {"f": (0.01, 0.5), "D": (0.01, 4.0), "D_star": (2.0, 300.0)}
 def hybrid_net(signal_model=None, **params):
     """Hybrid-label network whose settings of architecture and training are given flat."""
     return HybridLabelNetRegressor(signal_model, **nest(params))
+
+
+def bias_constrained_net(signal_model=None, **params):
+    """Bias-constrained network whose settings of architecture and training are given flat."""
+    return BiasConstrainedNetRegressor(signal_model, **nest(params))
 
 
 def self_supervised_net(signal_model=None, **params):

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 import warnings
@@ -112,7 +113,9 @@ def test_damaged_scan_is_one_line(crop, tmp_path, monkeypatch, capsys):
             "expects two numbers",
         ),
         (["compare", "--b-values", "0 1", "--snr", "9", "--tissue", "a:f=1"], 1, "gives ['f']"),
-        (["compare", "--b-values", "0 1", "--weight", "1", "--max-bias", "1"], 1, "two rules"),
+        (["compare", "--b-values", "0 1", "--weight", "1", "--max-bias", "1"], 1, "give one of"),
+        (["compare", "--b-values", "0 1", "--roi-voxels", "9", "--weight", "1"], 1, "give one of"),
+        (["compare", "--b-values", "0 1", "--roi-voxels", "0"], 1, "n_voxels expects an integer"),
         (["demo", "--bogus"], 2, "No such option"),
         (["bogus"], 2, "No such command"),
     ],
@@ -154,7 +157,7 @@ def test_compare_with_the_snr_of_a_scan(crop, tmp_path, monkeypatch, capsys):
         "compare", "--b-values", str(crop / "dwi.bval"), "--scan", str(crop / "dwi.nii.gz"),
         "--mask", str(crop / "mask.nii.gz"), "--samples", "500", "--repeats", "4",
         "--out", str(out), "--with", "convention=total", "--prior", "D=0.1:3",
-        "--tissue", "lesion:f=0.1,D=0.9,D_star=20",
+        "--tissue", "lesion:f=0.1,D=0.9,D_star=20", "--roi-voxels", "20",
     ]  # fmt: skip
     code, text, err = run(monkeypatch, capsys, *arguments)
     assert code == 0, err
@@ -163,11 +166,20 @@ def test_compare_with_the_snr_of_a_scan(crop, tmp_path, monkeypatch, capsys):
     found = json.loads((out / "comparison.json").read_text())
     assert 10 < found["snr"] < 30
     assert "convention='total'" in found["model"]
-    for row in found["recommendation"]:
-        assert row["reason"] in text.replace("\n", " ") or row["alpha"] is None
+    assert found["rule"] == "roi_error(n_voxels=20, parameter=None)"
+    for row in (*found["recommendation"], found["overall"]):
+        assert row["reason"] in text.replace("\n", " ")
+        assert f"\n    {row['command']}\n" in text, "in one line, to be pasted"
+        assert row["margin"] > 0
     with (out / "comparison.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(found["table"])
     assert matplotlib.image.imread(out / "comparison.png").std() > 0.1
     assert run(monkeypatch, capsys, *arguments)[0] == 1
     code, text, _ = run(monkeypatch, capsys, *arguments, "--overwrite", "--json")
     assert json.loads(text)["table"] == found["table"]
+    # The recommended command runs once it has its scan.
+    name, *command = shlex.split(found["overall"]["command"].replace("SCAN", arguments[4]))
+    assert name == "sklearn-qmri"
+    command += ["--mask", arguments[6], "--out", str(tmp_path / "maps"), "--samples", "300"]
+    code, _, err = run(monkeypatch, capsys, *command)
+    assert code == 0, err

@@ -16,6 +16,7 @@ from test_cli import run
 
 from sklearn_qmri import MLEEstimator, SegmentedIVIMEstimator
 from sklearn_qmri.cli import _console
+from sklearn_qmri.cli._estimators import parse_bias_weight
 from sklearn_qmri.cli._protocol import make_model, refuse_other_protocol
 from sklearn_qmri.cli._summary import summarise
 from sklearn_qmri.datasets import make_phantom
@@ -35,19 +36,21 @@ def files(crop):
 
 
 @pytest.mark.parametrize(
-    "method", ["mle", "segmented", "hybrid", "self-supervised", "posterior-mean"]
+    "method",
+    ["mle", "segmented", "hybrid", "bias-constrained", "self-supervised", "posterior-mean"],
 )
 def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, capsys, method):
     out = tmp_path / "maps"
     arguments = ["fit", *files, "--estimator", method, "--out", str(out), "--samples", "1000"]
-    if method != "posterior-mean":
+    if method not in ("posterior-mean", "bias-constrained"):
         arguments += ["--bounds", "f=0:0.5"]
-    if method in ("hybrid", "posterior-mean"):
+    if method in ("hybrid", "bias-constrained", "posterior-mean"):
         arguments += ["--prior", "D=0.05:3"]
     code, text, err = run(monkeypatch, capsys, *arguments)
     assert code == 0, err
     assert ("sigma = " in err) is (method != "segmented"), "which has no use for it"
     assert "D (um^2/ms)" in text
+    weights = {"hybrid": (0.5, None), "bias-constrained": (None, 10.0)}.get(method, (None, None))
     name = method.replace("-", "")
     image = nibabel.load(out / f"dwi_desc-{name}_Dmap.nii.gz")
     inside = nibabel.load(crop / "mask.nii.gz").get_fdata() != 0
@@ -55,6 +58,7 @@ def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, ca
     np.testing.assert_array_equal(image.affine, nibabel.load(files[0]).affine)
     story = json.loads((out / f"dwi_desc-{name}_Dmap.json").read_text())
     assert story["Units"] == "mm^2/s"
+    assert (story["Alpha"], story["BiasWeight"]) == weights
     levels = json.loads((out / f"dwi_desc-{name}_statusmap.json").read_text())["Levels"]
     assert levels["1"] == "AT_BOUND"
     assert story["SignalModel"]["Name"] == "IVIM"
@@ -92,6 +96,48 @@ def test_train_then_predict(files, crop, tmp_path, monkeypatch, capsys):
     assert "900.0]: train a network for these" in err
 
 
+def test_weights_of_parameters(files, crop, tmp_path, monkeypatch, capsys):
+    """Lists of weights reach the networks, and that of a bias-constrained one can change later."""
+    training = ["train", "--b-values", str(crop / "dwi.bval"), "--samples", "200", "--snr", "8:60"]
+    for name, options in {
+        "hybrid": ["--alpha", "f=0.2,D_star=1"],
+        "bias": ["--estimator", "bias-constrained", "--bias-weight", "f=4,D_star=30"],
+    }.items():
+        out = str(tmp_path / f"{name}.skops")
+        code, _, err = run(monkeypatch, capsys, *training, *options, "--out", out)
+        assert code == 0, err
+    hybrid, path = load_estimator(tmp_path / "hybrid.skops"), str(tmp_path / "bias.skops")
+    assert hybrid.alpha == [0.5, 0.2, 0.5, 1.0]
+    assert (load_estimator(path).bias_weight, hybrid.normalize) == ([10.0, 4.0, 10.0, 30.0], "rms")
+    maps = {}
+    for out, options in {"a": [], "b": ["--bias-weight", "f=1"]}.items():
+        arguments = ["predict", path, *files, *options, "--out", str(tmp_path / out)]
+        code, _, err = run(monkeypatch, capsys, *arguments)
+        assert code == 0, err
+        stem = tmp_path / out / "dwi_desc-biasconstrained"
+        story = json.loads(stem.with_name(f"{stem.name}_fmap.json").read_text())
+        assert story["BiasWeight"] == [10.0, 1.0 if options else 4.0, 10.0, 30.0]
+        maps[out] = read_map(f"{stem}_fmap.nii.gz")
+    assert not np.array_equal(maps["a"], maps["b"], equal_nan=True)
+    arguments = ["predict", str(tmp_path / "hybrid.skops"), *files, "--bias-weight", "4"]
+    assert "model file of a bias-constrained network" in run(monkeypatch, capsys, *arguments)[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.5", r"values in \[1, 30\], the range of the training"),
+        ("f=4,D", "expects name=value, got 'D'"),
+        ("f=4,T1=9", r"expects names among \['S0', 'f', 'D', 'D_star'\], got 'T1'"),
+        ("f=much", "expects name=number,..., got 'much'"),
+        ("4,5", "expects a number or name=number,..., got '4,5'"),
+    ],
+)
+def test_weights_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_bias_weight(text, IVIM([0, 10]))
+
+
 def test_models_are_listed(monkeypatch, capsys):
     code, text, _ = run(monkeypatch, capsys, "models", "--json")
     assert code == 0
@@ -113,7 +159,14 @@ def test_models_are_listed(monkeypatch, capsys):
         (lambda f: ["train", *f[1:3], "--snr", "high"], 1, "--snr expects a number or low:high"),
         (lambda f: ["predict", f[2], *f], 1, "not a model file, or is damaged"),
         (lambda f: ["fit", *f, "--alpha", "0"], 1, "--alpha is for --estimator hybrid"),
-        (lambda f: ["fit", *f, "--prior", "f=0:1"], 1, "--prior is for --estimator hybrid or post"),
+        (lambda f: ["fit", *f, "--prior", "f=0:1"], 1, "--prior is for --estimator hybrid or bias"),
+        (lambda f: ["fit", *f, "--bias-weight", "9"], 1, "--bias-weight is for --estimator bias-c"),
+        (lambda f: ["fit", *f, "--estimator", "hybrid", "--alpha", "f=2"], 1, "values in [0, 1]"),
+        (
+            lambda f: ["train", *f[1:3], "--bounds", "f=0:1", "--estimator", "bias-constrained"],
+            1,
+            "--bounds is for --estimator hybrid.",
+        ),
         (lambda f: ["fit", *f, "--average"], 1, "no b-value occurs twice"),
         (lambda f: ["fit", *f, "--sigma", "0"], 1, "'sigma' parameter of MLEEstimator must be"),
         (lambda f: ["fit", *f, "--device", "moon"], 1, "device='moon' cannot be used"),

@@ -5,9 +5,18 @@ import pytest
 from test_posterior import Line
 
 from sklearn_qmri.compare import compare_methods, estimate_snr, limits
+from sklearn_qmri.compare._candidates import GridOfSettings, LineOfAlphas
+from sklearn_qmri.compare._command import make_command
 from sklearn_qmri.compare._recommend import recommend
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.metrics import cramer_rao_bound, least_variance, least_weighted, quadratic
+from sklearn_qmri.metrics import (
+    cramer_rao_bound,
+    least_variance,
+    least_weighted,
+    quadratic,
+    roi_error,
+)
+from sklearn_qmri.noise import Gaussian, Rician, resolve_noise
 from sklearn_qmri.signal_models import ADC, IVIM, SPGR, LinearGaussian, Parameter
 
 B_VALUES = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
@@ -55,7 +64,7 @@ def test_limits_of_ivim(model):
 @pytest.fixture(scope="module")
 def comparison():
     return compare_methods(
-        IVIM(B_VALUES), snr=30, n_samples=4000, n_repeats=20, random_state=0,
+        IVIM(B_VALUES), snr=30, n_samples=2000, n_repeats=20, random_state=0,
     )  # fmt: skip
 
 
@@ -67,17 +76,17 @@ def column(comparison, tissue, method, figure):
 def test_comparison_measures_each_method(comparison):
     tissues = {row["tissue"] for row in comparison.table}
     assert tissues == {"all", "prior", "brain", "kidney", "liver", "muscle"}
-    mle = column(comparison, "prior", "MLE", "slope")
-    shrunk = column(comparison, "prior", "posterior mean", "slope")
+    mle = column(comparison, "prior", "mle", "slope")
+    shrunk = column(comparison, "prior", "posterior-mean", "slope")
     assert (shrunk[1:] < mle[1:]).all()
-    assert np.isnan(column(comparison, "liver", "MLE", "slope")).all()
-    for method in ("MLE", "posterior mean", "alpha 0", "alpha 0.5", "segmented"):
+    assert np.isnan(column(comparison, "liver", "mle", "slope")).all()
+    for method in ("mle", "posterior-mean", "alpha 0", "alpha 0.5", "segmented"):
         bias, std, rmse = (
             column(comparison, "all", method, figure) for figure in ("rms_bias", "std", "rmse")
         )
         np.testing.assert_allclose(rmse**2, bias**2 + std**2, rtol=0.02, atol=1e-4)
-    rmse = {m: column(comparison, "prior", m, "rmse") for m in ("posterior mean", "alpha 1")}
-    assert (rmse["posterior mean"][1:] < rmse["alpha 1"][1:]).all()
+    rmse = {m: column(comparison, "prior", m, "rmse") for m in ("posterior-mean", "alpha 1")}
+    assert (rmse["posterior-mean"][1:] < rmse["alpha 1"][1:]).all()
 
 
 def test_bound_of_the_comparison_is_only_a_std(comparison):
@@ -105,22 +114,126 @@ def test_tissue_outside_the_prior_is_noted(comparison):
     ]
 
 
-def test_recommendation_is_the_optimum_of_its_rule():
-    bias = np.array([[4.0, 0.0], [0.0, 0.0]])[..., None] * 0.01  # all of it at alpha 0
-    variance = np.array([[1.0, 1.0], [1.0, 5.0]])[..., None] * 0.01
-    parameter = [Parameter("D", "um^2/ms", (0, 4), (0.5, 1.5))]
-    (found,) = recommend(least_weighted(3), parameter, bias, variance)
+def test_frontier_of_the_comparison_is_its_table(comparison):
+    frontier = comparison.frontier
+    assert (frontier.bias_weights[0], frontier.bias_weights[-1]) == (1, 30)
+    for weight in (1, 4, 10, 30):
+        (row,) = np.flatnonzero(frontier.bias_weights == weight)
+        for figure in ("rms_bias", "std"):
+            expected = column(comparison, "all", f"bias weight {weight}", figure)
+            np.testing.assert_allclose(frontier[figure][row], expected, rtol=1e-6)
+    assert (frontier.std[-1] > frontier.std[0]).all()
+
+
+def test_noise_correlation_of_the_table(comparison):
+    """The errors of f and D are tied in any fit of two compartments."""
+    rows = {r["parameter"]: r for r in reversed(comparison.table) if r["method"] == "mle"}
+    assert (rows["f"]["correlated_with"], rows["D"]["correlated_with"]) == ("D", "f")
+    assert rows["f"]["noise_correlation"] == pytest.approx(rows["D"]["noise_correlation"])
+    assert -0.95 < rows["f"]["noise_correlation"] < -0.4
+
+
+def test_recommendation_is_the_least_loss_of_all_rows(comparison):
+    """By hand from the table: no row has a lesser error of a mean over 10 voxels."""
+    for row, parameter in zip(comparison.recommendation, IVIM(B_VALUES).parameters, strict=True):
+        losses = [
+            r["rms_bias"] ** 2 + r["std"] ** 2 / 10
+            for r in comparison.table
+            if r["tissue"] == "all" and r["parameter"] == row["parameter"] and r["rmse"] is not None
+        ]
+        loss = row["rms_bias"] ** 2 + row["std"] ** 2 / 10
+        assert loss <= min(losses) * (1 + 1e-9)
+        assert row["loss"] * parameter.loss_scale**2 == pytest.approx(loss)
+        assert row["margin"] == pytest.approx(100 * (1 - row["loss"] / row["runner_up_loss"]))
+        assert row["runner_up"] != row["method"]
+        assert row["rule"] == "roi_error(n_voxels=10, parameter=None)"
+        assert "Least error of a mean over 10 voxels" in row["reason"]
+        assert f"--estimator {row['method']}" in row["command"]
+    overall = comparison.overall
+    assert overall["parameter"] == "all"
+    assert overall["loss"] >= np.mean([row["loss"] for row in comparison.recommendation])
+
+
+PARAMETERS = [Parameter("D", "um^2/ms", (0, 4), (0.5, 1.5)), Parameter("f", "", (0, 1), (0, 1))]
+
+
+def candidates():
+    """A line with all of its bias at alpha 0, and a grid that is better for D only."""
+    bias = np.array([[4.0, 0.0], [0.0, 0.0]])[..., None] * [0.01, 0.01]
+    variance = np.array([[1.0, 1.0], [1.0, 5.0]])[..., None] * [0.01, 0.01]
+    grid = np.array([[0.02, 0.09], [0.005, 0.09]]), np.array([[0.01, 0.1], [0.015, 0.1]])
+    line = LineOfAlphas("hybrid", bias, variance)
+    return line, GridOfSettings("bias-constrained", *grid, "bias_weight", (1, 4))
+
+
+def commanded(method, settings):
+    return f"{method} {settings}"
+
+
+def test_each_method_takes_part_at_its_best_setting():
+    line, grid = candidates()
     alphas = np.linspace(0, 1, 10_001)
-    loss = quadratic(variance, alphas[:, None]) + 3 * quadratic(bias, alphas[:, None])
-    assert found["alpha"] == pytest.approx(alphas[np.argmin(loss)], abs=1e-4)
-    assert "the least variance + 3 bias^2" in found["reason"]
-    (found,) = recommend(least_variance(0.1), parameter, bias, variance)
-    assert found["alpha"] == pytest.approx(0.5)  # where the bias of .2 has halved
-    assert "within 0.1 um^2/ms" in found["reason"]
-    bias = np.full((2, 2, 1), 0.09)
-    (found,) = recommend(least_variance(0.1), parameter, bias, variance)
-    assert found["alpha"] is None
-    assert "No alpha has an RMS bias of at most 0.1; the smallest is 0.3" in found["reason"]
+    loss = quadratic(line.variance[..., 0], alphas) + 3 * quadratic(line.bias[..., 0], alphas)
+    rows, overall = recommend(least_weighted(3), PARAMETERS, [line, grid], {}, commanded)
+    D, f = rows
+    assert (D["method"], D["setting"]) == ("bias-constrained", {"bias_weight": 4})
+    assert D["loss"] == pytest.approx(0.015 + 3 * 0.005)
+    assert (D["runner_up"], D["runner_up_loss"]) == ("hybrid", pytest.approx(loss.min()))
+    assert D["command"] == "bias-constrained {'bias_weight': {'D': 4.0}}"
+    assert f["setting"]["alpha"] == pytest.approx(alphas[np.argmin(loss)], abs=1e-4)
+    assert overall["method"] == "hybrid"
+    assert list(overall["setting"]["alpha"]) == ["D", "f"]
+    assert "Least variance + 3 * bias^2" in D["reason"]
+    assert "below that of hybrid at alpha 0.75 (RMS bias 0.05" in D["reason"]
+    # A parameter that is known takes no part.
+    rows, overall = recommend(least_weighted(3), PARAMETERS, [line, grid], {"f"}, commanded)
+    assert rows[1]["method"] is None
+    assert overall["setting"] == {"bias_weight": {"D": 4}}
+
+
+def test_limit_of_bias_that_some_or_no_methods_meet():
+    line, grid = candidates()
+    rows, overall = recommend(least_variance(0.1), PARAMETERS, [line, grid], {}, commanded)
+    assert rows[0]["setting"] == {"bias_weight": 4}
+    assert rows[1]["setting"]["alpha"] == pytest.approx(0.5)  # where the bias of .2 has halved
+    assert (rows[1]["runner_up"], rows[1]["margin"]) == (None, None)
+    assert "within 0.1 um^2/ms" in rows[0]["reason"]
+    assert overall["method"] == "hybrid", "which alone meets the limit for all parameters"
+    grid = grid._replace(squared_bias=grid.squared_bias[:, 1:], variance=grid.variance[:, 1:])
+    rows, overall = recommend(least_variance(0.1), PARAMETERS[1:], [grid], {}, commanded)
+    assert (rows[0]["method"], rows[0]["setting"], rows[0]["command"]) == (None, {}, None)
+    assert "the smallest RMS bias is 0.15, of bias-constrained" in rows[0]["reason"]
+    assert overall["method"] is None
+
+
+def test_commands_have_what_the_comparison_had():
+    model, known = SPGR([2, 5], repetition_time=15), {"B1": (0.75, 1.25)}
+    prior = {"B1": (1, 1), "T1": (100, 2000.5)}
+    common = "sklearn-qmri fit SCAN --model SPGR --with flip_angles=2,5 --with repetition_time=15"
+    noise = resolve_noise("auto", model)
+    settings = {"alpha": {"S0": 0.25, "T1": 1 / 3}}
+    found = make_command(model, noise, prior, known, "hybrid", settings)
+    assert found == (
+        f"{common} --estimator hybrid --alpha S0=0.25,T1=0.333 --prior B1=1:1 "
+        "--prior T1=100:2000.5 --bounds B1=0.75:1.25"
+    )
+    found = make_command(model, noise, prior, known, "mle", {})
+    assert found == f"{common} --estimator mle --fixed B1=1"
+    found = make_command(IVIM([0, 0.5], "total"), Rician(), None, {}, "mle", {})
+    assert found.endswith("--model IVIM --b-values 0,0.5 --with convention=total --estimator mle")
+
+
+def test_what_no_command_can_express_has_none():
+    model, linear = ADC([0, 500]), LinearGaussian([[1.0]], [0.0], [0.0], [1.0])
+    own = type("Own", (ADC,), {})([0, 500])
+    arguments = [
+        (model, Gaussian(), None, {}, "mle", {}),
+        (model, Rician(), np.ones((3, 2)), {}, "posterior-mean", {}),
+        (own, Rician(), None, {}, "mle", {}),
+        (linear, Gaussian(), None, {}, "mle", {}),
+    ]
+    assert [make_command(*a) for a in arguments] == [None] * 4
+    assert make_command(model, Rician(), np.ones((3, 2)), {}, "mle", {}) is not None
 
 
 def test_tissues_of_interest():
@@ -140,8 +253,10 @@ def test_what_the_prior_leaves_no_choice_of_is_known_to_all():
         model, snr=1000, prior={"B1": (1, 1)}, n_samples=2000, n_repeats=10, random_state=0
     )
     std = {r["method"]: r["std"] for r in found.table if r["parameter"] == "T1"}
-    for method in ("MLE", "self-supervised", "alpha 0", "alpha 1"):
+    for method in ("mle", "self-supervised", "alpha 0", "alpha 1", "bias weight 10"):
         assert std[method] == pytest.approx(std["Cramer-Rao bound"], rel=0.4)
+    (B1,) = (row for row in found.recommendation if row["parameter"] == "B1")
+    assert (B1["method"], B1["reason"]) == (None, "B1 is known and not estimated.")
 
 
 def test_snr_is_that_of_tissue_not_of_air(rng):
@@ -152,7 +267,7 @@ def test_snr_is_that_of_tissue_not_of_air(rng):
         estimate_snr(LinearGaussian([[1.0]], [0.0], [0.0], [1.0]), np.ones((3, 1)))
 
 
-@pytest.mark.parametrize("rule", [least_weighted, least_variance])
+@pytest.mark.parametrize("rule", [least_weighted, least_variance, roi_error])
 def test_rules_refuse_what_is_not_positive(rule):
     with pytest.raises(ValueError, match="got -1"):
         compare_methods(IVIM(B_VALUES), snr=30, rule=rule(-1))
@@ -166,6 +281,7 @@ def test_rules_refuse_what_is_not_positive(rule):
         ({"tissues": {}}, "name at least one tissue"),
         ({"tissues": {"a": [1.0, 2.0]}}, r"tissues\['a'\] has 2 parameters per tissue, expected 4"),
         ({"prior": {"g": (0, 1)}}, "prior names"),
+        ({"rule": roi_error(10, parameter="D")}, "rule expects no parameter"),
         ({"snr": -1}, "snr expects a positive number"),
     ],
 )

@@ -99,13 +99,21 @@ def test_trade_off(model):
     std = np.outer(0.1 + alphas, np.full(4, 0.1))
     methods = {"MLE": (np.zeros(4), np.full(4, 0.1))}
     bound = np.array([np.nan, 0.05, 0.05, 0.05])
-    chosen = [0.5, None, 0.52, 1]
-    display = TradeOffDisplay(alphas, bias, std, methods, model.parameters, chosen, bound).plot()
+    chosen = [(0.05, 0.06), None, (0.048, 0.062), (0.0, 0.11)]
+    weights = np.geomspace(1, 30, 25)
+    paths = {
+        "alpha": (alphas, bias, std),
+        "bias weight": (weights, bias[:1] / weights[:, None], std[:1] * weights[:, None]),
+    }
+    display = TradeOffDisplay(paths, methods, model.parameters, chosen, bound).plot()
     assert [ax.get_title() for ax in display.axes_][2] == "D (um^2/ms)"
     lines = [{line.get_label(): line for line in ax.lines} for ax in display.axes_]
     np.testing.assert_array_equal(lines[1]["alpha path"].get_xydata(), np.c_[bias[:, 1], std[:, 1]])
-    np.testing.assert_allclose(lines[2]["recommended alpha"].get_xydata(), [[0.048, 0.062]])
-    assert np.isnan(lines[1]["recommended alpha"].get_xydata()).all()
+    np.testing.assert_allclose(
+        lines[1]["bias weight path"].get_xydata(), np.c_[0.1 / weights, 0.01 * weights]
+    )
+    np.testing.assert_array_equal(lines[2]["recommended"].get_xydata(), [chosen[2]])
+    assert np.isnan(lines[1]["recommended"].get_xydata()).all()
     assert "Cramer-Rao bound (unbiased)" not in lines[0]
     assert "Cramer-Rao bound (unbiased)" in lines[1]
     assert display.axes_[0].get_ylim()[0] == 0, "the distance from the origin is the error"
@@ -114,9 +122,10 @@ def test_trade_off(model):
 def test_trade_off_of_a_comparison(model):
     found = compare_methods(model, snr=30, n_samples=300, n_repeats=3, random_state=0)
     display = TradeOffDisplay.from_comparison(found, model)
-    assert set(display.methods) == {"MLE", "segmented", "posterior mean", "self-supervised"}
-    _, std = display.methods["MLE"]
-    rows = [r for r in found.table if r["tissue"] == "all" and r["method"] == "MLE"]
+    assert set(display.methods) == {"mle", "segmented", "posterior-mean", "self-supervised"}
+    assert set(display.paths) == {"alpha", "bias weight"}
+    _, std = display.methods["mle"]
+    rows = [r for r in found.table if r["tissue"] == "all" and r["method"] == "mle"]
     np.testing.assert_array_equal(std, [row["std"] for row in rows])
 
 

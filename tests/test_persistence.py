@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import skops.io
 import torch
-from conftest import hybrid_net, self_supervised_net
+from conftest import bias_constrained_net, hybrid_net, self_supervised_net
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_qmri import (
+    BiasConstrainedNetRegressorCV,
     HybridLabelNetRegressorCV,
     HybridLabelRegressor,
     MLEEstimator,
@@ -24,7 +25,7 @@ from sklearn_qmri import (
     SegmentedIVIMEstimator,
     persistence,
 )
-from sklearn_qmri.metrics import least_variance
+from sklearn_qmri.metrics import least_variance, roi_error
 from sklearn_qmri.persistence import load_estimator, save_estimator
 from sklearn_qmri.signal_models import IVIM, InversionRecovery
 
@@ -38,6 +39,11 @@ ESTIMATORS = [
     hybrid_net(),
     hybrid_net(MODEL, **SMALL),
     hybrid_net(MODEL, **SMALL, ensemble=True, n_init=2, parallel_subnets=True),
+    bias_constrained_net(MODEL, **SMALL),
+    bias_constrained_net(MODEL, **SMALL, max_bias_weight=None, bias_weight=[1, 4, 10, 30]),
+    BiasConstrainedNetRegressorCV(
+        bias_constrained_net(MODEL, **SMALL), bias_weights=[1, 10], rule=roi_error(10), cv=2
+    ),
     HybridLabelNetRegressorCV(hybrid_net(MODEL, **SMALL), rule=least_variance(max_bias=10)),
     self_supervised_net(MODEL, **SMALL),
     make_pipeline(FunctionTransformer(), MLEEstimator(MODEL)),

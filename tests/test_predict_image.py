@@ -36,6 +36,7 @@ from sklearn_qmri.image import (
     read_map,
     read_volume,
     sample_voxels,
+    train_for_snr,
     write_maps,
     write_nifti,
 )
@@ -422,6 +423,11 @@ def test_training_does_not_look_at_air():
     assert (low, high / sigma) == (20, pytest.approx(hybrid.snr[1]))
     with pytest.raises(ValueError, match="Cannot tell the scan's S0"):
         fit_to_scan("hybrid", model, X[n:] / 2, **given)
+    net = fit_to_scan("bias-constrained", model, X, bias_weight=[1.0, 30.0], **given)
+    assert (net.snr, net.estimator.bias_weight) == (hybrid.snr, [1.0, 30.0])
+    assert (net.estimator.normalize, net.estimator.sigma_input) == ("rms", True)
+    with pytest.raises(ValueError, match=r"name expects one of \['hybrid', 'bias-con.*got 'mle'"):
+        train_for_snr(model, 30, name="mle")
     with pytest.raises(ValueError, match="name expects one of .*'mle'.*got 'bayes'"):
         fit_to_scan("bayes", model, X)
 

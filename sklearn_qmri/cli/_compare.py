@@ -12,7 +12,7 @@ from .._files import replacing
 from ..compare import compare_methods, estimate_snr
 from ..image import sample_voxels
 from ..inspection import TradeOffDisplay
-from ..metrics import least_variance, least_weighted
+from ..metrics import least_variance, least_weighted, roi_error
 from ._console import console, notes, refuse_to_overwrite
 from ._options import (
     BValues,
@@ -44,8 +44,12 @@ def compare(
         list[str] | None,
         typer.Option(help="Tissue of interest, e.g. tumour:f=0.1,D=0.9,D_star=20."),
     ] = None,
+    roi_voxels: Annotated[
+        int | None,
+        typer.Option(help="Rule: least error of a mean over this many voxels (default: 10)."),
+    ] = None,
     weight: Annotated[
-        float | None, typer.Option(help="Rule: least variance + weight * bias^2 (default: 2).")
+        float | None, typer.Option(help="Rule: least variance + weight * bias^2.")
     ] = None,
     max_bias: Annotated[
         float | None,
@@ -62,14 +66,15 @@ def compare(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ):
-    """Recommend a label to train on for a protocol and its SNR, per parameter, with reasons.
+    """Recommend a method for a protocol and its SNR, per parameter, with reasons and commands.
 
     Simulations measure maximum likelihood, the segmented fit, networks on true, maximum-likelihood
-    and blended labels, a self-supervised network, the posterior mean and the Cramer-Rao bound.
+    and blended labels, a bias-constrained and a self-supervised network, the posterior mean and the
+    Cramer-Rao bound.
 
-    Example: sklearn-qmri compare --b-values "0 10 20 50 100 200 400 800" --snr 25 --weight 4
+    Example: sklearn-qmri compare --b-values "0 10 20 50 100 200 400 800" --snr 25 --roi-voxels 20
     """
-    rule = _rule(weight, max_bias)
+    rule = _rule(roi_voxels, weight, max_bias)
     if (snr is None) == (scan is None):
         raise ValueError("Give either --snr or --scan.")
     signal_model = make_model(model, b_values, settings or [])
@@ -84,7 +89,7 @@ def compare(
         signal_model, snr=snr, prior=ranges, tissues=tissues, rule=rule, n_samples=samples,
         n_repeats=repeats, n_jobs=n_jobs, device=device, random_state=seed, verbose=1,
     )  # fmt: skip
-    text = _as_json(result, signal_model, snr, rule, seed)
+    text = _as_json(result, signal_model, snr, seed)
     _write(result, signal_model, text, *paths)
     if as_json:
         print(text)
@@ -93,13 +98,22 @@ def compare(
     notes.print(f"Table and figure are in {out}/")
 
 
-def _rule(weight, max_bias):
-    """Rule from the two options, of which at most one may be set."""
-    if weight is not None and max_bias is not None:
-        raise ValueError("--weight and --max-bias are two rules: give one of them.")
-    if max_bias is not None:
-        return least_variance(max_bias)
-    return least_weighted(2 if weight is None else weight)
+def _rule(roi_voxels, weight, max_bias):
+    """Rule from the three options, of which at most one may be set; None if none is."""
+    rules = [
+        make(value)
+        for make, value in (
+            (roi_error, roi_voxels), (least_weighted, weight), (least_variance, max_bias)
+        )
+        if value is not None
+    ]  # fmt: skip
+    if len(rules) > 1:
+        raise ValueError(
+            "--roi-voxels, --weight and --max-bias are different rules: give one of them."
+        )
+    for rule in rules:
+        rule.check()
+    return rules[0] if rules else None
 
 
 def _snr_of_scan(signal_model, scan, mask, seed):
@@ -107,10 +121,13 @@ def _snr_of_scan(signal_model, scan, mask, seed):
     return estimate_snr(signal_model, sample_voxels(scan, inside, random_state=seed))
 
 
-def _as_json(found, signal_model, snr, rule, seed):
-    settings = {"model": repr(signal_model), "snr": snr, "rule": repr(rule), "seed": seed}
-    path = {key: values.tolist() for key, values in found.path.items()}
-    content = {**settings, **found, "path": path}
+def _as_json(found, signal_model, snr, seed):
+    settings = {"model": repr(signal_model), "snr": snr, "seed": seed}
+    paths = {
+        name: {key: values.tolist() for key, values in found[name].items()}
+        for name in ("path", "frontier")
+    }
+    content = {**settings, "rule": found.overall["rule"], **found, **paths}
     content["parameters"] = [
         {"name": p["name"], "unit": p["unit"], "prior": p["prior"]} for p in found.parameters
     ]
@@ -150,5 +167,8 @@ def _print(found, snr):
     console.print(table)
     for note in found.notes:
         console.print(f"Note: {note}")
-    for row in found.recommendation:
+    for row in (*found.recommendation, found.overall):
         console.print(f"{row['parameter']}: {row['reason']}")
+        if row["command"] is not None:
+            # Without wrapping, so that it can be pasted.
+            console.print(f"    {row['command']}", soft_wrap=True)

@@ -15,7 +15,7 @@ from ..image import Scan, axial_slice, fit_to_scan, open_scan, unmask, write_nif
 from ..inspection import ParameterMapDisplay
 from ..signal_models import IVIM
 from ._console import console, notes, refuse_to_overwrite
-from ._options import Alpha, Device, Jobs, Json, Overwrite, Seed
+from ._options import Device, Jobs, Json, Overwrite, Seed
 from ._summary import summarise, summary_table
 
 # With f above 0.5 the two compartments could swap roles in voxels that have only one of them
@@ -51,7 +51,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for maps and figure.")] = Path(
         "sklearn-qmri-demo"
     ),
-    alpha: Alpha = 0.5,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="Weight of the maximum-likelihood label.")
+    ] = 0.5,
     n_jobs: Jobs = 1,
     device: Device = "cpu",
     seed: Seed = 0,

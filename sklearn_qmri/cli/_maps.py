@@ -1,7 +1,6 @@
 """Commands: maps of a scan, from a fit or from a network that was trained before."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -9,7 +8,7 @@ import numpy as np
 import typer
 
 from .._version import __version__, library_versions
-from ..estimators import ESTIMATORS, MLEEstimator, entry_of
+from ..estimators import MLEEstimator, entry_of
 from ..image import (
     Scan,
     average_repeats,
@@ -25,7 +24,10 @@ from ..image._derivatives import present_maps
 from ..image._estimators import core, signal_model_of, takes
 from ..persistence import load_estimator
 from ._console import console, notes, unfinished
+from ._estimators import Method, method_of, parse_alpha, parse_bias_weight, refuse_unused
 from ._options import (
+    Alpha,
+    BiasWeight,
     Bounds,
     BValues,
     ChunkSize,
@@ -58,10 +60,6 @@ from ._protocol import (
 from ._summary import summarise, summary_table
 
 _CHUNK = 65536  # voxels, same as the default of `predict_image`
-# Estimators without a name are not offered on the command line.
-_OFFERED = {entry.name: entry for entry in ESTIMATORS if entry.name}
-
-Method = StrEnum("Method", {name.replace("-", "_"): name for name in _OFFERED})
 
 
 class _Task(NamedTuple):
@@ -80,6 +78,15 @@ class _Task(NamedTuple):
     def folder(self):
         """Hidden folder that keeps finished parts until the maps are written."""
         return self.out / f".{self.prefix}_desc-{self.description}.unfinished"
+
+
+class _Training(NamedTuple):
+    """Tissues that an estimator is trained on or weights, and its trade of bias for variance."""
+
+    prior: dict | None = None
+    alpha: float | list = 0.5
+    bias_weight: float | list = 10.0
+    n_tissues: int = 50_000
 
 
 class _Output(NamedTuple):
@@ -102,9 +109,8 @@ def fit(
         typer.Option("--average", help="Average repeats; the noise is then Gaussian."),
     ] = False,
     estimator: Annotated[Method, typer.Option(help="How to estimate.")] = Method.mle,
-    alpha: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Same as for train (hybrid; default: 0.5).")
-    ] = None,
+    alpha: Alpha = None,
+    bias_weight: BiasWeight = None,
     prior: Prior = None,
     bounds: Bounds = None,
     fixed: Fixed = None,
@@ -127,14 +133,19 @@ def fit(
 
     Example: sklearn-qmri fit dwi.nii.gz --bval dwi.bval --mask mask.nii.gz --out maps
     """
-    options = {"alpha": alpha, "prior": prior, "bounds": bounds, "fixed": fixed}
-    _refuse_unused(estimator, **options, std=std, sigma=sigma)
+    options = {"alpha": alpha, "bias_weight": bias_weight, "prior": prior, "bounds": bounds}
+    refuse_unused(estimator, options | {"fixed": fixed, "std": std, "sigma": sigma})
     opened, noise = open_scan(scan if len(scan) > 1 else scan[0]), "auto"
     known = known_acquisition(opened, b_values)
     if average:
         opened, known, noise = _average(opened, known)
     signal_model = make_model(model, None, settings or [], known)
-    ranges = parse_prior(prior, signal_model)
+    training = _Training(
+        parse_prior(prior, signal_model),
+        parse_alpha(alpha, signal_model),
+        parse_bias_weight(bias_weight, signal_model),
+        samples,
+    )
     mle = MLEEstimator(
         signal_model, noise=noise, sigma=sigma, bounds=parse_bounds(bounds, signal_model),
         fixed=parse_fixed(fixed, signal_model), device=device,
@@ -145,9 +156,8 @@ def fit(
         # The estimator is kept as a file, by which the parts of the maps are known: with --resume
         # both are taken up, and the maps are the same bytes as those of an uninterrupted run.
         fitted, noise_level, model_file = parts.fitted(
-            _fit, estimator, mle, X, 0.5 if alpha is None else alpha, ranges, samples, seed,
-            _versions(),
-        )  # fmt: skip
+            _fit, estimator, mle, X, training, seed, _versions()
+        )
         parts = parts.of(model_file)
         _finish(task, fitted, noise_level, parts, _Output(std, n_jobs, chunk_size, as_json))
 
@@ -157,6 +167,7 @@ def predict(
     scan: Scans,
     b_values: BValues = None,
     mask: Mask = None,
+    bias_weight: BiasWeight = None,
     sigma: Sigma = None,
     std: Std = False,
     out: Maps = Path("maps"),
@@ -179,18 +190,19 @@ def predict(
     signal_model = signal_model_of(estimator)
     if sigma is not None and not takes(estimator, "sigma"):
         raise ValueError(f"--sigma expects a model whose estimates depend on it: {model_file}.")
+    bias_weight = _weigh_bias(estimator, bias_weight, model_file)
     opened = open_scan(scan if len(scan) > 1 else scan[0])
     refuse_other_protocol(signal_model, known_acquisition(opened, b_values), model_file)
-    task = _begin(opened, scan, mask, out, _method_of(estimator), signal_model, resume, overwrite)
+    task = _begin(opened, scan, mask, out, method_of(estimator), signal_model, resume, overwrite)
     with unfinished(task.folder, resume) as parts:
         # An estimator that takes sigma needs that of this scan, not that of its training. If no
         # option has it, maximum likelihood learns it, under the noise model of the training.
         if sigma is None and takes(estimator, "sigma"):
             X = sample_voxels(task.scan, random_state=seed)
             mle = MLEEstimator(signal_model, noise=core(estimator).noise, device=device)
-            fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
+            fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, _Training(), seed, _versions())
             sigma = float(fitted.sigma_)
-        parts = parts.of(model_file)
+        parts = parts.of(model_file, bias_weight)
         _finish(task, estimator, sigma, parts, _Output(std, n_jobs, chunk_size, as_json))
 
 
@@ -198,21 +210,20 @@ def _versions():
     return (__version__, library_versions())
 
 
-def _method_of(estimator):
-    """Name of an estimator in the table, or the name of its class in lower case."""
-    inner = core(estimator)
-    entry = entry_of(inner)
-    return entry.name if entry and entry.name else type(inner).__name__.lower()
-
-
-def _refuse_unused(method, **options):
-    """Raise ValueError for an option that a method does not use."""
-    for name, value in options.items():
-        # 0 counts as given: alpha may be 0.
-        given = value is not None and value is not False and value != []
-        if given and name not in _OFFERED[method].takes:
-            able = [other for other, entry in _OFFERED.items() if name in entry.takes]
-            raise ValueError(f"--{name} is for --estimator {' or '.join(able)}.")
+def _weigh_bias(estimator, text, model_file):
+    """Set the weight of the squared bias of a bias-constrained network, and return it."""
+    if text is None:
+        return None
+    net = core(estimator)
+    entry = entry_of(net)
+    if entry is None or "bias_weight" not in entry.takes:
+        raise ValueError(
+            f"--bias-weight expects a model file of a bias-constrained network, {model_file} has a "
+            f"{type(net).__name__}."
+        )
+    weight = parse_bias_weight(text, signal_model_of(net), net)
+    net.set_params(bias_weight=weight)
+    return weight
 
 
 def _average(scan, known):
@@ -243,7 +254,7 @@ def _begin(scan, files, mask, out, method, signal_model, resume, overwrite):
     return task
 
 
-def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions):
+def _fit(method, mle, X, training, seed, versions):
     """Estimator for a scan, from some of its voxels, and the noise level to predict it with.
 
     `mle` has the signal model and the settings of its likelihood. The result may be kept.
@@ -251,8 +262,9 @@ def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions):
     """
     fitted = fit_to_scan(
         method, mle.signal_model, X, noise=mle.noise, sigma=mle.sigma, bounds=mle.bounds,
-        fixed=mle.fixed, prior=prior, alpha=alpha, n_tissues=n_tissues,
-        device=mle.device, random_state=seed, verbose=1, tell=notes.print,
+        fixed=mle.fixed, prior=training.prior, alpha=training.alpha,
+        bias_weight=training.bias_weight, n_tissues=training.n_tissues, device=mle.device,
+        random_state=seed, verbose=1, tell=notes.print,
     )  # fmt: skip
     return fitted.estimator, fitted.sigma
 

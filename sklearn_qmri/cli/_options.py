@@ -22,7 +22,16 @@ Mask = Annotated[
     str | None,
     typer.Option(help="NIfTI mask, or 'auto' for a threshold; default: all voxels with signal."),
 ]
-Alpha = Annotated[float, typer.Option(min=0, max=1, help="Weight of the maximum-likelihood label.")]
+Alpha = Annotated[
+    str | None,
+    typer.Option(help="Weight of the maximum-likelihood label: 0.2, or f=0.2,D=0.5; default: 0.5."),
+]
+BiasWeight = Annotated[
+    str | None,
+    typer.Option(
+        help="Weight of the squared bias, the number of voxels to be averaged: 20, or f=4,D=20."
+    ),
+]
 Prior = Annotated[
     list[str] | None, typer.Option(help="Range of tissues to train on, e.g. f=0.1:0.5.")
 ]

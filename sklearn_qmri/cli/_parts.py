@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     folder : Path
         Private folder of the user.
     estimator_key : str, default=""
-        Hash of the model file of the estimator whose estimates are kept.
+        Hash of the model file, and of later settings, of the estimator whose estimates are kept.
     """
 
     folder: Path
@@ -44,9 +44,10 @@ class Parts(NamedTuple):
         # A partial of a function of this module, not a closure, can be sent to other processes.
         return partial(_kept, self, function)
 
-    def of(self, model_file):
-        """Same folder, for estimates of the estimator in a model file."""
-        return self._replace(estimator_key=hashlib.sha256(model_file.read_bytes()).hexdigest())
+    def of(self, model_file, *settings):
+        """Same folder, for estimates of the estimator in a model file, with settings of its own."""
+        content = hashlib.sha256(model_file.read_bytes()).hexdigest()
+        return self._replace(estimator_key=joblib.hash((content, settings)))
 
     def fitted(self, fit, *arguments):
         """Estimator and noise level that a function returns, or those of an earlier call.

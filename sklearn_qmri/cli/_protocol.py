@@ -161,6 +161,25 @@ def parse_fixed(texts, model):
     return fixed or None
 
 
+def parse_weights(text, option, default, model):
+    """Number, or a list of one per parameter, from a text like ``10`` or ``f=4,D_star=30``.
+
+    Parameters that the text does not name have the default, a number or one per parameter. Without
+    a text, the result is the default.
+    """
+    if text is None:
+        return default
+    if "=" not in text:
+        return _floats([text], option, "a number or name=number,...")[0]
+    names = model.parameter_names
+    weights = dict(zip(names, np.broadcast_to(default, len(names)).tolist(), strict=True))
+    for name, value in (_split(part, option) for part in text.split(",")):
+        if name not in weights:
+            raise ValueError(f"{option} expects names among {list(weights)}, got {name!r}.")
+        (weights[name],) = _floats([value], option, "name=number,...")
+    return list(weights.values())
+
+
 def parse_range(text, option):
     """Pair of numbers from a text like ``low:high``, or one number twice."""
     low, _, high = text.partition(":")

@@ -1,6 +1,7 @@
 """Comparison of estimation methods for one protocol."""
 
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 from sklearn.base import clone
@@ -10,6 +11,7 @@ from tqdm import tqdm
 from .._network import Training
 from ..datasets import make_signals
 from ..estimators import (
+    BiasConstrainedNetRegressor,
     HybridLabelNetRegressor,
     MLEEstimator,
     PosteriorMeanEstimator,
@@ -17,26 +19,24 @@ from ..estimators import (
     SelfSupervisedNetRegressor,
 )
 from ..information import fisher_information, standard_deviations
-from ..metrics import (
-    failure_rate,
-    least_weighted,
-    mean_bias,
-    noise_std,
-    product_decomposition,
-    quadratic,
-    rms_bias,
-    root_mean_squared_error,
-    shrinkage_slope,
-)
+from ..metrics import bias_variance_decomposition, product_decomposition, quadratic, roi_error
 from ..noise import resolve_noise
 from ..signal_models import IVIM
 from ..tissues import prior_ranges
+from ._candidates import GridOfSettings, LineOfAlphas
+from ._command import make_command
 from ._recommend import recommend
+from ._table import make_table
 from ._tissues import tissues_of_interest
 
 # Alphas of the path, and those between its ends that are in the table.
 _PATH = np.linspace(0, 1, 21)
 _SHOWN = (0.25, 0.5, 0.75)
+# Weights of the squared bias in the table, and the grid of the frontier, which has them too.
+_SHOWN_WEIGHTS = (1.0, 4.0, 10.0, 30.0)
+_WEIGHTS = np.unique([*np.geomspace(1, 30, 25), *_SHOWN_WEIGHTS])
+# Voxels of a region by default, same as that of `BiasConstrainedNetRegressorCV`.
+_N_VOXELS = 10
 # Half the width of the bounds of a known parameter, as bounds of equal values are not allowed.
 _TINY = 1e-6
 
@@ -56,12 +56,13 @@ def compare_methods(
     random_state=None,
     verbose=0,
 ):
-    """Compare all methods for one protocol, and recommend a label for each parameter.
+    """Compare all methods for one protocol, and recommend one for each parameter.
 
     The methods are maximum likelihood, the segmented fit (IVIM), networks trained on true and on
-    maximum-likelihood labels (whose blends are the alpha path), a self-supervised network and the
-    posterior mean. All are fitted to simulated signals, and bias and variance are measured on noise
-    repeats of the tissues of interest.
+    maximum-likelihood labels (whose blends are the alpha path), a bias-constrained network (whose
+    weights of the squared bias are the frontier), a self-supervised network and the posterior mean.
+    All are fitted to simulated signals, and bias and variance are measured on noise repeats of the
+    tissues of interest. Each method takes part at its best alpha or weight.
 
     Parameters
     ----------
@@ -73,14 +74,14 @@ def compare_methods(
         "auto" is the signal model's own.
     prior : dict, array-like of shape (n, n_parameters) or callable, default=None
         Tissues to train on, same as in `make_signals`. None: the signal model's ranges. A parameter
-        with a range of one value (such as B1 from a measured map) is known to all methods except
-        the segmented fit.
+        with a range of one value (such as B1 from a measured map) is known to all methods.
     tissues : dict of {str: array-like of shape (n_parameters,) or (n, n_parameters)}, default=None
         Tissues of interest by name. None: a grid over the prior (or samples, if the prior does not
         consist of ranges), and the signal model's own tissues, `SignalModel.named_tissues`.
-    rule : least_weighted or least_variance, default=None
-        Rule that chooses alpha for each parameter, in units of the parameters' loss scales. All
-        tissues of interest have equal weights. None: ``least_weighted(weight=2)``.
+    rule : roi_error, least_weighted or least_variance, default=None
+        Rule that chooses for each parameter, in units of the parameters' loss scales. All tissues
+        of interest have equal weights. None: ``roi_error(n_voxels=10)``, for a small region or
+        lesion; see the notes.
     n_samples : int, default=50000
         Number of tissues to train on.
     n_repeats : int, default=50
@@ -97,21 +98,40 @@ def compare_methods(
     Returns
     -------
     Bunch
+        - `recommendation`: list of dict, one per parameter: `parameter`; `method`, the name in the
+          table of estimators (None if no method meets the rule, or the parameter is known);
+          `setting`, such as ``{"bias_weight": 12.3}`` or ``{"alpha": 0.2}``, or empty; its
+          `rms_bias` and `std`, in the units of the parameter; its `loss` by the rule, in units of
+          the loss scale squared; `runner_up`, the next best method, with `runner_up_loss`;
+          `margin`, by how many percent the loss is below that; `rule`; `reason`, a sentence; and
+          `command`, a command line that fits a scan in this way (None if it cannot express the
+          signal model, noise or prior).
+        - `overall`: dict with the same entries except `rms_bias` and `std`, for the method with the
+          least mean loss of all parameters. Its `setting` has a value per parameter, such as
+          ``{"bias_weight": {"f": 4.0, "D": 10.0}}``.
         - `table`: list of dict, one per tissue (and "all"), method and parameter: `bias` (mean
           error), `rms_bias`, `std` and `rmse` in the units of the parameter, `slope` (None for one
-          tissue), and `failed`, the share of failed estimates. The list can be passed to
-          ``pandas.DataFrame``. The Cramer-Rao bound, which holds for unbiased estimators only, has
-          just `std`.
-        - `recommendation`: list of dict, one per parameter: `parameter`, `alpha` (None if no alpha
-          meets the rule), `rule` and `reason`.
+          tissue), `failed`, the share of failed estimates, and `noise_correlation`, the strongest
+          correlation across noise with another parameter, which is `correlated_with`. The list can
+          be passed to ``pandas.DataFrame``. The Cramer-Rao bound, which holds for unbiased
+          estimators only, has just `std`.
         - `path`: Bunch of `alphas` (n_alphas,), and of `rms_bias` and `std` (n_alphas,
-          n_parameters) over all tissues.
+          n_parameters) over all tissues. `frontier`: the same for `bias_weights` (n_weights,).
         - `parameters`: list of dict. `sigma`: the noise level. `notes`: list of str with caveats.
 
     Raises
     ------
     ValueError
-        If an argument does not fit the signal model, or `n_repeats` is less than 2.
+        If an argument does not fit the signal model, `n_repeats` is less than 2, or the rule names
+        a parameter.
+
+    Notes
+    -----
+    A rule needs a price of bias. For a single voxel (n = 1) the loss is the mean squared error,
+    which on the training tissues the posterior mean minimises by construction; for ever larger
+    regions only the bias counts. The default of 10 voxels is a small region, such as a lesion of
+    7 mm at 2 x 2 x 5 mm. A choice for 10 voxels has no larger bias than one for a single voxel, and
+    so is the better of the two in every region of 10 voxels or more.
 
     Examples
     --------
@@ -124,9 +144,7 @@ def compare_methods(
     """
     if n_repeats < 2:
         raise ValueError(f"n_repeats expects at least 2, got {n_repeats!r}.")
-    noise = resolve_noise(noise, signal_model)
-    rule = least_weighted(weight=2) if rule is None else rule
-    rule.check()
+    noise, rule = resolve_noise(noise, signal_model), _check_rule(rule)
     rng = check_random_state(random_state)
     groups, notes = tissues_of_interest(signal_model, tissues, prior, rng)
     every = np.concatenate(list(groups.values()))
@@ -143,38 +161,103 @@ def compare_methods(
     )  # fmt: skip
     settings = {"noise": noise, "sigma": sigma}
     fixed = _known(signal_model, prior)
+    bounds = {name: (value - _TINY, value + _TINY) for name, value in fixed.items()}
     mle = MLEEstimator(signal_model, **settings, fixed=fixed, n_jobs=n_jobs, device=device)
-    methods = _methods(mle, settings, prior, fixed, int(rng.randint(2**31 - 1)))
+    methods = _methods(mle, settings, prior, bounds, int(rng.randint(2**31 - 1)))
     predicted = _predict_each(methods, X, y, X_test, notes, verbose)
-    # The best prediction is linear in alpha, so networks are only trained at both ends. The path is
-    # evaluated exactly, from the quadratic forms of the errors of the two.
-    ends = predicted.pop("alpha 0"), predicted.pop("alpha 1")
-    for alpha in (0, *_SHOWN, 1):
-        predicted[f"alpha {alpha:g}"] = (1 - alpha) * ends[0] + alpha * ends[1]
-    forms = product_decomposition(y_test, np.stack(ends) - y_test)
-    squared_bias, variance = (np.stack([quadratic(f, a) for a in _PATH]) for f in forms)
+    candidates, path, frontier = _measure(signal_model, y_test, predicted)
+    command = partial(make_command, signal_model, noise, prior, bounds)
+    recommendation, overall = recommend(rule, signal_model.parameters, candidates, fixed, command)
     bound = _cramer_rao(signal_model, noise, every, sigma, fixed)
+    shown = _shown(predicted)
     return Bunch(
-        table=_table(signal_model, groups, n_repeats, y_test, predicted, bound),
-        recommendation=recommend(rule, signal_model.parameters, *forms),
-        path=Bunch(alphas=_PATH, rms_bias=np.sqrt(squared_bias.clip(min=0)), std=np.sqrt(variance)),
+        recommendation=recommendation,
+        overall=overall,
+        table=make_table(signal_model, groups, n_repeats, y_test, shown, bound),
+        path=path,
+        frontier=frontier,
         parameters=[asdict(p) for p in signal_model.parameters],
         sigma=sigma,
         notes=notes,
     )
 
 
+def _check_rule(rule):
+    """The rule, or the default one; ValueError if it cannot choose for each parameter."""
+    rule = roi_error(_N_VOXELS) if rule is None else rule
+    rule.check()
+    if rule.parameter is not None:
+        raise ValueError(f"rule expects no parameter, as it chooses for each: got {rule!r}.")
+    return rule
+
+
 def _predict_each(methods, X, y, X_test, notes, verbose):
-    """Predictions of each fitted method. A note is added if a segmented fit is impossible."""
+    """Predictions of each fitted method. A note is added if a segmented fit is impossible.
+
+    Those of the hybrid method are at alphas 0 and 1, and those of the bias-constrained one at all
+    weights of the frontier.
+    """
     predicted = {}
     for name, estimator in tqdm(methods.items(), "comparing", unit=" methods", disable=not verbose):
+        if name == "hybrid":
+            ends = (clone(estimator).set_params(alpha=alpha).fit(X, y) for alpha in (0, 1))
+            predicted[name] = np.stack([end.predict(X_test) for end in ends])
+            continue
         try:
-            predicted[name] = estimator.fit(X, y).predict(X_test)
+            estimator.fit(X, y)
         except ValueError as error:
             if not isinstance(estimator, SegmentedIVIMEstimator):
                 raise
             notes.append(f"There is no segmented fit of this protocol: {error}")
+            continue
+        if name == "bias-constrained":
+            along = [estimator.predict(X_test, bias_weight=w) for w in _WEIGHTS]
+            predicted[name] = np.stack(along)
+        else:
+            predicted[name] = estimator.predict(X_test)
     return predicted
+
+
+def _measure(signal_model, y, predicted):
+    """Candidates in units of the loss scales, the alpha path and the frontier."""
+    scale = np.array([p.loss_scale for p in signal_model.parameters])
+    candidates = []
+    for method, values in predicted.items():
+        if method == "hybrid":
+            # The best prediction is linear in alpha, so networks are only trained at both ends. The
+            # path is exact, from the quadratic forms of the errors of the two.
+            bias, variance = product_decomposition(y, values - y)
+            path = [np.stack([quadratic(form, a) for a in _PATH]) for form in (bias, variance)]
+            candidates.append(LineOfAlphas(method, bias / scale**2, variance / scale**2))
+            continue
+        several = values if values.ndim == 3 else values[None]
+        parts = [bias_variance_decomposition(y, column) for column in several]
+        bias, variance = (
+            np.stack([part[k] for part in parts]) for k in ("squared_bias", "variance")
+        )
+        setting = ()
+        if method == "bias-constrained":
+            frontier, setting = (bias, variance), ("bias_weight", _WEIGHTS)
+        candidates.append(GridOfSettings(method, bias / scale**2, variance / scale**2, *setting))
+    return (
+        candidates,
+        Bunch(alphas=_PATH, **_roots(*path)),
+        Bunch(bias_weights=_WEIGHTS, **_roots(*frontier)),
+    )
+
+
+def _roots(squared_bias, variance):
+    # The estimate of a squared bias may be negative.
+    return {"rms_bias": np.sqrt(squared_bias.clip(min=0)), "std": np.sqrt(variance)}
+
+
+def _shown(predicted):
+    """Predictions of the rows of the table, by the name of their method and setting."""
+    predicted = dict(predicted)
+    ends, along = predicted.pop("hybrid"), predicted.pop("bias-constrained")
+    shown = {f"alpha {a:g}": (1 - a) * ends[0] + a * ends[1] for a in (0, *_SHOWN, 1)}
+    places = np.searchsorted(_WEIGHTS, _SHOWN_WEIGHTS)
+    return predicted | shown | {f"bias weight {_WEIGHTS[k]:g}": along[k] for k in places}
 
 
 def _cramer_rao(signal_model, noise, parameters, sigma, known):
@@ -194,66 +277,18 @@ def _known(signal_model, prior):
     return {name: float(low) for name, (low, high) in ranges if low == high}
 
 
-def _methods(mle, settings, prior, known, seed):
-    """Unfitted estimators by name, with the signal model and the device of `mle`."""
+def _methods(mle, settings, prior, bounds, seed):
+    """Unfitted estimators by their name in the table, with the signal model and device of `mle`."""
     signal_model = mle.signal_model
-    training = Training(device=mle.device)
-    trained = {**settings, "training": training, "random_state": seed}
-    net = HybridLabelNetRegressor(signal_model, **trained, alpha=1, label_estimator=mle)
-    methods = {"MLE": mle}
+    trained = {**settings, "training": Training(device=mle.device), "random_state": seed}
+    methods = {"mle": mle}
     if isinstance(signal_model, IVIM):
-        methods["segmented"] = SegmentedIVIMEstimator(signal_model)
+        methods["segmented"] = SegmentedIVIMEstimator(signal_model, bounds=bounds)
     return methods | {
-        "posterior mean": PosteriorMeanEstimator(
+        "posterior-mean": PosteriorMeanEstimator(
             signal_model, **settings, prior=prior, random_state=seed
         ),
-        "self-supervised": SelfSupervisedNetRegressor(
-            signal_model,
-            **trained,
-            bounds={name: (value - _TINY, value + _TINY) for name, value in known.items()},
-        ),
-        "alpha 0": clone(net).set_params(alpha=0),
-        "alpha 1": net,
+        "self-supervised": SelfSupervisedNetRegressor(signal_model, **trained, bounds=bounds),
+        "hybrid": HybridLabelNetRegressor(signal_model, **trained, label_estimator=mle),
+        "bias-constrained": BiasConstrainedNetRegressor(signal_model, **trained),
     }
-
-
-def _table(signal_model, groups, n_repeats, y, predicted, bound):
-    """Records of every tissue, method and parameter."""
-    # Number of the group of each tissue, (n_tissues,). All rows of y are n_repeats per tissue.
-    rows = np.repeat(np.arange(len(groups)), [len(g) for g in groups.values()])
-    parts = {name: rows == k for k, name in enumerate(groups)}
-    if len(parts) > 1:
-        parts = {"all": np.full(len(rows), True), **parts}
-    records = []
-    for tissue, part in parts.items():
-        kept = np.repeat(part, n_repeats)
-        for method, values in predicted.items():
-            measured = _measure(y[kept], values[kept])
-            for p, figures in zip(signal_model.parameters, measured, strict=True):
-                record = {"tissue": tissue, "method": method, "parameter": p.name, "unit": p.unit}
-                records.append(record | figures)
-        # Root mean square over tissues, to compare with `std` of the methods.
-        for p, std in zip(signal_model.parameters, np.mean(bound[part] ** 2, axis=0), strict=True):
-            record = {"tissue": tissue, "method": "Cramer-Rao bound", "parameter": p.name}
-            figures = dict.fromkeys(("bias", "rms_bias", "std", "rmse", "slope", "failed"))
-            figures["std"] = _number(np.sqrt(std))
-            records.append(record | {"unit": p.unit} | figures)
-    return records
-
-
-def _measure(y, predicted):
-    """Measures of each parameter, one dict per parameter."""
-    columns = {
-        "bias": mean_bias(y, predicted),
-        "rms_bias": rms_bias(y, predicted),
-        "std": noise_std(y, predicted),
-        "rmse": root_mean_squared_error(y, predicted),
-        "slope": shrinkage_slope(y, predicted),
-        "failed": np.full(y.shape[1], failure_rate(y, predicted)),
-    }
-    return [{k: _number(v[j]) for k, v in columns.items()} for j in range(y.shape[1])]
-
-
-def _number(value):
-    """Number as a float, or None if it is NaN or infinite, which JSON does not allow."""
-    return float(value) if np.isfinite(value) else None

@@ -9,7 +9,7 @@ from ._mle import MLEEstimator
 from ._posterior import PosteriorMeanEstimator
 from ._segmented import SegmentedIVIMEstimator
 from ._self_supervised import SelfSupervisedNetRegressor
-from ._table import ESTIMATORS, entry_of
+from ._table import ESTIMATORS, entry_named, entry_of
 
 __all__ = [
     "ESTIMATORS",
@@ -22,5 +22,6 @@ __all__ = [
     "PosteriorMeanEstimator",
     "SegmentedIVIMEstimator",
     "SelfSupervisedNetRegressor",
+    "entry_named",
     "entry_of",
 ]

@@ -46,7 +46,7 @@ def check_bias_weight(bias_weight, n_parameters, largest):
             f"bias_weight expects values in [1, {largest:g}], the range of the training "
             f"(max_bias_weight), got {bias_weight!r}."
         )
-    return np.broadcast_to(values, n_parameters)
+    return np.broadcast_to(values, n_parameters).copy()  # torch refuses arrays that are read-only
 
 
 def network_at(network, weight, largest):

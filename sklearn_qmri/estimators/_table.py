@@ -61,3 +61,25 @@ def entry_of(estimator):
     Entry or None
     """
     return next((entry for entry in ESTIMATORS if isinstance(estimator, entry.estimator)), None)
+
+
+def entry_named(name):
+    """Entry of a name in the table.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Entry
+
+    Raises
+    ------
+    ValueError
+        If no estimator has this name.
+    """
+    entries = {entry.name: entry for entry in ESTIMATORS if entry.name}
+    if name not in entries:
+        raise ValueError(f"name expects one of {sorted(entries)}, got {name!r}.")
+    return entries[str(name)]

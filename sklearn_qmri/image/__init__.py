@@ -3,12 +3,13 @@
 from ._acquisition import average_repeats, read_acquisition, read_b_values
 from ._cohort import predict_cohort
 from ._derivatives import derivative_prefix, read_map, write_maps
-from ._fit import FittedToScan, fit_to_scan, train_for_snr
+from ._fit import FittedToScan, fit_to_scan
 from ._masks import apply_mask, compute_mask, mean_signal, sample_voxels, unmask
 from ._nifti import axial_slice, load_nifti, read_volume, write_nifti
 from ._open import open_scan
 from ._predict import predict_image
 from ._scan import Scan
+from ._train import train_for_snr
 
 __all__ = [
     "FittedToScan",

@@ -25,8 +25,8 @@ def write_maps(
     Names follow BIDS derivatives, ``<prefix>_desc-<description>_<parameter>map.nii.gz``, without
     underscores within the parts. Values are in the units of BIDS: times in s, diffusivities in
     mm^2/s, rates in Hz; `read_map` converts them back. Each sidecar holds the map's unit, the
-    method, signal model, noise, sigma, alpha and seed of the estimator, versions, and the number of
-    voxels with each status.
+    method, signal model, noise, sigma, alpha, weight of the bias and seed of the estimator,
+    versions, and the number of voxels with each status.
 
     Parameters
     ----------

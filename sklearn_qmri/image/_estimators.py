@@ -50,7 +50,9 @@ def describe(estimator):
     """Method, signal model, noise and seed behind an estimator's maps, ready for JSON."""
     inner, model = core(estimator), signal_model_of(estimator)
     # An attribute that an estimator lacks is null in the sidecar.
-    alpha, seed = getattr(inner, "alpha", None), getattr(inner, "random_state", None)
+    weights = [getattr(inner, name, None) for name in ("alpha", "bias_weight")]
+    alpha, bias_weight = (None if w is None else np.asarray(w, float).tolist() for w in weights)
+    seed = getattr(inner, "random_state", None)
     acquisition = {name: np.asarray(value).tolist() for name, value in model.get_params().items()}
     return {
         "Method": type(inner).__name__,
@@ -58,7 +60,8 @@ def describe(estimator):
         "SignalModel": {"Name": type(model).__name__} | acquisition,
         "Noise": repr(getattr(inner, "noise_", None)),
         "Sigma": getattr(inner, "sigma_", None),
-        "Alpha": None if alpha is None else np.asarray(alpha, dtype=float).tolist(),
+        "Alpha": alpha,
+        "BiasWeight": bias_weight,
         "Seed": int(seed) if isinstance(seed, (int, np.integer)) else None,
     }
 

@@ -5,15 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .._network import Training
-from ..datasets import make_signals
 from ..estimators import (
-    ESTIMATORS,
-    HybridLabelNetRegressor,
     MLEEstimator,
     PosteriorMeanEstimator,
     SegmentedIVIMEstimator,
     SelfSupervisedNetRegressor,
+    entry_named,
 )
+from ._train import train_for_snr
 
 _LEAST_SNR = 2.0  # lower end of the SNRs of training where the scan has voxels of air
 # Voxels whose fitted signal is at most this many sigma count as air. Rayleigh noise, that of a
@@ -57,6 +56,7 @@ def fit_to_scan(
     fixed=None,
     prior=None,
     alpha=0.5,
+    bias_weight=10.0,
     n_tissues=50_000,
     n_jobs=None,
     device="cpu",
@@ -66,15 +66,15 @@ def fit_to_scan(
 ):
     """Fit an estimator to a scan, given some of its voxels.
 
-    A hybrid-label network is trained on simulated tissues at the signal-to-noise ratios of the
-    scan. Voxels without signal (air) affect the lower end of that range only: the amplitude of a
-    fit to noise alone can be any number.
+    Hybrid-label and bias-constrained networks are trained on simulated tissues at the
+    signal-to-noise ratios of the scan. Voxels without signal (air) affect the lower end of that
+    range only: the amplitude of a fit to noise alone can be any number.
 
     Parameters
     ----------
     name : str
-        Name in the table of estimators: "mle", "segmented", "hybrid", "self-supervised" or
-        "posterior-mean".
+        Name in the table of estimators: "mle", "segmented", "hybrid", "bias-constrained",
+        "self-supervised" or "posterior-mean".
     signal_model : SignalModel
         Model of the scan's protocol.
     X : array-like of shape (n_voxels, n_measurements)
@@ -89,8 +89,10 @@ def fit_to_scan(
         Values of known parameters by name, for "mle" only.
     prior : dict, ndarray or callable, default=None
         Tissues to train on, or to weight by likelihood. Same as `prior` of `make_signals`.
-    alpha : float, default=0.5
-        Weight of the maximum-likelihood labels.
+    alpha : float or array-like of shape (n_parameters,), default=0.5
+        Weight of the maximum-likelihood labels of "hybrid".
+    bias_weight : float or array-like of shape (n_parameters,), default=10.0
+        Weight of the squared bias of "bias-constrained".
     n_tissues : int, default=50000
         Number of simulated tissues to train on.
     n_jobs : int, default=None
@@ -126,7 +128,7 @@ def fit_to_scan(
     >>> f"{fitted.estimator.sigma_:.2f}"
     '0.03'
     """
-    method = _class_of(name)
+    method = entry_named(name).estimator
     if fixed and method is not MLEEstimator:
         raise ValueError(f"{name!r} cannot take known parameters, got fixed={fixed!r}.")
     tell = tell or (lambda text: None)
@@ -160,84 +162,11 @@ def fit_to_scan(
     snr = tuple(float(end) / sigma for end in next(iter(ranges.values())))
     tell(f"Training on {n_tissues:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
     net = train_for_snr(
-        signal_model, snr, noise=noise, bounds=bounds, prior=prior, alpha=alpha,
-        n_tissues=n_tissues, n_jobs=n_jobs, device=device, random_state=random_state,
-        verbose=verbose,
+        signal_model, snr, name=name, noise=noise, bounds=bounds, prior=prior, alpha=alpha,
+        bias_weight=bias_weight, n_tissues=n_tissues, n_jobs=n_jobs, device=device,
+        random_state=random_state, verbose=verbose,
     )  # fmt: skip
     return FittedToScan(net, sigma, snr)
-
-
-def train_for_snr(
-    signal_model,
-    snr,
-    *,
-    noise="auto",
-    bounds=None,
-    prior=None,
-    alpha=0.5,
-    n_tissues=50_000,
-    n_jobs=None,
-    device="cpu",
-    random_state=None,
-    verbose=0,
-):
-    """Train a hybrid-label network for scans of a protocol.
-
-    The network predicts scans of any scale, and needs their noise level:
-    ``predict(X, sigma=...)``.
-
-    Parameters
-    ----------
-    signal_model : SignalModel
-        Model of the scan's protocol.
-    snr : float or (float, float)
-        Signal-to-noise ratio at S0, or its range.
-    noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
-        Noise model. "auto": the signal model's own.
-    bounds : dict of {str: (float, float)}, default=None
-        Bounds of the maximum-likelihood labels.
-    prior : dict, ndarray or callable, default=None
-        Tissues to train on. Same as `prior` of `make_signals`.
-    alpha : float, default=0.5
-        Weight of the maximum-likelihood labels.
-    n_tissues : int, default=50000
-        Number of simulated tissues to train on.
-    n_jobs : int, default=None
-        Number of processes for maximum likelihood.
-    device : str, default="cpu"
-        Device on which torch fits and trains.
-    random_state : int, default=None
-        An integer gives the same result every time.
-    verbose : int, default=0
-        Positive: progress bars.
-
-    Returns
-    -------
-    HybridLabelNetRegressor
-        Fitted network.
-
-    Examples
-    --------
-    >>> from sklearn_qmri.image import train_for_snr
-    >>> from sklearn_qmri.signal_models import ADC
-    >>> model = ADC([0, 200, 500, 1000])
-    >>> net = train_for_snr(model, (20, 40), n_tissues=200, random_state=0)
-    >>> net.predict(1000 * model.simulate([[1.0, 1.0]]), sigma=30.0).shape
-    (1, 2)
-    """
-    X, y, sigma = make_signals(
-        signal_model, n_tissues, noise=noise, snr=snr, prior=prior, random_state=random_state,
-        return_sigma=True,
-    )  # fmt: skip
-    labels = MLEEstimator(signal_model, noise=noise, bounds=bounds, n_jobs=n_jobs, device=device)
-    # Division by the root mean square removes the scanner's scale. Sigma as an input tells the
-    # network which of the noise levels of its training a scan has.
-    net = HybridLabelNetRegressor(
-        signal_model, noise=noise, alpha=alpha, label_estimator=labels, normalize="rms",
-        sigma_input=True, training=Training(device=device), random_state=random_state,
-        verbose=verbose,
-    )  # fmt: skip
-    return net.fit(X, y, sigma=sigma).set_params(verbose=0)
 
 
 def amplitude_ranges(signal_model, parameters, sigma):
@@ -274,11 +203,3 @@ def amplitude_ranges(signal_model, parameters, sigma):
         low, high = np.maximum(np.percentile(column[tissue], _PERCENTILES), floor)
         ranges[p.name] = (float(floor if np.mean(~tissue) > 0.005 else low), float(high))
     return ranges
-
-
-def _class_of(name):
-    """Estimator of a name in the table."""
-    classes = {entry.name: entry.estimator for entry in ESTIMATORS if entry.name}
-    if name not in classes:
-        raise ValueError(f"name expects one of {sorted(classes)}, got {name!r}.")
-    return classes[str(name)]

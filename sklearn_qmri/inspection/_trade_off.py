@@ -4,29 +4,31 @@ import numpy as np
 
 from ._figure import import_matplotlib, label, legend
 
-# Alphas that are labelled along the path.
-_MARKED = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Settings that are labelled along the paths.
+_MARKED = {"alpha": (0.0, 0.25, 0.5, 0.75, 1.0), "bias weight": (1.0, 4.0, 10.0, 30.0)}
 _MARKERS = "sDv^XP<>"
+# Colours of methods; blue and red are those of the paths.
+_COLORS = ("C1", "C2", "C4", "C5", "C6", "C7", "C8", "C9")
 
 
 class TradeOffDisplay:
-    """Noise of each method against its bias, with the alpha path between the two labels.
+    """Noise of each method against its bias, with the paths of methods that have a setting.
 
     The root mean squared error of a method is its distance from the origin. The position of a
     method therefore shows how much of its error is bias and how much is noise.
 
     Parameters
     ----------
-    alphas : ndarray of shape (n_alphas,)
-        Values of alpha, from 0 to 1.
-    bias, std : ndarrays of shape (n_alphas, n_parameters)
-        Root mean square bias and noise along the alpha path, in the units of the parameters.
+    paths : dict of {str: tuple of ndarray}
+        Settings (n_settings,), bias and noise (n_settings, n_parameters) along a path, by the name
+        of the setting: "alpha" or "bias weight". Bias is the root mean square over tissues, and
+        both are in the units of the parameters.
     methods : dict of {str: pair of ndarray of shape (n_parameters,)}
         Bias and noise of other methods by name.
     parameters : sequence of Parameter
         Names and units, e.g. ``signal_model.parameters``.
-    alpha : sequence of float or None, default=None
-        Chosen alpha of each parameter; None if there is none.
+    chosen : sequence of (float, float) or None, default=None
+        Bias and noise of the recommended method for each parameter; None if there is none.
     bound : ndarray of shape (n_parameters,), default=None
         Smallest standard deviation of unbiased estimators.
 
@@ -47,21 +49,18 @@ class TradeOffDisplay:
     >>> from sklearn_qmri.inspection import TradeOffDisplay
     >>> from sklearn_qmri.signal_models import ADC
     >>> bias, std = np.array([[0.1, 0.2], [0.0, 0.1]]), np.array([[0.1, 0.1], [0.2, 0.3]])
-    >>> methods = {"MLE": (np.array([0.0, 0.1]), np.array([0.2, 0.4]))}
-    >>> display = TradeOffDisplay(
-    ...     np.array([0.0, 1.0]), bias, std, methods, ADC([0, 1000]).parameters
-    ... )
+    >>> paths = {"alpha": (np.array([0.0, 1.0]), bias, std)}
+    >>> methods = {"mle": (np.array([0.0, 0.1]), np.array([0.2, 0.4]))}
+    >>> display = TradeOffDisplay(paths, methods, ADC([0, 1000]).parameters)
     >>> [ax.get_title() for ax in display.plot().axes_]
     ['S0 (signal)', 'D (um^2/ms)']
     """
 
-    def __init__(self, alphas, bias, std, methods, parameters, alpha=None, bound=None):
-        self.alphas = alphas
-        self.bias = bias
-        self.std = std
+    def __init__(self, paths, methods, parameters, chosen=None, bound=None):
+        self.paths = paths
         self.methods = methods
         self.parameters = parameters
-        self.alpha = alpha
+        self.chosen = chosen
         self.bound = bound
 
     @classmethod
@@ -86,21 +85,25 @@ class TradeOffDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        path, frontier = comparison.path, comparison.frontier
+        paths = {
+            "alpha": (path.alphas, path.rms_bias, path.std),
+            "bias weight": (frontier.bias_weights, frontier.rms_bias, frontier.std),
+        }
         # Pairs of bias and noise by method, in the order of the parameters. The bound has no bias.
         first = comparison.table[0]["tissue"]
         figures = {}
         for row in comparison.table:
-            if row["tissue"] == first and not row["method"].startswith("alpha"):
+            if row["tissue"] == first and not row["method"].startswith(tuple(paths)):
                 pair = [np.nan if row[k] is None else row[k] for k in ("rms_bias", "std")]
                 figures.setdefault(row["method"], []).append(pair)
         bound = np.array(figures.pop("Cramer-Rao bound"))[:, 1]
         methods = {name: tuple(np.array(pairs).T) for name, pairs in figures.items()}
-        alpha = [row["alpha"] for row in comparison.recommendation]
-        path = comparison.path
-        display = cls(
-            path.alphas, path.rms_bias, path.std, methods, signal_model.parameters, alpha, bound
-        )
-        return display.plot()
+        chosen = [
+            None if row["method"] is None else (row["rms_bias"], row["std"])
+            for row in comparison.recommendation
+        ]
+        return cls(paths, methods, signal_model.parameters, chosen, bound).plot()
 
     def plot(self, *, axes=None):
         """Draw one panel per parameter.
@@ -134,28 +137,19 @@ class TradeOffDisplay:
 
     def _draw(self, ax, j):
         """Draw the panel of parameter j."""
-        ax.plot(self.bias[:, j], self.std[:, j], color="tab:blue", label="alpha path")
-        for alpha in _MARKED:
-            k = np.argmin(np.abs(self.alphas - alpha))
-            ax.plot(self.bias[k, j], self.std[k, j], ".", color="tab:blue")
-            ax.annotate(
-                f"{alpha:g}", (self.bias[k, j], self.std[k, j]), (4, 3),
-                textcoords="offset points", fontsize=8, color="tab:blue",
-            )  # fmt: skip
+        for color, (name, path) in zip(("tab:blue", "tab:red"), self.paths.items(), strict=False):
+            _draw_path(ax, name, path[0], path[1][:, j], path[2][:, j], color)
         for k, (name, (bias, std)) in enumerate(self.methods.items()):
-            marker = _MARKERS[k % len(_MARKERS)]
             ax.plot(
-                bias[j], std[j], marker, color=f"C{k + 1}", markersize=7, label=name, clip_on=False
-            )
-        if self.alpha is not None:
-            # Without an alpha, NaN draws nothing but still makes the entry of the legend.
-            place = [np.nan, np.nan]
-            if self.alpha[j] is not None:
-                path = self.bias[:, j], self.std[:, j]
-                place = [np.interp(self.alpha[j], self.alphas, values) for values in path]
+                bias[j], std[j], _MARKERS[k % len(_MARKERS)], color=_COLORS[k % len(_COLORS)],
+                markersize=7, label=name, clip_on=False,
+            )  # fmt: skip
+        if self.chosen is not None:
+            # Without a choice, NaN draws nothing but still makes the entry of the legend.
+            place = (np.nan, np.nan) if self.chosen[j] is None else self.chosen[j]
             ax.plot(
                 *place, "o", markersize=13, markerfacecolor="none", color="black",
-                label="recommended alpha",
+                label="recommended",
             )  # fmt: skip
         if self.bound is not None and np.isfinite(self.bound[j]):
             ax.axhline(
@@ -183,3 +177,15 @@ class TradeOffDisplay:
                     zorder=0,
                 )  # fmt: skip
         ax.set(xlim=x_limit, ylim=y_limit)
+
+
+def _draw_path(ax, name, settings, bias, std, color):
+    """Draw the path of one parameter, with some of its settings labelled."""
+    ax.plot(bias, std, color=color, label=f"{name} path")
+    for setting in _MARKED.get(name, ()):
+        k = np.argmin(np.abs(settings - setting))
+        ax.plot(bias[k], std[k], ".", color=color)
+        ax.annotate(
+            f"{setting:g}", (bias[k], std[k]), (4, 3), textcoords="offset points", fontsize=8,
+            color=color,
+        )  # fmt: skip

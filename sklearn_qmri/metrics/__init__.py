@@ -2,6 +2,7 @@
 
 from ..information import cramer_rao_bound
 from ._decomposition import bias_variance_decomposition, product_decomposition
+from ._forms import quadratic
 from ._parameters import (
     bias_curve,
     failure_rate,
@@ -13,7 +14,7 @@ from ._parameters import (
 )
 from ._regions import noise_correlation, roi_mean_squared_error
 from ._repeatability import repeatability, roi_statistics
-from ._rules import BiasVarianceRule, least_variance, least_weighted, quadratic, roi_error
+from ._rules import BiasVarianceRule, least_variance, least_weighted, roi_error
 from ._scorers import bias_variance_scorer, parameter_scorer
 
 __all__ = [

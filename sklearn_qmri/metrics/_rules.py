@@ -6,6 +6,7 @@ from numbers import Real
 import numpy as np
 
 from .._value import Value
+from ._forms import crossings, quadratic, stationary
 from ._regions import check_n_voxels
 
 
@@ -80,8 +81,32 @@ class BiasVarianceRule(Value):
         ValueError
             If no candidate meets the rule, or an argument of the rule is out of range.
         """
+        return int(np.nanargmin(self.loss(squared_bias, variance, what)))
+
+    def loss(self, squared_bias, variance, what="candidate"):
+        """Loss of each of several candidates, of which `best` finds the least.
+
+        Parameters
+        ----------
+        squared_bias, variance : ndarrays of shape (n_candidates,)
+            Estimates without bias. Where the true values are close to 0 they may be negative, and
+            so may a loss.
+        what : str, default="candidate"
+            Name of a candidate in error messages.
+
+        Returns
+        -------
+        ndarray of shape (n_candidates,)
+            In units of the scale of bias and variance, squared. Infinity: the candidate does not
+            meet the rule.
+
+        Raises
+        ------
+        ValueError
+            Same as `best`.
+        """
         self.check()
-        return int(np.nanargmin(self._loss(squared_bias, variance, what)))
+        return self._loss(squared_bias, variance, what)
 
     def best_alpha(self, bias, variance):
         """Exact optimum along the line between two estimators.
@@ -111,48 +136,6 @@ class BiasVarianceRule(Value):
         rounding = 8 * np.finfo(float).eps * np.abs(bias).max()
         squared_bias, variances = quadratic(bias, alphas), quadratic(variance, alphas)
         return float(alphas[np.argmin(self._loss(squared_bias, variances, "alpha", rounding))])
-
-
-def quadratic(form, alpha):
-    """Values of quadratic forms (2, 2, ...) at (1 - alpha, alpha)."""
-    both = (form[0, 1] + form[1, 0]) * alpha * (1 - alpha)
-    return form[0, 0] * (1 - alpha) ** 2 + both + form[1, 1] * alpha**2
-
-
-def _polynomial(form):
-    """Coefficients c, b, a of the quadratic form, ``c + 2 * b * alpha + a * alpha^2``."""
-    # (1 - x)^2 F_00 + 2 x (1 - x) F_01 + x^2 F_11
-    #     = F_00 + 2 x (F_01 - F_00) + x^2 (F_00 - 2 F_01 + F_11)
-    cross = (form[0, 1] + form[1, 0]) / 2
-    return form[0, 0], cross - form[0, 0], form[0, 0] + form[1, 1] - 2 * cross
-
-
-def _stationary(form):
-    """Alpha at which a quadratic form has its minimum, as a list; empty if there is none."""
-    _, b, a = _polynomial(form)
-    # The derivative 2 b + 2 a alpha is 0 at -b / a, which is a minimum only if a > 0.
-    return [-b / a] if a > 0 else []
-
-
-def _crossings(form, level):
-    """Alphas at which a quadratic form in (1 - alpha, alpha) has the value `level`.
-
-    They are the roots of ``c + 2 * b * alpha + a * alpha^2`` with the level subtracted from c,
-    ``(-b +- sqrt(b^2 - a * c)) / a``.
-    """
-    c, b, a = _polynomial(form)
-    c = c - level
-    # Where the form only touches the level, as a squared bias with a zero does at a level of 0,
-    # the discriminant is 0, or slightly negative by rounding. Within a few eps of its terms it
-    # counts as 0.
-    discriminant = b * b - a * c
-    if discriminant < -8 * np.finfo(float).eps * (b * b + abs(a * c)):
-        return []
-    # Adding the root with the sign of b avoids cancellation, which gives one root as q / a. The
-    # product of the roots is c / a, so the other root is c / q. For a = 0, q is -2 b, and c / q
-    # is the root of the linear equation.
-    q = -b - np.copysign(np.sqrt(max(discriminant, 0.0)), b)
-    return [numerator / divisor for numerator, divisor in ((q, a), (c, q)) if divisor != 0]
 
 
 class least_weighted(BiasVarianceRule):
@@ -198,7 +181,7 @@ class least_weighted(BiasVarianceRule):
 
     def _candidates(self, bias, variance):
         # A sum of quadratic forms is one itself, so the whole loss is minimised in closed form.
-        return _stationary(self.weight * bias + variance)
+        return stationary(self.weight * bias + variance)
 
     def _loss(self, squared_bias, variance, what, rounding=0.0):
         return variance + self.weight * squared_bias
@@ -243,8 +226,8 @@ class least_variance(BiasVarianceRule):
         # The alphas within the limit are an interval, and the variance is convex in alpha. Its
         # least value is therefore at its own minimum or where the bias meets the limit. The alpha
         # of the least bias is added so that an error can report that bias.
-        edges = _crossings(bias, self.max_bias**2)
-        return [*edges, *_stationary(bias), *_stationary(variance)]
+        edges = crossings(bias, self.max_bias**2)
+        return [*edges, *stationary(bias), *stationary(variance)]
 
     def _loss(self, squared_bias, variance, what, rounding=0.0):
         bias = np.sqrt(np.maximum(squared_bias - rounding, 0.0))
@@ -298,7 +281,7 @@ class roi_error(BiasVarianceRule):
         check_n_voxels(self.n_voxels)
 
     def _candidates(self, bias, variance):
-        return _stationary(bias + variance / self.n_voxels)
+        return stationary(bias + variance / self.n_voxels)
 
     def _loss(self, squared_bias, variance, what, rounding=0.0):
         return squared_bias + variance / self.n_voxels
