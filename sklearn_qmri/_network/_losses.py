@@ -67,11 +67,14 @@ class BiasConstrainedError(nn.Module):
     ----------
     n_repeats : int
         Number of consecutive rows that are noise repeats of one tissue.
+    free_variance : float, default=0
+        Variance of scaled errors that costs nothing: only the rest of the variance counts.
     """
 
-    def __init__(self, n_repeats):
+    def __init__(self, n_repeats, free_variance=0.0):
         super().__init__()
         self.n_repeats = n_repeats
+        self.free_variance = free_variance
 
     def forward(self, prediction, target):
         """Loss per member.
@@ -95,4 +98,5 @@ class BiasConstrainedError(nn.Module):
         weight = weight[:: self.n_repeats]
         # The optimum has a loss of about sqrt(w) to w times that for w = 1. The root evens out how
         # much the different w count.
-        return ((variance + weight * squared_bias) / weight.sqrt()).mean((-2, -1))
+        costly = (variance - self.free_variance).clamp_min(0)
+        return ((costly + weight * squared_bias) / weight.sqrt()).mean((-2, -1))

@@ -133,7 +133,7 @@ class OneBiasWeight(NamedTuple):
 
     def draw(self, shape, generator):
         """The weights, in the place of drawn ones."""
-        return torch.as_tensor(self.weight, dtype=torch.float32).expand(shape)
+        return torch.tensor(self.weight, dtype=torch.float32).expand(shape)
 
     def inputs(self, weight):
         """No inputs."""
@@ -162,6 +162,8 @@ class RepeatTask(NamedTuple):
         Range of the weights, and their inputs.
     heads : list of tuple
         Shape, offset and width of the last layer.
+    free_variance : float
+        Variance of scaled errors that costs nothing.
     """
 
     draw: Callable
@@ -170,6 +172,7 @@ class RepeatTask(NamedTuple):
     n_repeats: int
     span: BiasWeights | OneBiasWeight
     heads: list
+    free_variance: float = 0.0
 
     n_shared = 1
 
@@ -186,7 +189,7 @@ class RepeatTask(NamedTuple):
     @property
     def criterion(self):
         """Loss per member."""
-        return BiasConstrainedError(self.n_repeats)
+        return BiasConstrainedError(self.n_repeats, self.free_variance)
 
     def batches(self, network, training, generator):
         """Batches of an epoch to train on, and those to validate on; same as `LabelTask`."""

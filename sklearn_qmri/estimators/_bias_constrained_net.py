@@ -126,13 +126,18 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
     n_repeats : int, default=4
         Noise repeats of each tissue in a step of the training. Without a signal model, at most as
         many as each tissue in y has.
-    loss_weight : {"information", "root_information"} or None, default="root_information"
+    loss_weight : {"information", "root_information", "cramer_rao"} or None, \
+            default="root_information"
         Weight of a tissue in the loss. "information": the squared errors of each parameter are
         divided by the variance that the tissue's Fisher information allows, together with the
         spread of the training tissues. Tissues in which a parameter cannot be known then do not
         rule the training. None: all tissues have the same weight, so that the average error over
         the training tissues is minimised. "root_information", the geometric mean of both, is
         nearly as good as None on a narrow range of tissues, and as "information" on a wide one.
+        "cramer_rao": the same as "information" without the spread of the training tissues.
+    free_variance : float, default=0.0
+        Part of the variance that costs nothing, in units of the variance that errors are divided by
+        (`loss_weight`). 1 with "cramer_rao": variances up to the Cramer-Rao bound.
     noise : {"auto", "gaussian", "rician"} or NoiseModel, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
     sigma : float, default=None
@@ -210,7 +215,8 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         **NETWORK,
         "max_bias_weight": [Interval(Real, 1, None, closed="neither"), None],
         "n_repeats": [Interval(Integral, 2, None, closed="left")],
-        "loss_weight": [StrOptions({"information", "root_information"}), None],
+        "loss_weight": [StrOptions({"information", "root_information", "cramer_rao"}), None],
+        "free_variance": [Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
@@ -221,6 +227,7 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         max_bias_weight=30.0,
         n_repeats=4,
         loss_weight="root_information",
+        free_variance=0.0,
         noise="auto",
         sigma=None,
         normalize=None,
@@ -236,6 +243,7 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         self.max_bias_weight = max_bias_weight
         self.n_repeats = n_repeats
         self.loss_weight = loss_weight
+        self.free_variance = free_variance
         self.noise = noise
         self.sigma = sigma
         self.normalize = normalize

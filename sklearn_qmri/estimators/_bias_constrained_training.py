@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .._network import BiasWeights, OneBiasWeight, RepeatTask, train
-from ..information import bayesian_deviations, fisher_information
+from ..information import bayesian_deviations, fisher_information, standard_deviations
 from ..tissues import measure, number_tissues
 from ._hybrid_training import shape_output
 from ._net import hold_out_tissues, learn_domain, make_inputs, network_settings
@@ -97,6 +97,7 @@ def train_on_bias(net, signal_model, noise, rows):
         n_repeats,
         OneBiasWeight(weights) if largest is None else BiasWeights(_BEYOND * largest),
         [shape_output(shape, signal_model, everywhere, target, y.std(axis=0))],
+        net.free_variance,
     )
     fitted = train(
         task, inputs, network, training, max_epochs=net.max_epochs, lr=_LR, rng=rng,
@@ -114,8 +115,17 @@ def error_deviation(loss_weight, signal_model, noise, y, sigma):
 
     With "information" it is the tissue's own: the standard deviation of an efficient estimate that
     knows the prior. With None, all tissues have the root mean square of these, so that parameters
-    have comparable losses. "root_information" is the geometric mean of both.
+    have comparable losses. "root_information" is the geometric mean of both. "cramer_rao" is the
+    tissue's own without the prior, and infinity where the measurement does not identify a
+    parameter.
+
+    Raises
+    ------
+    ValueError
+        If "cramer_rao" is infinite in all tissues for a parameter.
     """
+    if loss_weight == "cramer_rao":
+        return _cramer_rao_deviation(signal_model, noise, y, sigma)
     least = _LEAST_SPREAD * np.array([p.loss_scale for p in signal_model.parameters])
     spread = np.maximum(y.std(axis=0), least)
     information = fisher_information(signal_model, noise, y, sigma)
@@ -123,6 +133,23 @@ def error_deviation(loss_weight, signal_model, noise, y, sigma):
     common = np.broadcast_to(np.sqrt(np.mean(own**2, axis=0)), own.shape)
     between = np.sqrt(own * common)
     return {"information": own, "root_information": between, None: common}[loss_weight]
+
+
+def _cramer_rao_deviation(signal_model, noise, y, sigma):
+    """Square root of the Cramer-Rao bound (n_tissues, n_parameters), infinity where there is none.
+
+    An error divided by infinity is 0: such a tissue does not count.
+    """
+    information = fisher_information(signal_model, noise, y, sigma)
+    bound = standard_deviations(information, np.ones(y.shape, dtype=bool))
+    unknown = np.isnan(bound)
+    if unknown.all(axis=0).any():
+        names = [p.name for p, u in zip(signal_model.parameters, unknown.T, strict=True) if u.all()]
+        raise ValueError(
+            f"loss_weight='cramer_rao' divides errors by the Cramer-Rao bound, which no training "
+            f"tissue has for {', '.join(names)}. Pass loss_weight='information'."
+        )
+    return np.where(unknown, np.inf, bound)
 
 
 def _draw(inputs, pick, y, sigma, deviation, n_repeats, tissues):
