@@ -6,13 +6,21 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from conftest import hybrid_net
+from sklearn.utils import Bunch
 
-from sklearn_qmri import HybridLabelNetRegressorCV, MLEEstimator
+from sklearn_qmri import (
+    MLP,
+    BiasConstrainedNetRegressor,
+    BiasConstrainedNetRegressorCV,
+    HybridLabelNetRegressorCV,
+    MLEEstimator,
+)
 from sklearn_qmri.compare import compare_methods
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.inspection import (
     AlphaPathDisplay,
     BiasVarianceDisplay,
+    BiasWeightPathDisplay,
     LabelShiftDisplay,
     ParameterMapDisplay,
     TradeOffDisplay,
@@ -49,6 +57,27 @@ def test_alpha_path(model, repeats):
     assert len(display.figure_.legends) == 1
     again = display.plot(axes=mpl.pyplot.subplots(1, 4)[1])
     assert again.axes_[-1].get_legend() is not None
+
+
+def test_bias_weight_path(model, repeats):
+    X, y, _ = repeats
+    net = BiasConstrainedNetRegressor(
+        model, sigma=1 / 30, network=MLP((8,)), max_epochs=3, random_state=0
+    )
+    cv = BiasConstrainedNetRegressorCV(net, cv=2).fit(X, y)
+    display = BiasWeightPathDisplay.from_estimator(cv, limits={"bound": np.full(4, 0.1)})
+    ax = display.axes_[1]
+    lines = {line.get_label(): line for line in ax.lines}
+    for name, path in (("RMS bias", cv.bias_path_), ("RMSE", cv.rmse_path_)):
+        expected = np.c_[cv.bias_weights_, np.sqrt(np.mean(path[..., 1] ** 2, axis=1))]
+        np.testing.assert_allclose(lines[name].get_xydata(), expected)
+    assert lines["bound"].get_ydata()[0] == 0.1
+    assert ax.lines[-1].get_xdata()[0] == cv.bias_weight_[1]
+    assert ax.get_xscale() == "log"
+    display.figure_.canvas.draw()
+    low, high = ax.get_xlim()
+    ticks = zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+    assert [text.get_text() for x, text in ticks if low <= x <= high] == ["1", "3", "10", "30"]
 
 
 def test_bias_and_variance(model, repeats):
@@ -111,9 +140,36 @@ def test_trade_off(model):
     assert display.axes_[0].get_ylim()[0] == 0, "the distance from the origin is the error"
 
 
+def test_trade_off_with_a_frontier(model):
+    ones = np.ones(4)
+    alphas, weights = np.linspace(0, 1, 3), np.geomspace(1, 30, 7)
+    path = np.outer(1 - alphas, ones), np.outer(1 + alphas, ones)
+    frontier = Bunch(
+        bias_weights=weights, rms_bias=np.outer(1 / weights, ones), std=np.outer(weights, ones)
+    )
+    display = TradeOffDisplay(alphas, *path, {}, model.parameters, frontier=frontier).plot()
+    ax = display.axes_[1]
+    (line,) = (line for line in ax.lines if line.get_label() == "frontier")
+    np.testing.assert_allclose(line.get_xydata(), np.c_[1 / weights, weights])
+    marks = {text.get_text(): text.xy for text in ax.texts}
+    assert set(marks) == {"0", "0.25", "0.5", "0.75", "1", "w = 1", "w = 3", "w = 10", "w = 30"}
+    np.testing.assert_allclose(marks["w = 30"], (1 / 30, 30))
+    fourth, fifth = weights[4:6]  # the next to 10 below and above, evenly spaced in log(w)
+    share = np.log(10 / fourth) / np.log(fifth / fourth)
+    np.testing.assert_allclose(marks["w = 10"][1], (1 - share) * fourth + share * fifth)
+    assert len([line for line in ax.lines if line.get_label() == "alpha path"]) == 1
+
+
 def test_trade_off_of_a_comparison(model):
     found = compare_methods(model, snr=30, n_samples=300, n_repeats=3, random_state=0)
+    found.pop("frontier", None)
     display = TradeOffDisplay.from_comparison(found, model)
+    assert display.frontier is None
+    path = Bunch(
+        bias_weights=1 + found.path.alphas, rms_bias=found.path.rms_bias, std=found.path.std
+    )
+    other = TradeOffDisplay.from_comparison(Bunch(**found, frontier=path), model)
+    assert "frontier" in other.axes_[0].get_legend_handles_labels()[1]
     assert set(display.methods) == {"MLE", "segmented", "posterior mean", "self-supervised"}
     _, std = display.methods["MLE"]
     rows = [r for r in found.table if r["tissue"] == "all" and r["method"] == "MLE"]

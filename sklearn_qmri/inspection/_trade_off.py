@@ -4,16 +4,19 @@ import numpy as np
 
 from ._figure import import_matplotlib, label, legend
 
-# Alphas that are labelled along the path.
-_MARKED = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Alphas that are labelled along the alpha path, and weights along the frontier.
+_ALPHAS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+_WEIGHTS = np.array([1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0])
 _MARKERS = "sDv^XP<>"
 
 
 class TradeOffDisplay:
-    """Noise of each method against its bias, with the alpha path between the two labels.
+    """Noise of each method against its bias, with the alpha path and the frontier.
 
     The root mean squared error of a method is its distance from the origin. The position of a
-    method therefore shows how much of its error is bias and how much is noise.
+    method therefore shows how much of its error is bias and how much is noise. The alpha path is
+    that of the blends of the two labels; the frontier is that of a network trained on the variance
+    and w times the squared bias, along w.
 
     Parameters
     ----------
@@ -29,6 +32,10 @@ class TradeOffDisplay:
         Chosen alpha of each parameter; None if there is none.
     bound : ndarray of shape (n_parameters,), default=None
         Smallest standard deviation of unbiased estimators.
+    frontier : Bunch, default=None
+        `bias_weights` (n_weights,) in ascending order, and `rms_bias` and `std` (n_weights,
+        n_parameters) of predictions at these weights, in the units of the parameters. None: the
+        frontier is not drawn.
 
     Attributes
     ----------
@@ -55,7 +62,9 @@ class TradeOffDisplay:
     ['S0 (signal)', 'D (um^2/ms)']
     """
 
-    def __init__(self, alphas, bias, std, methods, parameters, alpha=None, bound=None):
+    def __init__(
+        self, alphas, bias, std, methods, parameters, alpha=None, bound=None, frontier=None
+    ):
         self.alphas = alphas
         self.bias = bias
         self.std = std
@@ -63,6 +72,7 @@ class TradeOffDisplay:
         self.parameters = parameters
         self.alpha = alpha
         self.bound = bound
+        self.frontier = frontier
 
     @classmethod
     def from_comparison(cls, comparison, signal_model):
@@ -72,7 +82,7 @@ class TradeOffDisplay:
         ----------
         comparison : Bunch
             Result of the comparison. Its first tissue is drawn, which is "all" if there are
-            several.
+            several. The frontier is drawn if there is an entry `frontier`.
         signal_model : SignalModel
             Signal model of the comparison.
 
@@ -86,20 +96,14 @@ class TradeOffDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        # Pairs of bias and noise by method, in the order of the parameters. The bound has no bias.
-        first = comparison.table[0]["tissue"]
-        figures = {}
-        for row in comparison.table:
-            if row["tissue"] == first and not row["method"].startswith("alpha"):
-                pair = [np.nan if row[k] is None else row[k] for k in ("rms_bias", "std")]
-                figures.setdefault(row["method"], []).append(pair)
-        bound = np.array(figures.pop("Cramer-Rao bound"))[:, 1]
-        methods = {name: tuple(np.array(pairs).T) for name, pairs in figures.items()}
+        figures = _figures_of_methods(comparison.table)
+        _, bound = figures.pop("Cramer-Rao bound")
         alpha = [row["alpha"] for row in comparison.recommendation]
         path = comparison.path
         display = cls(
-            path.alphas, path.rms_bias, path.std, methods, signal_model.parameters, alpha, bound
-        )
+            path.alphas, path.rms_bias, path.std, figures, signal_model.parameters, alpha, bound,
+            comparison.get("frontier"),
+        )  # fmt: skip
         return display.plot()
 
     def plot(self, *, axes=None):
@@ -134,14 +138,10 @@ class TradeOffDisplay:
 
     def _draw(self, ax, j):
         """Draw the panel of parameter j."""
-        ax.plot(self.bias[:, j], self.std[:, j], color="tab:blue", label="alpha path")
-        for alpha in _MARKED:
-            k = np.argmin(np.abs(self.alphas - alpha))
-            ax.plot(self.bias[k, j], self.std[k, j], ".", color="tab:blue")
-            ax.annotate(
-                f"{alpha:g}", (self.bias[k, j], self.std[k, j]), (4, 3),
-                textcoords="offset points", fontsize=8, color="tab:blue",
-            )  # fmt: skip
+        path = self.bias[:, j], self.std[:, j]
+        _draw_path(ax, *path, self.alphas, _ALPHAS, color="tab:blue", label="alpha path")
+        if self.frontier is not None:
+            self._draw_frontier(ax, j)
         for k, (name, (bias, std)) in enumerate(self.methods.items()):
             marker = _MARKERS[k % len(_MARKERS)]
             ax.plot(
@@ -151,7 +151,6 @@ class TradeOffDisplay:
             # Without an alpha, NaN draws nothing but still makes the entry of the legend.
             place = [np.nan, np.nan]
             if self.alpha[j] is not None:
-                path = self.bias[:, j], self.std[:, j]
                 place = [np.interp(self.alpha[j], self.alphas, values) for values in path]
             ax.plot(
                 *place, "o", markersize=13, markerfacecolor="none", color="black",
@@ -162,6 +161,22 @@ class TradeOffDisplay:
                 self.bound[j], color="gray", linestyle="--", linewidth=1,
                 label="Cramer-Rao bound (unbiased)",
             )  # fmt: skip
+        self._finish(ax, j)
+
+    def _draw_frontier(self, ax, j):
+        """Draw the frontier of parameter j."""
+        weights = np.asarray(self.frontier.bias_weights)
+        # The ends of a path may be those of the marks up to rounding.
+        low, high = weights[0] * (1 - 1e-9), weights[-1] * (1 + 1e-9)
+        marked = _WEIGHTS[(low <= _WEIGHTS) & (high >= _WEIGHTS)]
+        # Weights are evenly spread on a logarithmic axis, so their marks are interpolated on it.
+        _draw_path(
+            ax, self.frontier.rms_bias[:, j], self.frontier.std[:, j], np.log(weights),
+            np.log(marked), [f"w = {w:g}" for w in marked], color="black", label="frontier",
+        )  # fmt: skip
+
+    def _finish(self, ax, j):
+        """Scale and name the axes of parameter j."""
         # From the origin, as the distance from it is the error.
         ax.set(
             xlim=(0, 1.12 * ax.get_xlim()[1]), ylim=(0, 1.05 * ax.get_ylim()[1]),
@@ -183,3 +198,29 @@ class TradeOffDisplay:
                     zorder=0,
                 )  # fmt: skip
         ax.set(xlim=x_limit, ylim=y_limit)
+
+
+def _figures_of_methods(table):
+    """Pairs (bias, noise) of shape (n_parameters,) by method, of the first tissue of a table.
+
+    NaN where a figure is missing: the Cramer-Rao bound has no bias. The alphas are left out, which
+    the path shows.
+    """
+    figures = {}
+    for row in table:
+        if row["tissue"] == table[0]["tissue"] and not row["method"].startswith("alpha"):
+            pair = [np.nan if row[k] is None else row[k] for k in ("rms_bias", "std")]
+            figures.setdefault(row["method"], []).append(pair)
+    return {name: tuple(np.array(pairs).T) for name, pairs in figures.items()}
+
+
+def _draw_path(ax, bias, std, settings, marked, names=None, *, color, label):
+    """Draw bias and noise along a setting, with dots and names at the marked values of it."""
+    ax.plot(bias, std, color=color, label=label)
+    names = [f"{value:g}" for value in marked] if names is None else names
+    for value, name in zip(marked, names, strict=True):
+        place = [np.interp(value, settings, values) for values in (bias, std)]
+        ax.plot(*place, ".", color=color)
+        ax.annotate(
+            name, place, (4, 3), textcoords="offset points", fontsize=8, color=color
+        )  # fmt: skip
