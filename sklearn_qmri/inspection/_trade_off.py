@@ -5,8 +5,11 @@ import numpy as np
 from ._figure import import_matplotlib, label, legend
 
 # Alphas that are labelled along the alpha path, and weights along the frontier.
-_ALPHAS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-_WEIGHTS = np.array([1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0])
+_ALPHAS = {f"{alpha:g}": alpha for alpha in (0.0, 0.25, 0.5, 0.75, 1.0)}
+_WEIGHTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+# Places of their names, which do not meet where the two curves are close.
+_ABOVE = {"xytext": (4, 3)}
+_BELOW = {"xytext": (-3, -4), "horizontalalignment": "right", "verticalalignment": "top"}
 _MARKERS = "sDv^XP<>"
 
 
@@ -168,11 +171,11 @@ class TradeOffDisplay:
         weights = np.asarray(self.frontier.bias_weights)
         # The ends of a path may be those of the marks up to rounding.
         low, high = weights[0] * (1 - 1e-9), weights[-1] * (1 + 1e-9)
-        marked = _WEIGHTS[(low <= _WEIGHTS) & (high >= _WEIGHTS)]
+        marked = {f"{w:g}": np.log(w) for w in _WEIGHTS if low <= w <= high}
         # Weights are evenly spread on a logarithmic axis, so their marks are interpolated on it.
+        path = self.frontier.rms_bias[:, j], self.frontier.std[:, j]
         _draw_path(
-            ax, self.frontier.rms_bias[:, j], self.frontier.std[:, j], np.log(weights),
-            np.log(marked), [f"w = {w:g}" for w in marked], color="black", label="frontier",
+            ax, *path, np.log(weights), marked, _BELOW, color="black", label="frontier (w)"
         )  # fmt: skip
 
     def _finish(self, ax, j):
@@ -214,13 +217,15 @@ def _figures_of_methods(table):
     return {name: tuple(np.array(pairs).T) for name, pairs in figures.items()}
 
 
-def _draw_path(ax, bias, std, settings, marked, names=None, *, color, label):
-    """Draw bias and noise along a setting, with dots and names at the marked values of it."""
+def _draw_path(ax, bias, std, settings, marked, text=_ABOVE, *, color, label):
+    """Draw bias and noise along a setting, with dots and names at the marked values of it.
+
+    `marked` are the values by name, `text` the keywords that place the names.
+    """
     ax.plot(bias, std, color=color, label=label)
-    names = [f"{value:g}" for value in marked] if names is None else names
-    for value, name in zip(marked, names, strict=True):
+    for name, value in marked.items():
         place = [np.interp(value, settings, values) for values in (bias, std)]
         ax.plot(*place, ".", color=color)
         ax.annotate(
-            name, place, (4, 3), textcoords="offset points", fontsize=8, color=color
+            name, place, textcoords="offset points", fontsize=8, color=color, **text
         )  # fmt: skip
