@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 from conftest import hybrid_net
 
-from sklearn_qmri import HybridLabelNetRegressorCV, MLEEstimator
+from sklearn_qmri import (
+    MLP,
+    BiasConstrainedNetRegressor,
+    BiasConstrainedNetRegressorCV,
+    HybridLabelNetRegressorCV,
+    MLEEstimator,
+)
 from sklearn_qmri.compare import compare_methods
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.inspection import (
     AlphaPathDisplay,
     BiasVarianceDisplay,
+    BiasWeightPathDisplay,
     LabelShiftDisplay,
     ParameterMapDisplay,
     TradeOffDisplay,
@@ -49,6 +56,27 @@ def test_alpha_path(model, repeats):
     assert len(display.figure_.legends) == 1
     again = display.plot(axes=mpl.pyplot.subplots(1, 4)[1])
     assert again.axes_[-1].get_legend() is not None
+
+
+def test_bias_weight_path(model, repeats):
+    X, y, _ = repeats
+    net = BiasConstrainedNetRegressor(
+        model, sigma=1 / 30, network=MLP((8,)), max_epochs=3, random_state=0
+    )
+    cv = BiasConstrainedNetRegressorCV(net, cv=2).fit(X, y)
+    display = BiasWeightPathDisplay.from_estimator(cv, limits={"bound": np.full(4, 0.1)})
+    ax = display.axes_[1]
+    lines = {line.get_label(): line for line in ax.lines}
+    for name, path in (("RMS bias", cv.bias_path_), ("RMSE", cv.rmse_path_)):
+        expected = np.c_[cv.bias_weights_, np.sqrt(np.mean(path[..., 1] ** 2, axis=1))]
+        np.testing.assert_allclose(lines[name].get_xydata(), expected)
+    assert lines["bound"].get_ydata()[0] == 0.1
+    assert ax.lines[-1].get_xdata()[0] == cv.bias_weight_[1]
+    assert ax.get_xscale() == "log"
+    display.figure_.canvas.draw()
+    low, high = ax.get_xlim()
+    ticks = zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+    assert [text.get_text() for x, text in ticks if low <= x <= high] == ["1", "3", "10", "30"]
 
 
 def test_bias_and_variance(model, repeats):

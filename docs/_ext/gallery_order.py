@@ -6,6 +6,7 @@ ORDER = (
     "bias_variance",
     "alpha_path",
     "choose_alpha",
+    "frontier",
     "real_scan",
     "own_signal_model",
     "relaxometry",

@@ -105,8 +105,8 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
 
     The mean over a region of n voxels of the same tissue has the squared error ``bias^2 +
     variance / n``. It is least at w = n: choose w as the number of voxels that will be averaged.
-    At w = 1 the network minimises the mean squared error, and predicts the mean of the posterior.
-    The larger w is, the less predictions are drawn towards the training tissues.
+    At w = 1 the network minimises the mean squared error; with ``loss_weight=None`` it predicts the
+    mean of the posterior. The larger w is, the less predictions are drawn towards the training tissues.
 
     Bias and variance are those over noise repeats of each training tissue. With a signal model,
     fresh repeats of the tissues in y are simulated in every step of the training. Without one, y

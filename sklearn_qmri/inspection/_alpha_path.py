@@ -1,11 +1,9 @@
 """Bias and noise along the label axis."""
 
-import numpy as np
-
-from ._figure import import_matplotlib, label, legend
+from ._path import PathDisplay, mean_paths
 
 
-class AlphaPathDisplay:
+class AlphaPathDisplay(PathDisplay):
     """Bias, noise and error of each parameter against alpha.
 
     Parameters
@@ -32,6 +30,7 @@ class AlphaPathDisplay:
     See Also
     --------
     AlphaPathDisplay.from_estimator : From a fitted `HybridLabelNetRegressorCV`.
+    BiasWeightPathDisplay : The same against the weight of the bias.
 
     Examples
     --------
@@ -76,54 +75,12 @@ class AlphaPathDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        # Root mean squares over folds, (n_alphas, n_parameters).
-        paths = (
-            np.sqrt(np.mean(path**2, axis=1))
-            for path in (estimator.bias_path_, estimator.std_path_, estimator.rmse_path_)
-        )
         parameters = estimator.signal_model_.parameters
-        display = cls(estimator.alphas_, *paths, parameters, estimator.alpha_, limits)
-        return display.plot()
+        paths = mean_paths(estimator)
+        return cls(estimator.alphas_, *paths, parameters, estimator.alpha_, limits).plot()
 
-    def plot(self, *, axes=None):
-        """Draw one panel per parameter.
+    def _path(self):
+        return self.alphas, self.alpha
 
-        Parameters
-        ----------
-        axes : sequence of matplotlib Axes, default=None
-            One panel per parameter. None: a new figure.
-
-        Returns
-        -------
-        self : AlphaPathDisplay
-            This display, with `figure_` and `axes_`.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
-        plt = import_matplotlib()
-        n = len(self.parameters)
-        own = axes is None
-        if own:
-            _, axes = plt.subplots(1, n, figsize=(3.3 * n, 3.3), layout="constrained")
-        self.axes_ = np.atleast_1d(axes)
-        self.figure_ = self.axes_[0].figure
-        chosen = None if self.alpha is None else np.broadcast_to(self.alpha, n)
-        for j, (ax, parameter) in enumerate(zip(self.axes_, self.parameters, strict=True)):
-            for values, name, style in (
-                (self.bias, "RMS bias", "-"),
-                (self.std, "noise std", "--"),
-                (self.rmse, "RMSE", ":"),
-            ):
-                ax.plot(self.alphas, values[:, j], style, label=name)
-            for k, (name, limit) in enumerate((self.limits or {}).items()):
-                # A string of a number is a shade of gray in matplotlib, lighter for each limit.
-                ax.axhline(limit[j], color=f"{0.3 + 0.25 * k}", linewidth=1, label=name)
-            if chosen is not None:
-                ax.axvline(chosen[j], color="black", linewidth=0.8)
-            ax.set(xlabel="alpha (0: truth, 1: MLE labels)", title=label(parameter), ylim=(0, None))
-        self.axes_[0].set_ylabel("units of the parameter")
-        legend(self.figure_, self.axes_[-1], own)
-        return self
+    def _finish(self, ax):
+        ax.set_xlabel("alpha (0: truth, 1: MLE labels)")

@@ -22,3 +22,13 @@ def legend(figure, ax, own):
         figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     else:
         ax.legend(frameon=False)
+
+
+def plain_log_axis(axis):
+    """Make an axis logarithmic, with ticks at 1, 3, 10, 30, ... as plain numbers."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_locator(NullLocator())
