@@ -101,24 +101,24 @@ class LabelTask(NamedTuple):
 
 
 class BiasWeights(NamedTuple):
-    """Weights of the squared bias from 1 on, which a network is trained for all at once.
+    """Range of weights of the squared bias, which a network is trained for all at once.
 
     Attributes
     ----------
-    largest : float
-        Upper end.
+    low, high : float
     """
 
-    largest: float
+    low: float
+    high: float
 
     def draw(self, shape, generator):
         """Draw weights, a tensor, uniformly on a logarithmic axis."""
-        return self.largest ** torch.rand(shape, generator=generator)
+        return self.low * (self.high / self.low) ** torch.rand(shape, generator=generator)
 
     def inputs(self, weight):
         """Network inputs of weights (a tensor or array): log w, from -1 to 1."""
         log = torch.log if isinstance(weight, torch.Tensor) else np.log
-        return 2 * log(weight) / np.log(self.largest) - 1
+        return 2 * log(weight / self.low) / np.log(self.high / self.low) - 1
 
 
 class OneBiasWeight(NamedTuple):

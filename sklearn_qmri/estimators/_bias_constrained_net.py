@@ -106,7 +106,8 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
     The mean over a region of n voxels of the same tissue has the squared error ``bias^2 +
     variance / n``. It is least at w = n: choose w as the number of voxels that will be averaged.
     At w = 1 the network minimises the mean squared error; with ``loss_weight=None`` it predicts the
-    mean of the posterior. The larger w is, the less predictions are drawn towards the training tissues.
+    mean of the posterior. The larger w is, the less predictions are drawn towards the training
+    tissues.
 
     Bias and variance are those over noise repeats of each training tissue. With a signal model,
     fresh repeats of the tissues in y are simulated in every step of the training. Without one, y
@@ -188,8 +189,8 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
     With r repeats of a tissue, the variance v of its predictions has the unbiased estimate s^2,
     and its squared bias the unbiased estimate m^2 - s^2 / r, with m the mean error. The loss is
     the mean of ``s^2 + w * (m^2 - s^2 / r)`` over tissues and parameters, over sqrt(w). In each
-    step, w is drawn for every tissue and parameter, uniformly on a logarithmic axis from 1 to
-    twice `max_bias_weight`, so that the largest weight is not at the end of what is trained.
+    step, w is drawn for every tissue and parameter, uniformly on a logarithmic axis from 1/2 to
+    twice `max_bias_weight`: networks are worse at the ends of the range that is trained.
 
     The trade of bias for variance is the best on average over the training tissues, not for each of
     them. Bias is larger near the ends of their range, and nothing is promised beyond.

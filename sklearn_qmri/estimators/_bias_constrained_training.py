@@ -12,8 +12,8 @@ from ._hybrid_training import shape_output
 from ._net import hold_out_tissues, learn_domain, make_inputs, network_settings
 
 _LR = 0.01  # where the training settings have none
-# Weights beyond the largest one that can be asked for are trained too, up to this factor: at the
-# end of their range networks are worse.
+# Weights beyond those that can be asked for are trained too, up to this factor: networks are worse
+# at the ends of their range.
 _BEYOND = 2.0
 # Least standard deviation of the training tissues, as a share of that of the loss scale. Where
 # all tissues have the same value, errors are divided by this.
@@ -51,7 +51,12 @@ def check_bias_weight(bias_weight, n_parameters, largest):
 
 def network_at(network, weight, largest):
     """Network at weights (n_parameters,), if it was trained for all up to `largest`."""
-    return network.at(BiasWeights(_BEYOND * largest).inputs(weight))
+    return network.at(_trained_range(largest).inputs(weight))
+
+
+def _trained_range(largest):
+    """Weights that are trained, if those from 1 to `largest` can be asked for."""
+    return BiasWeights(1 / _BEYOND, _BEYOND * largest)
 
 
 def train_on_bias(net, signal_model, noise, rows):
@@ -95,7 +100,7 @@ def train_on_bias(net, signal_model, noise, rows):
         hold_out_tissues(y, training.validation_fraction, rng),
         inputs.transform(rows.X[:1], rows.sigma[:1]).shape[1],
         n_repeats,
-        OneBiasWeight(weights) if largest is None else BiasWeights(_BEYOND * largest),
+        OneBiasWeight(weights) if largest is None else _trained_range(largest),
         [shape_output(shape, signal_model, everywhere, target, y.std(axis=0))],
         net.free_variance,
     )
