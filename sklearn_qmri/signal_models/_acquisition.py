@@ -1,5 +1,6 @@
 """Acquisitions of signal models, checked when used and returned as columns for formulas."""
 
+from functools import lru_cache
 from numbers import Real
 
 import numpy as np
@@ -7,6 +8,21 @@ import torch
 
 from .._arrays import as_floats
 from ._units import likely_unit
+
+
+# A fit evaluates its signal model dozens of times, with the same few numbers.
+@lru_cache(maxsize=256)
+def _check_values(owner, name, data):
+    """ValueError unless values (as bytes) are finite, not negative, and in the usual unit."""
+    values = np.frombuffer(data)
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        raise ValueError(
+            f"{owner} expects finite values of at least 0, "
+            f"got {values[bad].tolist()} at positions {np.flatnonzero(bad).tolist()}."
+        )
+    if unit := likely_unit(name, values):
+        raise ValueError(f"{owner} got values up to {values.max():g}, which {unit}")
 
 
 class AcquisitionAttributes:
@@ -35,25 +51,17 @@ class AcquisitionAttributes:
         """
         attribute = getattr(self, name)
         owner = f"{type(self).__name__}({name}=...)"
-        if np.iscomplexobj(attribute):
-            raise ValueError(f"{owner} expects real numbers, got {attribute!r}.")
         try:
+            if getattr(attribute, "dtype", None) is not None and np.iscomplexobj(attribute):
+                raise TypeError("complex numbers")  # which would lose their imaginary part
             # Masked entries become NaN, which is refused below.
             values = as_floats(attribute)
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{owner} expects a sequence of numbers, got {attribute!r}."
-            ) from error
+            expected = "real numbers" if np.iscomplexobj(attribute) else "a sequence of numbers"
+            raise ValueError(f"{owner} expects {expected}, got {attribute!r}.") from error
         if values.ndim != 1 or values.size == 0:
             raise ValueError(f"{owner} expects a non-empty 1-D sequence, got {attribute!r}.")
-        bad = ~(np.isfinite(values) & (values >= 0))
-        if bad.any():
-            raise ValueError(
-                f"{owner} expects finite values of at least 0, "
-                f"got {values[bad].tolist()} at positions {np.flatnonzero(bad).tolist()}."
-            )
-        if unit := likely_unit(name, values):
-            raise ValueError(f"{owner} got values up to {values.max():g}, which {unit}")
+        _check_values(owner, name, values.tobytes())
         # A copy of these few numbers: torch warns of read-only memory.
         return torch.tensor(values, dtype=theta.dtype, device=theta.device)[:, None]
 
