@@ -20,6 +20,8 @@ from sklearn.preprocessing import FunctionTransformer
 import sklearn_qmri
 from sklearn_qmri import (
     MLP,
+    BiasConstrainedNetRegressor,
+    BiasConstrainedNetRegressorCV,
     HybridLabelNetRegressor,
     HybridLabelNetRegressorCV,
     HybridLabelRegressor,
@@ -67,6 +69,8 @@ ESTIMATORS = {
     ),
     "ensemble": net(HybridLabelNetRegressor, training={"ensemble": True, "n_init": 3}),
     "net-cv": HybridLabelNetRegressorCV(net(HybridLabelNetRegressor)),
+    "bias-constrained": net(BiasConstrainedNetRegressor),
+    "bias-constrained-cv": BiasConstrainedNetRegressorCV(net(BiasConstrainedNetRegressor), cv=2),
     "self-supervised": net(SelfSupervisedNetRegressor),
     "hybrid-ridge": HybridLabelRegressor(Ridge(), label_estimator=MLEEstimator(MODEL, sigma=SIGMA)),
     "posterior-mean": PosteriorMeanEstimator(MODEL, sigma=SIGMA, n_atoms=512, random_state=0),
