@@ -80,15 +80,6 @@ class _Task(NamedTuple):
         return self.out / f".{self.prefix}_desc-{self.description}.unfinished"
 
 
-class _Training(NamedTuple):
-    """Tissues that an estimator is trained on or weights, and its trade of bias for variance."""
-
-    prior: dict | None = None
-    alpha: float | list = 0.5
-    bias_weight: float | list = 10.0
-    n_tissues: int = 50_000
-
-
 class _Output(NamedTuple):
     """Options of the estimation and of the report."""
 
@@ -140,12 +131,9 @@ def fit(
     if average:
         opened, known, noise = _average(opened, known)
     signal_model = make_model(model, None, settings or [], known)
-    training = _Training(
-        parse_prior(prior, signal_model),
-        parse_alpha(alpha, signal_model),
-        parse_bias_weight(bias_weight, signal_model),
-        samples,
-    )
+    ranges = parse_prior(prior, signal_model)
+    alphas = parse_alpha(alpha, signal_model)
+    weights = parse_bias_weight(bias_weight, signal_model)
     mle = MLEEstimator(
         signal_model, noise=noise, sigma=sigma, bounds=parse_bounds(bounds, signal_model),
         fixed=parse_fixed(fixed, signal_model), device=device,
@@ -156,7 +144,7 @@ def fit(
         # The estimator is kept as a file, by which the parts of the maps are known: with --resume
         # both are taken up, and the maps are the same bytes as those of an uninterrupted run.
         fitted, noise_level, model_file = parts.fitted(
-            _fit, estimator, mle, X, training, seed, _versions()
+            _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
         parts = parts.of(model_file)
         _finish(task, fitted, noise_level, parts, _Output(std, n_jobs, chunk_size, as_json))
@@ -200,7 +188,7 @@ def predict(
         if sigma is None and takes(estimator, "sigma"):
             X = sample_voxels(task.scan, random_state=seed)
             mle = MLEEstimator(signal_model, noise=core(estimator).noise, device=device)
-            fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, _Training(), seed, _versions())
+            fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
             sigma = float(fitted.sigma_)
         parts = parts.of(model_file, bias_weight)
         _finish(task, estimator, sigma, parts, _Output(std, n_jobs, chunk_size, as_json))
@@ -254,7 +242,7 @@ def _begin(scan, files, mask, out, method, signal_model, resume, overwrite):
     return task
 
 
-def _fit(method, mle, X, training, seed, versions):
+def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions, bias_weight=None):
     """Estimator for a scan, from some of its voxels, and the noise level to predict it with.
 
     `mle` has the signal model and the settings of its likelihood. The result may be kept.
@@ -262,9 +250,8 @@ def _fit(method, mle, X, training, seed, versions):
     """
     fitted = fit_to_scan(
         method, mle.signal_model, X, noise=mle.noise, sigma=mle.sigma, bounds=mle.bounds,
-        fixed=mle.fixed, prior=training.prior, alpha=training.alpha,
-        bias_weight=training.bias_weight, n_tissues=training.n_tissues, device=mle.device,
-        random_state=seed, verbose=1, tell=notes.print,
+        fixed=mle.fixed, prior=prior, alpha=alpha, bias_weight=bias_weight, n_tissues=n_tissues,
+        device=mle.device, random_state=seed, verbose=1, tell=notes.print,
     )  # fmt: skip
     return fitted.estimator, fitted.sigma
 
