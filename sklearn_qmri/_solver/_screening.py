@@ -46,7 +46,7 @@ class _Effort(NamedTuple):
 
 
 _THOROUGH = _Effort(((4, 0.0, 24), (12, 1e-3, 12), (24, 1e-3, 8)), margin=4.0, lag=2.0)
-_EXHAUSTIVE = _Effort(((8, 0.0, 64), (24, 1e-3, 24), (24, 1e-3, 16)), margin=8.0, lag=4.0)
+_EXHAUSTIVE = _Effort(((8, 0.0, 64), (24, 1e-3, 24), (24, 1e-3, 16)), margin=32.0, lag=16.0)
 
 
 def quick_start(objective, book, problem, n_voxels):
