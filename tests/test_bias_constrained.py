@@ -269,3 +269,50 @@ def test_roi_error_weighs_as_many_voxels():
     assert roi_error(6).best_alpha(bias, noise) == pytest.approx(
         least_weighted(6).best_alpha(bias, noise)
     )
+
+
+@pytest.mark.parametrize("normalize", [None, "rms"])
+@pytest.mark.parametrize("constant", ["S0", "D"])
+def test_constant_parameter_does_not_rule_the_loss(model, normalize, constant):
+    """Errors of a parameter that all tissues share must not drown those of the others."""
+    names = list(model.parameter_names)
+    errors = []
+    for prior in ({constant: (1, 1)}, None):
+        X, y = make_signals(model, 3000, snr=20, prior=prior, random_state=0)
+        settings = {"normalize": normalize, "network": MLP((32, 32)), "max_epochs": 20}
+        net = small_net(model, sigma=0.05, **settings).fit(X, y)
+        X_test, y_test = make_signals(model, 1000, snr=20, prior=prior, random_state=1)
+        errors.append(
+            np.mean((net.predict(X_test, bias_weight=3) - y_test) ** 2, axis=0) / SCALE**2
+        )
+    others = [j for j, name in enumerate(names) if name not in (constant, "S0")]
+    assert (errors[0][others] < 1.3 * errors[1][others]).all()
+
+
+def test_absolute_output_has_a_scale():
+    model = ADC([0, 200, 500, 1000])
+    X, y = make_signals(model, 2000, snr=30, prior={"S0": (1, 1)}, random_state=0)
+    net = small_net(model, sigma=1 / 30, network=MLP((16,), output="abs"), max_epochs=20).fit(X, y)
+    np.testing.assert_allclose(net.predict(X).mean(axis=0)[0], 1, atol=0.1)
+
+
+def test_single_rows_without_a_model_are_told_of():
+    X, y = line(100, 2, 0)
+    X, y = np.vstack([X, X[:3]]), np.vstack([y, [[5.0], [6.0], [7.0]]])
+    with pytest.warns(UserWarning, match="3 of 103 tissues have a single row"):
+        small_net(sigma=0.8, max_epochs=2).fit(X, y)
+
+
+def test_search_ignores_the_weight_of_its_estimator(model, signals):
+    net = small_net(model, sigma=0.025, max_bias_weight=5.0)  # below the default weight of 10
+    search = BiasConstrainedNetRegressorCV(net, cv=2).fit(*signals)
+    assert search.bias_weight_.max() <= 5
+
+
+def test_estimates_that_do_not_vary_do_not_correlate():
+    y = np.repeat(np.random.RandomState(0).uniform(size=(3, 3)), 50, axis=0)
+    predicted = np.random.RandomState(1).normal(size=y.shape)
+    predicted[:, :2] = 0.1, 0.7
+    found = noise_correlation(y, predicted)
+    assert np.isnan(found[:2]).all()
+    assert found[2, 2] == pytest.approx(1)

@@ -184,7 +184,7 @@ class RepeatTask(NamedTuple):
     @property
     def n_inputs(self):
         """Number of network inputs."""
-        return self.n_signals + self.span.inputs(np.empty(self.mix.shape[1])).size
+        return self.n_signals + self.span.inputs(np.ones(self.mix.shape[1])).size
 
     @property
     def criterion(self):

@@ -77,8 +77,13 @@ class LineOfAlphas(NamedTuple):
         """Choice for parameter j; ValueError if no alpha meets the rule."""
         bias, variance = self.bias[..., j], self.variance[..., j]
         alpha = rule.best_alpha(bias, variance)
-        figures = quadratic(bias, alpha), quadratic(variance, alpha)
-        return _choice(rule, self.method, {"alpha": alpha}, *figures)
+        squared_bias = quadratic(bias, alpha)
+        # Where the path crosses zero bias, rounding leaves a rest that no limit of 0 would allow.
+        if squared_bias < 8 * np.finfo(float).eps * np.abs(bias).max():
+            squared_bias = 0.0
+        return _choice(
+            rule, self.method, {"alpha": alpha}, squared_bias, quadratic(variance, alpha)
+        )
 
     def least_bias(self, j):
         """Least squared bias of parameter j, on a fine grid of alphas."""

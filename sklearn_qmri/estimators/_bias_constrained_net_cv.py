@@ -158,10 +158,11 @@ class BiasConstrainedNetRegressorCV(MetaEstimatorMixin, BiasConstrainedMixin, Ba
         X, y, sigma = rows.X[held_out], rows.y[held_out], rows.sigma[held_out]
         ones = np.ones(y.shape[1])
         parts = [
-            bias_variance_decomposition(
-                y, network_at(network, w * ones, net.max_bias_weight).predict(X, sigma)
+            # Repeats have one noise level, same as in the training.
+            bias_variance_decomposition(y, variant.predict(X, sigma), groups=sigma)
+            for variant in (
+                network_at(network, w * ones, net.max_bias_weight) for w in self.bias_weights_
             )
-            for w in self.bias_weights_
         ]
         return np.stack([p.squared_bias for p in parts]), np.stack([p.variance for p in parts])
 

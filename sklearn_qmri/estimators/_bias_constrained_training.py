@@ -6,17 +6,18 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .._network import BiasWeights, OneBiasWeight, RepeatTask, train
+from .._warnings import warn
 from ..information import bayesian_deviations, fisher_information, standard_deviations
 from ..tissues import measure, number_tissues
-from ._hybrid_training import shape_output
+from ._hybrid_training import error_scale, shape_output
 from ._net import hold_out_tissues, learn_domain, make_inputs, network_settings
 
 _LR = 0.01  # where the training settings have none
 # Weights beyond those that can be asked for are trained too, up to this factor: networks are worse
 # at the ends of their range.
 _BEYOND = 2.0
-# Least standard deviation of the training tissues, as a share of that of the loss scale. Where
-# all tissues have the same value, errors are divided by this.
+# Standard deviation of the training tissues, as a share of the loss scale, below which they count
+# as one value.
 _LEAST_SPREAD = 1e-3
 
 
@@ -89,19 +90,23 @@ def train_on_bias(net, signal_model, noise, rows):
         first, n_repeats = np.unique(tissue, return_index=True)[1], net.n_repeats
         pick = partial(_simulate, signal_model, noise, rows.y, rows.sigma, first, n_repeats, rng)
     y, sigma = rows.y[first], rows.sigma[first]
-    deviation = error_deviation(net.loss_weight, signal_model, noise, y, sigma)
-    target = rows.y / inputs.parameter_scale(rows.X)
+    deviation = error_deviation(net.loss_weight, signal_model, noise, y, sigma, net.normalize)
+    unit = inputs.parameter_scale(rows.X)
+    scale = error_scale(None, signal_model, rows.y, unit)
     everywhere = np.ones(y.shape[1])  # shapes are those of estimates, not of true parameters
     shape = "identity" if network.output == "auto" else network.output
-    weights = check_bias_weight(net.bias_weight, y.shape[1], net.max_bias_weight)
     largest = net.max_bias_weight
+    if largest is None:
+        span = OneBiasWeight(check_bias_weight(net.bias_weight, y.shape[1], None))
+    else:
+        span = _trained_range(largest)
     task = RepeatTask(
         partial(_draw, inputs, pick, y, sigma, deviation, n_repeats),
         hold_out_tissues(y, training.validation_fraction, rng),
         inputs.transform(rows.X[:1], rows.sigma[:1]).shape[1],
         n_repeats,
-        OneBiasWeight(weights) if largest is None else _trained_range(largest),
-        [shape_output(shape, signal_model, everywhere, target, y.std(axis=0))],
+        span,
+        [shape_output(shape, signal_model, everywhere, rows.y / unit, scale)],
         net.free_variance,
     )
     fitted = train(
@@ -115,7 +120,7 @@ def train_on_bias(net, signal_model, noise, rows):
     return learn_domain(fitted, signal_model, noise, rows.X, rows.sigma, ends)
 
 
-def error_deviation(loss_weight, signal_model, noise, y, sigma):
+def error_deviation(loss_weight, signal_model, noise, y, sigma, normalize=None):
     """Divisor of the errors of each tissue and parameter in the loss, (n_tissues, n_parameters).
 
     With "information" it is the tissue's own: the standard deviation of an efficient estimate that
@@ -131,13 +136,28 @@ def error_deviation(loss_weight, signal_model, noise, y, sigma):
     """
     if loss_weight == "cramer_rao":
         return _cramer_rao_deviation(signal_model, noise, y, sigma)
-    least = _LEAST_SPREAD * np.array([p.loss_scale for p in signal_model.parameters])
-    spread = np.maximum(y.std(axis=0), least)
     information = fisher_information(signal_model, noise, y, sigma)
-    own = bayesian_deviations(information, spread**2)
+    own = bayesian_deviations(information, _spread(signal_model, y, normalize) ** 2)
     common = np.broadcast_to(np.sqrt(np.mean(own**2, axis=0)), own.shape)
     between = np.sqrt(own * common)
     return {"information": own, "root_information": between, None: common}[loss_weight]
+
+
+def _spread(signal_model, y, normalize):
+    """Standard deviation of each parameter that a network can learn from the training tissues.
+
+    If all have one value there is none, and an error divided by it would rule the loss: the loss
+    scale, or the size of an amplitude, takes its place. With ``normalize="rms"`` the spread of an
+    amplitude is unknown to the network, which predicts it relative to the row.
+    """
+    parameters = signal_model.parameters
+    amplitude = np.array([p.amplitude for p in parameters])
+    scale = np.where(amplitude, np.abs(y).mean(axis=0), [p.loss_scale for p in parameters])
+    std = y.std(axis=0)
+    alike = std <= _LEAST_SPREAD * scale
+    if normalize is not None:
+        alike |= amplitude & (std < scale)
+    return np.where(alike, scale, std)
 
 
 def _cramer_rao_deviation(signal_model, noise, y, sigma):
@@ -192,6 +212,11 @@ def _stored_repeats(tissue, n_repeats):
             "Without a signal_model, y expects noise repeats: at least two rows of X for each "
             f"tissue, got {len(counts)} tissues in {len(tissue)} rows. Simulate them by "
             "make_signals(..., n_repeats=4)."
+        )
+    if not kept.all():
+        warn(
+            f"{np.count_nonzero(~kept)} of {len(kept)} tissues have a single row, without noise "
+            "repeats: they are excluded from the training."
         )
     table = np.full((len(counts), counts.max()), -1)
     table[np.arange(counts.max()) < counts[:, None]] = order

@@ -50,7 +50,10 @@ def describe(estimator):
     """Method, signal model, noise and seed behind an estimator's maps, ready for JSON."""
     inner, model = core(estimator), signal_model_of(estimator)
     # An attribute that an estimator lacks is null in the sidecar.
-    weights = [getattr(inner, name, None) for name in ("alpha", "bias_weight")]
+    # A search has chosen its own, which ends in an underscore.
+    weights = [
+        getattr(inner, f"{name}_", getattr(inner, name, None)) for name in ("alpha", "bias_weight")
+    ]
     alpha, bias_weight = (None if w is None else np.asarray(w, float).tolist() for w in weights)
     seed = getattr(inner, "random_state", None)
     acquisition = {name: np.asarray(value).tolist() for name, value in model.get_params().items()}

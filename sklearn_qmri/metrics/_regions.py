@@ -96,6 +96,8 @@ def noise_correlation(y_true, y_pred):
     weight = np.where(n >= 2, 1 / np.maximum(n - 1, 1), 0.0)[groups]
     rest = error - mean[groups]
     covariance = (rest * weight[:, None]).T @ rest
-    std = np.sqrt(np.diagonal(covariance))
-    std = np.where(std > 0, std, np.nan)
+    std = np.sqrt(np.diagonal(covariance) / len(n))
+    # Equal estimates can differ from their mean by rounding, which would correlate at random.
+    size = np.abs(y_pred[kept]).max(axis=0) + np.abs(y_true[kept]).max(axis=0)
+    std = np.where(std > 1e-12 * size, std * np.sqrt(len(n)), np.nan)
     return covariance / std / std[:, None]
