@@ -158,8 +158,7 @@ class BiasConstrainedNetRegressorCV(MetaEstimatorMixin, BiasConstrainedMixin, Ba
         X, y, sigma = rows.X[held_out], rows.y[held_out], rows.sigma[held_out]
         ones = np.ones(y.shape[1])
         parts = [
-            # Repeats have one noise level, same as in the training.
-            bias_variance_decomposition(y, variant.predict(X, sigma), groups=sigma)
+            bias_variance_decomposition(y, variant.predict(X, sigma))
             for variant in (
                 network_at(network, w * ones, net.max_bias_weight) for w in self.bias_weights_
             )
