@@ -37,8 +37,8 @@ from sklearn_qmri import (
 )
 from sklearn_qmri._network import LabelTask, ScaledSquaredError, train
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.estimators._hybrid_training import shape_output
 from sklearn_qmri.estimators._net import hold_out_tissues, make_inputs, network_settings
+from sklearn_qmri.estimators._outputs import shape_output
 from sklearn_qmri.metrics import cramer_rao_bound
 from sklearn_qmri.published import epstein2022
 from sklearn_qmri.signal_models import IVIM

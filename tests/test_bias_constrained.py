@@ -296,7 +296,7 @@ def test_absolute_output_has_a_scale():
     np.testing.assert_allclose(net.predict(X).mean(axis=0)[0], 1, atol=0.1)
 
 
-def test_single_rows_without_a_model_are_told_of():
+def test_single_rows_without_a_model_are_reported():
     X, y = line(100, 2, 0)
     X, y = np.vstack([X, X[:3]]), np.vstack([y, [[5.0], [6.0], [7.0]]])
     with pytest.warns(UserWarning, match="3 of 103 tissues have a single row"):

@@ -32,29 +32,34 @@ from ._protocol import make_model, parse_prior, parse_tissues, scan_mask
 _FIGURES = ("bias", "rms_bias", "std", "rmse", "slope")
 
 
+Snr = Annotated[float | None, typer.Option(help="Signal-to-noise ratio.")]
+SnrScan = Annotated[Path | None, typer.Option(help="NIfTI scan to estimate the SNR from.")]
+Tissue = Annotated[
+    list[str] | None, typer.Option(help="Tissue of interest, e.g. tumour:f=0.1,D=0.9,D_star=20.")
+]
+RoiVoxels = Annotated[
+    int | None,
+    typer.Option(help="Rule: least error of a mean over this many voxels (default: 10)."),
+]
+Weight = Annotated[float | None, typer.Option(help="Rule: least variance + weight * bias^2.")]
+MaxBias = Annotated[
+    float | None,
+    typer.Option(help="Rule: least variance with RMS bias under this many loss scales."),
+]
+
+
 def compare(
     b_values: BValues = None,
     model: Model = "IVIM",
     settings: Settings = None,
-    snr: Annotated[float | None, typer.Option(help="Signal-to-noise ratio.")] = None,
-    scan: Annotated[Path | None, typer.Option(help="NIfTI scan to estimate the SNR from.")] = None,
+    snr: Snr = None,
+    scan: SnrScan = None,
     mask: Mask = None,
     prior: Prior = None,
-    tissue: Annotated[
-        list[str] | None,
-        typer.Option(help="Tissue of interest, e.g. tumour:f=0.1,D=0.9,D_star=20."),
-    ] = None,
-    roi_voxels: Annotated[
-        int | None,
-        typer.Option(help="Rule: least error of a mean over this many voxels (default: 10)."),
-    ] = None,
-    weight: Annotated[
-        float | None, typer.Option(help="Rule: least variance + weight * bias^2.")
-    ] = None,
-    max_bias: Annotated[
-        float | None,
-        typer.Option(help="Rule: least variance with RMS bias under this many loss scales."),
-    ] = None,
+    tissue: Tissue = None,
+    roi_voxels: RoiVoxels = None,
+    weight: Weight = None,
+    max_bias: MaxBias = None,
     samples: Samples = 50_000,
     repeats: Annotated[int, typer.Option(help="Measurements of each tissue of interest.")] = 50,
     n_jobs: Jobs = 1,

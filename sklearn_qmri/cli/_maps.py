@@ -80,6 +80,11 @@ class _Task(NamedTuple):
         return self.out / f".{self.prefix}_desc-{self.description}.unfinished"
 
 
+Average = Annotated[
+    bool, typer.Option("--average", help="Average repeats; the noise is then Gaussian.")
+]
+
+
 class _Output(NamedTuple):
     """Options of the estimation and of the report."""
 
@@ -95,10 +100,7 @@ def fit(
     mask: Mask = None,
     model: Model = "IVIM",
     settings: Settings = None,
-    average: Annotated[
-        bool,
-        typer.Option("--average", help="Average repeats; the noise is then Gaussian."),
-    ] = False,
+    average: Average = False,
     estimator: Annotated[Method, typer.Option(help="How to estimate.")] = Method.mle,
     alpha: Alpha = None,
     bias_weight: BiasWeight = None,

@@ -8,13 +8,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._bias_constrained_training import check_bias_weight, network_at, train_on_bias
-from ._door import check_fit, settle_sigma
 from ._net import (
     NETWORK,
     NetworkRegressorMixin,
-    check_normalize,
+    check_training,
     estimate_by,
-    network_settings,
     predict_by,
 )
 from ._regressor import all_or_nothing
@@ -284,11 +282,8 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         RuntimeError
             If the training diverges.
         """
-        rows = check_fit(self, X, y, sigma, y_needed=True)
-        check_normalize(self)
-        network_settings(self)
+        rows = check_training(self, self, X, y, sigma)
         weight = check_bias_weight(self.bias_weight, rows.y.shape[1], self.max_bias_weight)
-        rows = settle_sigma(self, rows, sigma)
         self.network_ = train_on_bias(self, self.signal_model_, self.noise_, rows)
         self.max_bias_weight_ = self.max_bias_weight
         self.trained_bias_weight_ = weight if self.max_bias_weight is None else None

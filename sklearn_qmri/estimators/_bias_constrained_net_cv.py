@@ -8,8 +8,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from ..metrics import bias_variance_decomposition, roi_error
 from ._bias_constrained_net import BiasConstrainedMixin, BiasConstrainedNetRegressor
 from ._bias_constrained_training import check_bias_weight, network_at, train_on_bias
-from ._door import check_fit, settle_sigma
-from ._net import check_normalize, network_settings
+from ._net import check_training
 from ._path_cv import PATH, check_rule, set_paths, split_tissues
 from ._regressor import all_or_nothing
 
@@ -114,16 +113,13 @@ class BiasConstrainedNetRegressorCV(MetaEstimatorMixin, BiasConstrainedMixin, Ba
             If a training diverges.
         """
         net = BiasConstrainedNetRegressor() if self.estimator is None else clone(self.estimator)
-        rows = check_fit(self, X, y, sigma, y_needed=True, settings=net)
-        check_normalize(net)
-        network_settings(net)
+        rows = check_training(self, net, X, y, sigma)
         model, noise = self.signal_model_, self.noise_
         rule = roi_error(_N_VOXELS) if self.rule is None else self.rule
         check_rule(rule, model.parameter_names)
         if net.max_bias_weight is None:
             raise ValueError("estimator expects a max_bias_weight, to train for a path of weights.")
         self.bias_weights_ = self._check_path(net.max_bias_weight)
-        rows = settle_sigma(self, rows, sigma, settings=net)
         folds = split_tissues(self.cv, len(rows.usable), np.flatnonzero(rows.usable), rows.y)
         paths = [self._measure(net, rows, *fold) for fold in folds]
         # (n_weights, n_folds, n_parameters)

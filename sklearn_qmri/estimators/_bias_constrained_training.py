@@ -9,8 +9,8 @@ from .._network import BiasWeights, OneBiasWeight, RepeatTask, train
 from .._warnings import warn
 from ..information import bayesian_deviations, fisher_information, standard_deviations
 from ..tissues import measure, number_tissues
-from ._hybrid_training import error_scale, shape_output
 from ._net import hold_out_tissues, learn_domain, make_inputs, network_settings
+from ._outputs import error_scale, shape_output
 
 _LR = 0.01  # where the training settings have none
 # Weights beyond those that can be asked for are trained too, up to this factor: networks are worse

@@ -7,9 +7,10 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 
 from ..metrics import least_weighted, product_decomposition, quadratic
 from ._hybrid_net import HybridLabelNetRegressor
-from ._hybrid_training import check_hybrid, error_scale, train_on_labels
+from ._hybrid_training import check_hybrid, train_on_labels
 from ._labels import label_rows
 from ._net import NetworkRegressorMixin
+from ._outputs import error_scale
 from ._path_cv import PATH, check_rule, set_paths, split_tissues
 from ._regressor import all_or_nothing
 

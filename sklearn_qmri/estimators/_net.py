@@ -13,7 +13,7 @@ from ..noise import expected_measurement
 from ..signal_models import SignalModel
 from ..status import Status
 from ..tissues import number_tissues
-from ._door import NOISE, SIGMA, check_estimate
+from ._door import NOISE, SIGMA, check_estimate, check_fit, settle_sigma
 from ._regressor import TissueRegressorMixin, predicted, refuse
 from ._rows import in_pieces, scatter_results
 
@@ -150,16 +150,28 @@ def network_settings(settings):
     return network, training
 
 
-def check_normalize(settings):
-    """Refuse a normalization without a signal model, which knows the amplitudes.
+def check_training(estimator, net, X, y, sigma):
+    """Check what `fit` was given, and the settings of `net`; settle what `estimator` learns.
 
-    Raises
-    ------
-    ValueError
-        For such settings.
+    Parameters
+    ----------
+    estimator : estimator
+        Gets the fitted attributes.
+    net : estimator
+        Its parameters only are read: the network that a search is over, or `estimator` itself.
+    X, y, sigma
+        The arguments of `fit`.
+
+    Returns
+    -------
+    Rows
+        With a noise level for each.
     """
-    if settings.normalize is not None and settings.signal_model is None:
+    rows = check_fit(estimator, X, y, sigma, y_needed=True, settings=net)
+    if net.normalize is not None and net.signal_model is None:
         raise ValueError("normalize='rms' needs a signal_model, which defines the amplitudes.")
+    network_settings(net)
+    return settle_sigma(estimator, rows, sigma, settings=net)
 
 
 def make_inputs(settings, network, signal_model, X, sigma):

@@ -128,10 +128,10 @@ def fit_to_scan(
     >>> f"{fitted.estimator.sigma_:.2f}"
     '0.03'
     """
-    method = entry_named(name).estimator
-    if fixed and method is not MLEEstimator:
+    entry, tell = entry_named(name), tell or (lambda text: None)
+    method = entry.estimator
+    if fixed and "fixed" not in entry.takes:
         raise ValueError(f"{name!r} cannot take known parameters, got fixed={fixed!r}.")
-    tell = tell or (lambda text: None)
     if method is SegmentedIVIMEstimator:
         return FittedToScan(method(signal_model, bounds=bounds).fit(X))
     # Every other method needs the noise level, which maximum likelihood learns if it is not given.
@@ -140,33 +140,48 @@ def fit_to_scan(
         device=device, verbose=verbose,
     ).fit(X)  # fmt: skip
     mle.set_params(verbose=0)  # later calls of `predict` show no bar; the same below
-    sigma = float(mle.sigma_)
-    tell(f"Noise level: sigma = {sigma:.4g} (units of the scan)")
+    tell(f"Noise level: sigma = {mle.sigma_:.4g} (units of the scan)")
     if method is MLEEstimator:
         return FittedToScan(mle)
-    common = {"noise": noise, "sigma": sigma, "random_state": random_state, "verbose": verbose}
+    return _fit_with_level(
+        entry, mle, X, prior, alpha, bias_weight, n_tissues, random_state, verbose, tell
+    )
+
+
+def _fit_with_level(
+    entry, mle, X, prior, alpha, bias_weight, n_tissues, random_state, verbose, tell
+):
+    """`fit_to_scan` by an entry of the table that needs the noise level, which `mle` has learnt.
+
+    The signal model, the settings of the likelihood and the device are those of `mle`.
+    """
+    method, model, sigma = entry.estimator, mle.signal_model, float(mle.sigma_)
+    common = {"noise": mle.noise, "sigma": sigma, "random_state": random_state, "verbose": verbose}
     if method is SelfSupervisedNetRegressor:
-        net = method(
-            signal_model, bounds=bounds, normalize="rms", training=Training(device=device), **common
-        )
+        training = Training(device=mle.device)
+        net = method(model, bounds=mle.bounds, normalize="rms", training=training, **common)
         return FittedToScan(net.fit(X).set_params(verbose=0))
-    ranges = amplitude_ranges(signal_model, mle.predict(X), sigma)
+    ranges = amplitude_ranges(model, mle.predict(X), sigma)
     if method is PosteriorMeanEstimator:
-        # Amplitudes are in the scan's units, which no signal model's prior knows. Samples and
-        # callables bring amplitudes of their own.
-        if prior is None or isinstance(prior, dict):
-            prior = ranges | (prior or {})
-        posterior = method(signal_model, prior=prior, **common)
+        posterior = method(model, prior=_with_amplitudes(prior, ranges), **common)
         return FittedToScan(posterior.fit(X).set_params(verbose=0))
     # The first amplitude is the signal without weighting; its range over sigma is that of the SNR.
     snr = tuple(float(end) / sigma for end in next(iter(ranges.values())))
     tell(f"Training on {n_tissues:,} simulated tissues at SNR {snr[0]:.1f} to {snr[1]:.1f}")
     net = train_for_snr(
-        signal_model, snr, name=name, noise=noise, bounds=bounds, prior=prior, alpha=alpha,
-        bias_weight=bias_weight, n_tissues=n_tissues, n_jobs=n_jobs, device=device,
-        random_state=random_state, verbose=verbose,
+        model, snr, name=entry.name, noise=mle.noise, bounds=mle.bounds, prior=prior,
+        alpha=alpha, bias_weight=bias_weight, n_tissues=n_tissues, n_jobs=mle.n_jobs,
+        device=mle.device, random_state=random_state, verbose=verbose,
     )  # fmt: skip
     return FittedToScan(net, sigma, snr)
+
+
+def _with_amplitudes(prior, ranges):
+    """Prior with the ranges of amplitudes of a scan, whose units no signal model's prior knows.
+
+    Samples and callables have amplitudes of their own.
+    """
+    return ranges | (prior or {}) if prior is None or isinstance(prior, dict) else prior
 
 
 def amplitude_ranges(signal_model, parameters, sigma):
