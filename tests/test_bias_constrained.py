@@ -14,10 +14,13 @@ from sklearn_qmri import (
     MLP,
     BiasConstrainedNetRegressor,
     BiasConstrainedNetRegressorCV,
+    MLEEstimator,
     Training,
 )
 from sklearn_qmri._network._losses import BiasConstrainedError
 from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.estimators._repeats import FreshRepeats
+from sklearn_qmri.estimators._rows import Rows
 from sklearn_qmri.information import bayesian_deviations, fisher_information
 from sklearn_qmri.metrics import (
     bias_variance_decomposition,
@@ -28,6 +31,7 @@ from sklearn_qmri.metrics import (
     roi_error,
     roi_mean_squared_error,
 )
+from sklearn_qmri.noise import Gaussian, Rician
 from sklearn_qmri.signal_models import ADC
 
 SCALE = np.array([1.0, 0.3, 1.7, 80.0])
@@ -51,10 +55,50 @@ def test_loss_is_unbiased():
     bias, std, weight = 0.3, 0.5, 7.0
     n_tissues, n_repeats = 200_000, 3
     prediction = 1 + bias + std * rng.standard_normal((1, n_tissues * n_repeats, 1))
-    target = np.tile([1.0, 1.0, weight], (n_tissues * n_repeats, 1))
+    target = np.tile([1.0, 1.0, 0.0, weight], (n_tissues * n_repeats, 1))
     loss = BiasConstrainedError(n_repeats)(torch.tensor(prediction), torch.tensor(target))
     expected = (std**2 + weight * bias**2) / weight**0.5
     np.testing.assert_allclose(loss.numpy(), [expected], rtol=0.01)
+
+
+def test_control_variate_leaves_the_loss_unbiased():
+    """It resembles most of the error, so that the loss has the same mean but varies much less."""
+    rng = np.random.RandomState(0)
+    bias, std, weight = 0.3, 0.5, 30.0
+    n_tissues, n_repeats = 100_000, 2
+    noise = std * rng.standard_normal((n_tissues * n_repeats, 1))
+    prediction = torch.tensor(1 + bias + noise)[None]
+    losses = []
+    for control in (np.zeros_like(noise), 0.9 * noise):
+        constant = np.ones_like(noise)
+        target = torch.tensor(np.hstack([constant, constant, control, weight * constant]))
+        # A tissue at a time, to see how much the loss varies.
+        each = [
+            BiasConstrainedError(n_repeats)(prediction[:, i : i + 1000], target[i : i + 1000])
+            for i in range(0, len(noise), 1000)
+        ]
+        losses.append(torch.cat(each).numpy())
+    expected = (std**2 + weight * bias**2) / weight**0.5
+    for loss in losses:
+        assert loss.mean() == pytest.approx(expected, abs=4 * loss.std() / len(loss) ** 0.5)
+    assert losses[1].std() < 0.3 * losses[0].std()
+
+
+@pytest.mark.parametrize("noise", [Gaussian(), Rician()])
+def test_control_variate_averages_out(model, noise):
+    """Its mean over the noise is 0, whatever the tissue, and it explains errors of estimates."""
+    X, y = make_signals(model, 8, snr=30, random_state=0)
+    rows = Rows(X, y, np.full(8, 1 / 30), None, np.ones(8, dtype=bool))
+    n_repeats = 40_000
+    repeats = FreshRepeats(model, noise, rows, n_repeats, y.std(axis=0), np.random.RandomState(1))
+    X, control = repeats.draw(np.arange(8))
+    control = control.reshape(8, n_repeats, -1)
+    error = control.std(axis=1) / n_repeats**0.5
+    assert (np.abs(control.mean(axis=1)) < 4.5 * error).all()
+    mle = MLEEstimator(model, noise=noise, sigma=1 / 30).fit(X[:1])
+    tissue = slice(3 * n_repeats, 3 * n_repeats + 2000)
+    errors = mle.predict(X[tissue])[:, 0] - repeats.y[3, 0]
+    assert np.corrcoef(errors, control[3, :2000, 0])[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("stored", [True, False])

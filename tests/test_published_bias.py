@@ -22,8 +22,10 @@ def measured_loss(errors, weight, free_variance=0.0):
     """Loss of errors (n_tissues, n_repeats, n_parameters) at one weight."""
     n_tissues, n_repeats, n_parameters = errors.shape
     rows = torch.as_tensor(errors.reshape(1, -1, n_parameters))
-    target = np.ones((n_tissues * n_repeats, 3 * n_parameters))
-    target[:, :n_parameters], target[:, 2 * n_parameters :] = 0, weight
+    target = np.ones((n_tissues * n_repeats, 4 * n_parameters))
+    # True parameters and control variates are 0, and factors of the errors 1.
+    target[:, :n_parameters], target[:, 2 * n_parameters : 3 * n_parameters] = 0, 0
+    target[:, 3 * n_parameters :] = weight
     loss = BiasConstrainedError(n_repeats, free_variance)(rows, torch.as_tensor(target))
     # The loss is divided by the square root of the weight.
     return loss.item() * np.sqrt(weight)

@@ -82,19 +82,23 @@ class BiasConstrainedError(nn.Module):
         Parameters
         ----------
         prediction : tensor of shape (n_members, n_rows, n_parameters)
-        target : tensor of shape (n_rows, 3 * n_parameters)
-            True parameters, the factor of their errors, and w. Rows of one tissue have the same w.
+        target : tensor of shape (n_rows, 4 * n_parameters)
+            True parameters, the factor of their errors, the control variate, and w. The control
+            variate is a part of the scaled error that is known to be 0 on average over the noise.
+            Rows of one tissue have the same w.
 
         Returns
         -------
         tensor of shape (n_members,)
         """
-        truth, factor, weight = target.chunk(3, -1)
-        error = ((prediction - truth) * factor).unflatten(-2, (-1, self.n_repeats))
-        mean, variance = error.mean(-2), error.var(-2)
-        # With r repeats, E[mean^2] = b^2 + v / r and E[variance] = v. So mean^2 - variance / r is
-        # an unbiased estimate of the squared bias, even though it may be negative.
-        squared_bias = mean.square() - variance / self.n_repeats
+        truth, factor, control, weight = target.chunk(4, -1)
+        error = (prediction - truth) * factor
+        # Without its part that averages out, the error has the same bias but varies much less.
+        rest = (error - control).unflatten(-2, (-1, self.n_repeats))
+        # With r repeats, E[mean^2] = b^2 + u / r, where u is the variance of the rest. So mean^2 -
+        # u / r is an unbiased estimate of the squared bias, even though it may be negative.
+        squared_bias = rest.mean(-2).square() - rest.var(-2) / self.n_repeats
+        variance = error.unflatten(-2, (-1, self.n_repeats)).var(-2)
         weight = weight[:: self.n_repeats]
         # The optimum has a loss of about sqrt(w) to w times that for w = 1. The root evens out how
         # much the different w count.

@@ -150,8 +150,8 @@ class RepeatTask(NamedTuple):
     ----------
     draw : callable
         Function of numbers of tissues (n,). It returns network inputs (n * n_repeats, n_inputs
-        - n_parameters) and targets (n * n_repeats, 2 * n_parameters) of consecutive noise repeats:
-        true parameters, and factors of their errors.
+        - n_parameters) and targets (n * n_repeats, 3 * n_parameters) of consecutive noise repeats:
+        true parameters, factors of their errors, and control variates; see `BiasConstrainedError`.
     valid : bool ndarray of shape (n_tissues,)
         Tissues held out for validation.
     n_signals : int
@@ -214,7 +214,7 @@ class RepeatTask(NamedTuple):
         Returns
         -------
         x : tensor of shape (n * n_repeats, n_inputs)
-        target : tensor of shape (n * n_repeats, 3 * n_parameters)
+        target : tensor of shape (n * n_repeats, 4 * n_parameters)
         """
         x, target = (torch.as_tensor(part, dtype=torch.float32) for part in self.draw(tissues))
         weight = self.span.draw((len(tissues), self.mix.shape[1]), generator)

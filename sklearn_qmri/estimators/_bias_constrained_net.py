@@ -103,9 +103,8 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
 
     The mean over a region of n voxels of the same tissue has the squared error ``bias^2 +
     variance / n``. It is least at w = n: choose w as the number of voxels that will be averaged.
-    At w = 1 the network minimises the mean squared error; with ``loss_weight=None`` it predicts the
-    mean of the posterior. The larger w is, the less predictions are drawn towards the training
-    tissues.
+    At w = 1 and ``loss_weight=None`` the network predicts the mean of the posterior. The larger w
+    is, the less predictions are drawn towards the training tissues.
 
     Bias and variance are those over noise repeats of each training tissue. With a signal model,
     fresh repeats of the tissues in y are simulated in every step of the training. Without one, y
@@ -125,20 +124,19 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
     n_repeats : int, default=4
         Noise repeats of each tissue in a step of the training. Without a signal model, at most as
         many as each tissue in y has.
-    loss_weight : {"information", "root_information", "cramer_rao"} or None, \
-            default="root_information"
+    loss_weight : float in [0, 1], {"information", "cramer_rao"} or None, default=0.25
         Weight of a tissue in the loss. "information": the squared errors of each parameter are
         divided by the variance that the tissue's Fisher information allows, together with the
         spread of the training tissues. Tissues in which a parameter cannot be known then do not
         rule the training. None: all tissues have the same weight, so that the average error over
-        the training tissues is minimised. "root_information", the geometric mean of both, is
-        nearly as good as None on a narrow range of tissues, and as "information" on a wide one.
+        the training tissues is minimised. A number is a power of that variance: 0 is the same as
+        None, and 1 as "information". The default is nearly as good as None on a narrow range of
+        tissues, and as larger powers on a wide one.
         "cramer_rao": the same as "information" without the spread of the training tissues.
     free_variance : float, default=0.0
         Part of the variance that costs nothing, in units of the variance that errors are divided by
         (`loss_weight`). 1 with "cramer_rao": variances up to the Cramer-Rao bound. It needs many
-        repeats: the estimated variance of a tissue exceeds the limit by chance, so that at a true
-        variance of just the limit, 4 repeats cost .3 of it, and 200 repeats .04.
+        repeats, as estimated variances exceed the limit by chance.
     noise : {"auto", "gaussian", "rician"} or NoiseModel, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
     sigma : float, default=None
@@ -190,7 +188,10 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
     and its squared bias the unbiased estimate m^2 - s^2 / r, with m the mean error. The loss is
     the mean of ``s^2 + w * (m^2 - s^2 / r)`` over tissues and parameters, over sqrt(w). In each
     step, w is drawn for every tissue and parameter, uniformly on a logarithmic axis from 1/2 to
-    twice `max_bias_weight`: networks are worse at the ends of the range that is trained.
+    twice `max_bias_weight`: networks are worse at the ends of their range.
+
+    In m, errors are reduced by a control variate that is 0 on average, the inverse information of
+    the tissue times the score of the noise repeat, so that few repeats tell the bias.
 
     The trade of bias for variance is the best on average over the training tissues, not for each of
     them. Bias is larger near the ends of their range, and nothing is promised beyond.
@@ -216,7 +217,11 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         **NETWORK,
         "max_bias_weight": [Interval(Real, 1, None, closed="neither"), None],
         "n_repeats": [Interval(Integral, 2, None, closed="left")],
-        "loss_weight": [StrOptions({"information", "root_information", "cramer_rao"}), None],
+        "loss_weight": [
+            StrOptions({"information", "cramer_rao"}),
+            Interval(Real, 0, 1, closed="both"),
+            None,
+        ],  # fmt: skip
         "free_variance": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -227,7 +232,7 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         bias_weight=10.0,
         max_bias_weight=30.0,
         n_repeats=4,
-        loss_weight="root_information",
+        loss_weight=0.25,
         free_variance=0.0,
         noise="auto",
         sigma=None,

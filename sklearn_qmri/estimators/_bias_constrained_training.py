@@ -6,11 +6,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .._network import BiasWeights, OneBiasWeight, RepeatTask, train
-from .._warnings import warn
 from ..information import bayesian_deviations, fisher_information, standard_deviations
-from ..tissues import measure, number_tissues
 from ._net import hold_out_tissues, learn_domain, make_inputs, network_settings
 from ._outputs import error_scale, shape_output
+from ._repeats import FreshRepeats, StoredRepeats
 
 _LR = 0.01  # where the training settings have none
 # Weights beyond those that can be asked for are trained too, up to this factor: networks are worse
@@ -81,16 +80,11 @@ def train_on_bias(net, signal_model, noise, rows):
     network, training = network_settings(net)
     rng = check_random_state(net.random_state)
     inputs = make_inputs(net, network, signal_model, rows.X, rows.sigma)
-    # Repeats of a tissue have one noise level, because the bias depends on it.
-    tissue = number_tissues(np.column_stack([rows.y, rows.sigma]))
-    if net.signal_model is None:
-        repeats, n_repeats = _stored_repeats(tissue, net.n_repeats)
-        first, pick = repeats[:, 0], partial(_pick, rows.X, repeats, n_repeats, rng)
-    else:
-        first, n_repeats = np.unique(tissue, return_index=True)[1], net.n_repeats
-        pick = partial(_simulate, signal_model, noise, rows.y, rows.sigma, first, n_repeats, rng)
-    y, sigma = rows.y[first], rows.sigma[first]
-    deviation = error_deviation(net.loss_weight, signal_model, noise, y, sigma, net.normalize)
+    repeats = _repeats(net, signal_model, noise, rows, rng)
+    y = repeats.y
+    deviation = error_deviation(
+        net.loss_weight, signal_model, noise, y, repeats.sigma, net.normalize
+    )
     unit = inputs.parameter_scale(rows.X)
     scale = error_scale(None, signal_model, rows.y, unit)
     everywhere = np.ones(y.shape[1])  # shapes are those of estimates, not of true parameters
@@ -101,10 +95,10 @@ def train_on_bias(net, signal_model, noise, rows):
     else:
         span = _trained_range(largest)
     task = RepeatTask(
-        partial(_draw, inputs, pick, y, sigma, deviation, n_repeats),
+        partial(_draw, inputs, repeats, deviation),
         hold_out_tissues(y, training.validation_fraction, rng),
         inputs.transform(rows.X[:1], rows.sigma[:1]).shape[1],
-        n_repeats,
+        repeats.n_repeats,
         span,
         [shape_output(shape, signal_model, everywhere, rows.y / unit, scale)],
         net.free_variance,
@@ -120,14 +114,22 @@ def train_on_bias(net, signal_model, noise, rows):
     return learn_domain(fitted, signal_model, noise, rows.X, rows.sigma, ends)
 
 
+def _repeats(net, signal_model, noise, rows, rng):
+    """Noise repeats of the training tissues: stored rows if there is no model to simulate them."""
+    if net.signal_model is None:
+        return StoredRepeats(rows, net.n_repeats, rng)
+    spread = _spread(signal_model, rows.y, net.normalize)
+    return FreshRepeats(signal_model, noise, rows, net.n_repeats, spread, rng)
+
+
 def error_deviation(loss_weight, signal_model, noise, y, sigma, normalize=None):
     """Divisor of the errors of each tissue and parameter in the loss, (n_tissues, n_parameters).
 
     With "information" it is the tissue's own: the standard deviation of an efficient estimate that
     knows the prior. With None, all tissues have the root mean square of these, so that parameters
-    have comparable losses. "root_information" is the geometric mean of both. "cramer_rao" is the
-    tissue's own without the prior, and infinity where the measurement does not identify a
-    parameter.
+    have comparable losses. A number between 0 (None) and 1 ("information") is the power of the
+    first in their weighted geometric mean. "cramer_rao" is the tissue's own without the prior, and
+    infinity where the measurement does not identify a parameter.
 
     Raises
     ------
@@ -138,9 +140,9 @@ def error_deviation(loss_weight, signal_model, noise, y, sigma, normalize=None):
         return _cramer_rao_deviation(signal_model, noise, y, sigma)
     information = fisher_information(signal_model, noise, y, sigma)
     own = bayesian_deviations(information, _spread(signal_model, y, normalize) ** 2)
-    common = np.broadcast_to(np.sqrt(np.mean(own**2, axis=0)), own.shape)
-    between = np.sqrt(own * common)
-    return {"information": own, "root_information": between, None: common}[loss_weight]
+    common = np.sqrt(np.mean(own**2, axis=0))
+    power = {"information": 1.0, None: 0.0}.get(loss_weight, loss_weight)
+    return own**power * common ** (1 - power)
 
 
 def _spread(signal_model, y, normalize):
@@ -177,56 +179,13 @@ def _cramer_rao_deviation(signal_model, noise, y, sigma):
     return np.where(unknown, np.inf, bound)
 
 
-def _draw(inputs, pick, y, sigma, deviation, n_repeats, tissues):
-    """Network inputs, and true parameters and factors of errors, of noise repeats of tissues."""
-    X = pick(tissues)
-    repeated = np.repeat(tissues, n_repeats)
+def _draw(inputs, repeats, deviation, tissues):
+    """Network inputs and targets of noise repeats of tissues, see `RepeatTask`."""
+    X, control = repeats.draw(tissues)
+    rows = np.repeat(tissues, repeats.n_repeats)
     # Predictions p are in units of the row: its estimate is p * unit, and the error divided by the
     # deviation is (p - y / unit) * unit / deviation.
     unit = inputs.parameter_scale(X)
-    target = np.hstack([y[repeated] / unit, unit / deviation[repeated]])
-    return inputs.transform(X, sigma[repeated]), target.astype(np.float32)
-
-
-def _simulate(signal_model, noise, y, sigma, first, n_repeats, rng, tissues):
-    """Fresh noise repeats of tissues, in consecutive rows."""
-    rows = np.repeat(first[tissues], n_repeats)
-    return measure(signal_model, noise, y[rows], sigma[rows], rng)
-
-
-def _stored_repeats(tissue, n_repeats):
-    """Rows of each tissue that has repeats, (n_tissues, most), and how many of them make a step.
-
-    Tissues with fewer rows than others fill up with -1.
-
-    Raises
-    ------
-    ValueError
-        If no tissue has two rows.
-    """
-    order = np.argsort(tissue, kind="stable")
-    counts = np.bincount(tissue)
-    kept = counts >= 2
-    if not kept.any():
-        raise ValueError(
-            "Without a signal_model, y expects noise repeats: at least two rows of X for each "
-            f"tissue, got {len(counts)} tissues in {len(tissue)} rows. Simulate them by "
-            "make_signals(..., n_repeats=4)."
-        )
-    if not kept.all():
-        warn(
-            f"{np.count_nonzero(~kept)} of {len(kept)} tissues have a single row, without noise "
-            "repeats: they are excluded from the training."
-        )
-    table = np.full((len(counts), counts.max()), -1)
-    table[np.arange(counts.max()) < counts[:, None]] = order
-    return table[kept], int(min(n_repeats, counts[kept].min()))
-
-
-def _pick(X, repeats, n_repeats, rng, tissues):
-    """Stored noise repeats of tissues, a random choice of them, in consecutive rows."""
-    rows = repeats[tissues]
-    # The least of random keys are a random choice without replacement; missing rows come last.
-    keys = np.where(rows >= 0, rng.uniform(size=rows.shape), 2.0)
-    chosen = np.argsort(keys, axis=1)[:, :n_repeats]
-    return X[np.take_along_axis(rows, chosen, axis=1).ravel()]
+    control = control / deviation[rows]
+    target = np.hstack([repeats.y[rows] / unit, unit / deviation[rows], control])
+    return inputs.transform(X, repeats.sigma[rows]), target.astype(np.float32)

@@ -2,10 +2,16 @@
 
 from ._bound import cramer_rao_bound
 from ._estimates import estimate_std
-from ._fisher import bayesian_deviations, fisher_information, standard_deviations
+from ._fisher import (
+    bayesian_covariances,
+    bayesian_deviations,
+    fisher_information,
+    standard_deviations,
+)
 from ._identifiability import hardly_identified, unidentified, warn_of_unidentified
 
 __all__ = [
+    "bayesian_covariances",
     "bayesian_deviations",
     "cramer_rao_bound",
     "estimate_std",

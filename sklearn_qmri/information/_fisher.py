@@ -119,11 +119,11 @@ def _scaled(information, free):
     return scaled * scale[:, :, None] * scale[:, None, :], scale
 
 
-def bayesian_deviations(information, prior_variance):
-    """Standard deviations of a measurement and a prior together, parameter by parameter.
+def bayesian_covariances(information, prior_variance):
+    """Covariances of estimates from a measurement and a prior together (van Trees).
 
     They are finite where the measurement alone does not identify a parameter: the information of
-    the prior, 1 / variance, is added to that of the measurement (van Trees).
+    the prior, 1 / variance, is added to that of the measurement.
 
     Parameters
     ----------
@@ -133,11 +133,15 @@ def bayesian_deviations(information, prior_variance):
 
     Returns
     -------
-    ndarray of shape (n_voxels, n_parameters)
+    ndarray of shape (n_voxels, n_parameters, n_parameters)
     """
     # In units of the prior's standard deviations, its information is the identity matrix, and no
     # eigenvalue of the sum is below 1.
     scale = np.sqrt(prior_variance)
     scaled = np.nan_to_num(information, posinf=0.0, neginf=0.0) * scale[:, None] * scale
-    covariance = np.linalg.inv(scaled + np.eye(len(scale)))
-    return scale * np.sqrt(np.einsum("vjj->vj", covariance))
+    return np.linalg.inv(scaled + np.eye(len(scale))) * scale[:, None] * scale
+
+
+def bayesian_deviations(information, prior_variance):
+    """Square roots of the diagonals of `bayesian_covariances`, (n_voxels, n_parameters)."""
+    return np.sqrt(np.einsum("vjj->vj", bayesian_covariances(information, prior_variance)))
