@@ -155,9 +155,9 @@ def supervised(run, block, snr, seed, targets_of=all_targets):
     x_test = run.test(snr)[0]
     outputs = fitted.per_label(x_test, np.full(len(x_test), 1 / snr))
     predicted = dict(zip(named, outputs[:, 0], strict=True))
-    run.keep_ends((block, snr, "ends", seed), [predicted["groundtruth"], predicted["mle"]])
     for name, rows in predicted.items():
         run.keep((block, snr, name, seed), rows)
+    run.keep_ends((block, snr, "ends", seed), [predicted["groundtruth"], predicted["mle"]])
 
 
 def self_supervised(run, block, snr, seed, noise):
@@ -202,7 +202,7 @@ def training_tasks(run):
 
 def frontier_tasks(run):
     """The frontier, and the label axis where a whole run has not trained on it already."""
-    for snr, seed in itertools.product(SNRS, range(run.n_seeds)):
+    for seed, snr in itertools.product(range(run.n_seeds), SNRS):
         last = run.path("default", snr, paper_frontier.ROWS[-1], seed)
         yield last, paper_frontier.train, (run, snr, seed)
         ends = run.path("default", snr, "ends", seed)
