@@ -11,7 +11,7 @@ bias, is beside the package's own recipe.
 
 Finished parts are kept in the output folder, and a run that was stopped goes on from there.
 
-    python benchmarks/paper.py             # under 70 minutes on 2 cores
+    python benchmarks/paper.py             # over an hour on 2 cores
     python benchmarks/paper.py --quick     # under 5: a tenth of the tissues, one seed
     python benchmarks/paper.py --frontier  # only what claim (h) needs
 """
