@@ -6,24 +6,26 @@ blocks: the published training recipe (`published.epstein2022`, the best of 4 in
 place of 16) and the package's own. In both, all networks of a seed start from the same weights
 and see the same tissues in the same order: only labels and losses differ. Training signals are
 one draw per SNR, so that the labels of the published optimiser serve all seeds; the spread over
-seeds is that of training.
+seeds is that of training. The network on bias and variance, a row for each weight of its squared
+bias, is beside the package's own recipe.
 
 Finished parts are kept in the output folder, and a run that was stopped goes on from there.
 
-    python benchmarks/paper.py            # under 60 minutes on 2 cores
-    python benchmarks/paper.py --quick    # under 5: a tenth of the tissues, one seed
+    python benchmarks/paper.py             # over an hour on 2 cores
+    python benchmarks/paper.py --quick     # under 5: a tenth of the tissues, one seed
+    python benchmarks/paper.py --frontier  # only what claim (h) needs
 """
 
 import argparse
 import itertools
 import json
-import os
 import time
-from pathlib import Path
 
 import numpy as np
+import paper_frontier
 import paper_report
 from joblib import Parallel, delayed
+from paper_data import BLOCKS, CHUNK, HYBRIDS, MODEL, SNRS, Experiment
 from scipy import optimize, special
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
@@ -36,87 +38,35 @@ from sklearn_qmri import (
     SelfSupervisedNetRegressor,
 )
 from sklearn_qmri._network import LabelTask, ScaledSquaredError, train
-from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.estimators._net import hold_out_tissues, make_inputs, network_settings
 from sklearn_qmri.estimators._outputs import shape_output
 from sklearn_qmri.metrics import cramer_rao_bound
 from sklearn_qmri.published import epstein2022
-from sklearn_qmri.signal_models import IVIM
 
-MODEL = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
 BOUNDS = {"f": (0.01, 0.5), "D": (0.01, 4.0), "D_star": (2.0, 300.0)}
 SCALE = np.array([1.0, 0.3, 1.7, 80.0])
-SNRS = (30, 15)
-BLOCKS = ("published", "default")
-CHUNK = 10_000  # labels of the published optimiser per task
 LR = 0.02  # where a recipe has none
 OTHERS = 1e6  # what the errors of all other parameters are divided by (published)
 
 
-def blends(y, labels):
-    """Targets of each supervised network, and the parameter that its loss is weighted to."""
+def alpha_path(y, labels):
+    """Targets along the label axis; no loss is weighted to a parameter."""
     mle = labels["mle"]
-    targets = {
-        "groundtruth": (y, None),
-        "mle": (mle, None),
-        "mle_published": (labels["published"], None),
-        "mle_gaussian": (labels["gaussian"], None),
-    }
-    for alpha in (0.25, 0.5, 0.75):
-        targets[f"hybrid_{alpha:g}"] = (alpha * mle + (1 - alpha) * y, None)
-    for j in (1, 2, 3):
-        targets[f"weighted_{MODEL.parameter_names[j]}"] = (mle, j)
+    targets = {"groundtruth": (y, None), "mle": (mle, None)}
+    for alpha, name in HYBRIDS.items():
+        targets[name] = (alpha * mle + (1 - alpha) * y, None)
     return targets
 
 
-class Experiment:
-    """Data, labels and results of one size of the experiment, in a folder."""
-
-    def __init__(self, out, n_tissues, n_repeats, n_seeds, n_init):
-        self.folder = Path(out) / f"{n_tissues}x{n_repeats}x{n_init}"
-        self.n_tissues = n_tissues
-        self.n_repeats = n_repeats
-        self.n_seeds = n_seeds
-        self.n_init = n_init
-
-    def path(self, *parts):
-        return self.folder / ("-".join(str(part) for part in parts) + ".npz")
-
-    def save(self, path, **arrays):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.part")
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)
-        partial.replace(path)
-
-    def training(self, snr):
-        return make_signals(MODEL, self.n_tissues, snr=snr, random_state=snr)
-
-    def test(self, snr):
-        """Grid of tissues, repeated, and their signals."""
-        axes = (np.linspace(*MODEL.parameters[j].prior, 10) for j in (1, 2, 3))
-        tissues = np.array([(1.0, *rest) for rest in itertools.product(*axes)])
-        X, _ = make_signals(
-            MODEL,
-            len(tissues),
-            snr=snr,
-            prior=lambda n, rng: tissues,
-            n_repeats=self.n_repeats,
-            random_state=1000 + snr,
-        )
-        return X, tissues
-
-    def keep(self, name, predicted):
-        """Mean and standard deviation of each tissue's predictions."""
-        repeats = predicted.reshape(-1, self.n_repeats, predicted.shape[1])
-        self.save(self.path(*name), mean=repeats.mean(axis=1), std=repeats.std(axis=1, ddof=1))
-
-    def labels(self, snr):
-        chunks = [
-            np.load(self.path("labels", snr, start))["labels"]
-            for start in range(0, self.n_tissues, CHUNK)
-        ]
-        return {"published": np.concatenate(chunks), **np.load(self.path("labels", snr))}
+def all_targets(y, labels):
+    """Targets of each supervised network, and the parameter that its loss is weighted to."""
+    mle = labels["mle"]
+    targets = alpha_path(y, labels)
+    targets["mle_published"] = (labels["published"], None)
+    targets["mle_gaussian"] = (labels["gaussian"], None)
+    for j in (1, 2, 3):
+        targets[f"weighted_{MODEL.parameter_names[j]}"] = (mle, j)
+    return targets
 
 
 def label_published(run, snr, start):
@@ -157,10 +107,15 @@ def references(run, snr):
     X, tissues = run.test(snr)
     posterior = PosteriorMeanEstimator(MODEL, sigma=1 / snr, random_state=0)
     mle = MLEEstimator(MODEL, sigma=1 / snr, bounds=BOUNDS)
-    for name, estimator in (("mle_fit", mle), ("posterior_mean", posterior)):
-        run.keep(("reference", snr, name, 0), estimator.fit(X[:1]).predict(X))
+    ends = {
+        name: estimator.fit(X[:1]).predict(X)
+        for name, estimator in (("posterior_mean", posterior), ("mle_fit", mle))
+    }
+    for name, predicted in ends.items():
+        run.keep(("reference", snr, name, 0), predicted)
     bound = cramer_rao_bound(MODEL, tissues, sigma=1 / snr)
     run.save(run.path("reference", snr, "cramer_rao", 0), mean=tissues, std=bound)
+    run.keep_ends(("reference", snr, "ends", 0), list(ends.values()))
 
 
 def recipe(block, run, snr, seed):
@@ -169,11 +124,11 @@ def recipe(block, run, snr, seed):
     return HybridLabelNetRegressor(MODEL, sigma=1 / snr, random_state=seed)
 
 
-def supervised(run, block, snr, seed):
-    """Train on all kinds of labels side by side, from the same weights."""
+def supervised(run, block, snr, seed, targets_of=all_targets):
+    """Train on several kinds of labels side by side, from the same weights."""
     X, y = run.training(snr)
     net = recipe(block, run, snr, seed)
-    named = blends(y, run.labels(snr))
+    named = targets_of(y, run.labels(snr))
     targets = np.stack([target for target, _ in named.values()])
     weighted = np.tile(SCALE, (len(named), 1))
     for row, (_, parameter) in zip(weighted, named.values(), strict=True):
@@ -199,8 +154,10 @@ def supervised(run, block, snr, seed):
     fitted = train(task, inputs, network, training, max_epochs=net.max_epochs, lr=LR, rng=rng)
     x_test = run.test(snr)[0]
     outputs = fitted.per_label(x_test, np.full(len(x_test), 1 / snr))
-    for predicted, name in zip(outputs[:, 0], named, strict=True):
-        run.keep((block, snr, name, seed), predicted)
+    predicted = dict(zip(named, outputs[:, 0], strict=True))
+    for name, rows in predicted.items():
+        run.keep((block, snr, name, seed), rows)
+    run.keep_ends((block, snr, "ends", seed), [predicted["groundtruth"], predicted["mle"]])
 
 
 def self_supervised(run, block, snr, seed, noise):
@@ -214,17 +171,26 @@ def self_supervised(run, block, snr, seed, noise):
     run.keep((block, snr, f"self_{noise}", seed), net.fit(X, y).predict(run.test(snr)[0]))
 
 
-def label_tasks(run):
+def converged_tasks(run):
     for snr in SNRS:
         yield run.path("labels", snr), label_converged, (run, snr)
+
+
+def label_tasks(run):
+    yield from converged_tasks(run)
+    for snr in SNRS:
         for start in range(0, run.n_tissues, CHUNK):
             yield run.path("labels", snr, start), label_published, (run, snr, start)
 
 
+def reference_tasks(run):
+    for snr in SNRS:
+        yield run.path("reference", snr, "ends", 0), references, (run, snr)
+
+
 def training_tasks(run):
     """Longest first, so that the cores finish together."""
-    for snr in SNRS:
-        yield run.path("reference", snr, "cramer_rao", 0), references, (run, snr)
+    yield from reference_tasks(run)
     for block in BLOCKS:
         for noise, snr, seed in itertools.product(("rician", "gaussian"), SNRS, range(run.n_seeds)):
             path = run.path(block, snr, f"self_{noise}", seed)
@@ -232,6 +198,15 @@ def training_tasks(run):
         for snr, seed in itertools.product(SNRS, range(run.n_seeds)):
             # The last row that the task writes.
             yield run.path(block, snr, "weighted_D_star", seed), supervised, (run, block, snr, seed)
+
+
+def frontier_tasks(run):
+    """The frontier, and the label axis where a whole run has not trained on it already."""
+    for seed, snr in itertools.product(range(run.n_seeds), SNRS):
+        last = run.path("default", snr, paper_frontier.ROWS[-1], seed)
+        yield last, paper_frontier.train, (run, snr, seed)
+        ends = run.path("default", snr, "ends", seed)
+        yield ends, supervised, (run, "default", snr, seed, alpha_path)
 
 
 def limited(function, *arguments):
@@ -253,20 +228,24 @@ def work(tasks, n_jobs, what):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--frontier", action="store_true", help="only what claim (h) needs")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--out", default="benchmarks/paper")
     options = parser.parse_args()
     size = (10_000, 20, 1, 2) if options.quick else (100_000, 200, options.seeds, 4)
     run = Experiment(options.out, *size)
-    seconds = {
-        "labels": work(label_tasks(run), options.n_jobs, "labels"),
-        "training": work(training_tasks(run), options.n_jobs, "training"),
-    }
+    parts = {"labels": label_tasks, "training": training_tasks, "frontier": frontier_tasks}
+    if options.frontier:
+        parts |= {"labels": converged_tasks, "training": reference_tasks}
+    seconds = {name: work(tasks(run), options.n_jobs, name) for name, tasks in parts.items()}
     with (run.folder / "seconds.jsonl").open("a") as file:
         file.write(json.dumps(seconds) + "\n")
-    paper_report.write(run, MODEL, SNRS, BLOCKS)
-    print(f"{seconds['labels']:.0f} s labels, {seconds['training']:.0f} s training; {run.folder}/")
+    if options.frontier:
+        paper_report.write_frontier(run, SNRS)
+    else:
+        paper_report.write(run, MODEL, SNRS, BLOCKS)
+    print(", ".join(f"{value:.0f} s {name}" for name, value in seconds.items()), f"{run.folder}/")
 
 
 if __name__ == "__main__":

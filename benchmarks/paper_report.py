@@ -8,10 +8,11 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pandas as pd
+import paper_frontier
+from paper_data import HYBRIDS, PARAMETERS, Cell
 
 from sklearn_qmri.inspection import AlphaPathDisplay
 
-PARAMETERS = {"f": 1, "D": 2, "D_star": 3}
 # Its mean |bias| (uncorrected) and std of D, of an independent run: 200 repeats, one seed.
 INDEPENDENT = {
     "groundtruth": {15: (0.197, 0.240), 30: (0.113, 0.162)},
@@ -20,55 +21,6 @@ INDEPENDENT = {
     "self_gaussian": {15: (0.139, 0.402), 30: (0.055, 0.219)},
     "hybrid_0.5": {15: (0.133, 0.334), 30: (0.066, 0.200)},
 }
-HYBRIDS = {0.25: "hybrid_0.25", 0.5: "hybrid_0.5", 0.75: "hybrid_0.75"}
-
-
-class Cell:
-    """What one method does to the tissues of the grid, for each seed.
-
-    `bias` and `std` are (n_seeds, n_tissues, n_parameters).
-    """
-
-    def __init__(self, run, block, snr, method):
-        reference = run.path("reference", snr, "cramer_rao", 0)
-        self.tissues = np.load(reference)["mean"]
-        seeds = range(run.n_seeds) if block != "reference" else [0]
-        if method == "weighted":
-            rows = [self._weighted(run, block, snr, seed) for seed in seeds]
-        else:
-            rows = [np.load(run.path(block, snr, method, seed)) for seed in seeds]
-        self.n_repeats = run.n_repeats
-        self.bias = np.stack([row["mean"] for row in rows]) - self.tissues
-        self.std = np.stack([row["std"] for row in rows])
-
-    @staticmethod
-    def _weighted(run, block, snr, seed):
-        """Each parameter by the network whose loss is weighted to it; S0 by that of f."""
-        nets = [np.load(run.path(block, snr, f"weighted_{name}", seed)) for name in PARAMETERS]
-        nets = [nets[0], *nets]
-        return {
-            key: np.stack([net[key][:, j] for j, net in enumerate(nets)], axis=1)
-            for key in ("mean", "std")
-        }
-
-    def measures(self, name):
-        """Of one parameter, (n_seeds,) each; squared bias is corrected for the repeats."""
-        j = PARAMETERS[name]
-        bias, std, true = self.bias[..., j], self.std[..., j], self.tissues[:, j]
-        squared = np.mean(bias**2 - std**2 / self.n_repeats, axis=1)
-        centered = true - true.mean()
-        return {
-            "mean_bias": bias.mean(axis=1),
-            "mean_abs_bias": np.abs(bias).mean(axis=1),
-            "rms_bias": np.sqrt(np.maximum(squared, 0)),
-            "std": std.mean(axis=1),
-            "rms_std": np.sqrt(np.mean(std**2, axis=1)),
-            "rmse": np.sqrt(np.mean(bias**2 + std**2 * (1 - 1 / self.n_repeats), axis=1)),
-            "slope": 1 + (centered * bias).mean(axis=1) / np.mean(centered**2),
-        }
-
-    def value(self, measure, name):
-        return float(self.measures(name)[measure].mean())
 
 
 def load(run, snr, block):
@@ -77,6 +29,8 @@ def load(run, snr, block):
         "groundtruth", "hybrid_0.25", "hybrid_0.5", "hybrid_0.75", "mle", "mle_published",
         "mle_gaussian", "weighted", "self_gaussian", "self_rician",
     ]  # fmt: skip
+    if block == "default":
+        networks += paper_frontier.ROWS
     cells = {name: Cell(run, "reference", snr, name) for name in ("mle_fit", "posterior_mean")}
     return cells | {name: Cell(run, block, snr, name) for name in networks}
 
@@ -262,6 +216,27 @@ def draw(run, snr, block, cells, parameters):
     display.figure_.savefig(run.folder / f"alpha_path_{block}_snr{snr}.png", dpi=120)
 
 
+def verdicts(claims):
+    """A line per claim: whether all parameters hold it, some, or none."""
+    for text, held, figures in claims:
+        verdict = "HOLDS" if all(held) else "PARTLY" if any(held) else "DOES NOT HOLD"
+        figures = figures if isinstance(figures, str) else "; ".join(figures)
+        yield f"{verdict:13s} {text}: {figures}"
+
+
+def write_frontier(run, snrs):
+    """Print the rows and the claim of the frontier alone; write the claim."""
+    records, lines = [], []
+    for snr in snrs:
+        cells = paper_frontier.load(run, snr)
+        records += table(run, snr, "default", cells)
+        lines.append(f"\ndefault recipe, SNR {snr}")
+        lines += verdicts(paper_frontier.claims(run, snr, cells))
+    show(records)
+    print("\n".join(lines))
+    (run.folder / "claim_h.json").write_text(json.dumps(lines, indent=1))
+
+
 def write(run, model, snrs, blocks):
     """Print everything; write table, claims and figures."""
     records, lines = [], []
@@ -270,11 +245,10 @@ def write(run, model, snrs, blocks):
             cells = load(run, snr, block)
             records += table(run, snr, block, cells)
             lines.append(f"\n{block} recipe, SNR {snr}")
-            for text, held, figures in claims(snr, cells):
-                verdict = "HOLDS" if all(held) else "PARTLY" if any(held) else "DOES NOT HOLD"
-                figures = figures if isinstance(figures, str) else "; ".join(figures)
-                lines.append(f"{verdict:13s} {text}: {figures}")
+            lines += verdicts(claims(snr, cells))
             lines += seed_leak(run, snr, cells)
+            if block == "default":
+                lines += verdicts(paper_frontier.claims(run, snr, cells))
             lines.append("    D beside an independent run: mean |bias| / theirs   std / theirs")
             lines += independent(snr, cells)
             draw(run, snr, block, cells, model.parameters)
