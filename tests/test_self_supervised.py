@@ -130,3 +130,15 @@ def test_interrupt_leaves_nothing_fitted(model, signals, monkeypatch):
     for estimator in (net, path):
         with pytest.raises(NotFittedError):
             estimator.predict(signals[0])
+
+
+def test_weight_decay_of_its_own_lessens_variance(model):
+    X, y = make_signals(model, 1000, snr=10, n_repeats=20, random_state=0)
+    own, none = (
+        self_supervised_net(model, sigma=0.1, weight_decay=decay, random_state=0).fit(X).predict(X)
+        for decay in (None, 0.0)
+    )
+    ours, plain = (bias_variance_decomposition(y, p, scale=SCALE) for p in (own, none))
+    assert (ours.variance[1:] < 0.95 * plain.variance[1:]).all()
+    error, plain_error = (np.sqrt(np.mean((p - y) ** 2, axis=0)) for p in (own, none))
+    assert (error[1:] < plain_error[1:]).all()

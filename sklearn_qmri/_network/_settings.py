@@ -92,15 +92,15 @@ class Training(Value):
     Parameters
     ----------
     lr : float, default=None
-        Learning rate at its peak. None: 0.02 for training on labels, 0.01 for training on signals
-        alone.
+        Learning rate at its peak. None: 0.02, or 0.01 for training on bias and variance.
     batch_size : int, default=None
         Rows per step. None: 1000, or fewer if an epoch would otherwise have fewer than 20 steps,
         but at least 16.
     schedule : {"onecycle", "constant"}, default="onecycle"
         Schedule of the learning rate.
-    weight_decay : float, default=0.0
-        L2 penalty of all weights, as defined by Adam.
+    weight_decay : float, default=None
+        L2 penalty of all weights, as defined by Adam. None: 0 for training on labels; for training
+        on signals alone it depends on the noise, see `SelfSupervisedNetRegressor`.
     patience : int, default=None
         Stop after this many epochs without a better validation loss. None: never.
     validation_fraction : float, default=0.2
@@ -130,7 +130,7 @@ class Training(Value):
         *,
         batch_size=None,
         schedule="onecycle",
-        weight_decay=0.0,
+        weight_decay=None,
         patience=None,
         validation_fraction=0.2,
         n_init=1,
@@ -151,7 +151,7 @@ class Training(Value):
         "lr": [Interval(Real, 0, None, closed="neither"), None],
         "batch_size": [_AT_LEAST_1, None],
         "schedule": [StrOptions({"onecycle", "constant"})],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "patience": [_AT_LEAST_1, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_init": [_AT_LEAST_1],

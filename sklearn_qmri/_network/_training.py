@@ -44,7 +44,9 @@ def initial_weights(sizes, seeds, n_subnets=1):
     return coefs, intercepts
 
 
-def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
+def train(
+    task, inputs, network, training, *, max_epochs, lr, rng, weight_decay=0.0, verbose=0
+):  # fmt: skip
     """Train `training.n_init` members together, or as many per kind of label if these are apart.
 
     Parameters
@@ -60,6 +62,8 @@ def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
         Learning rate if `training` has none.
     rng : numpy.random.RandomState
         Source of the seeds; it is advanced.
+    weight_decay : float, default=0.0
+        Weight decay if `training` has none.
     verbose : int, default=0
         Positive: show a progress bar.
 
@@ -82,8 +86,9 @@ def train(task, inputs, network, training, *, max_epochs, lr, rng, verbose=0):
     module = _make_module(task, network, seeds[1:], generator)
     batches = task.batches(network, training, generator)
     with single_thread():
+        decay = weight_decay if training.weight_decay is None else training.weight_decay
         length = max_epochs, training.lr or lr
-        net, best = _run(module, task.criterion, batches, training, *length, verbose)
+        net, best = _run(module, task.criterion, batches, training, *length, decay, verbose)
     return _fitted(
         net.module_.cpu(),
         best.loss_.cpu().numpy(),
@@ -119,7 +124,7 @@ def _make_module(task, network, seeds, generator):
     }
 
 
-def _run(module, criterion, batches, training, max_epochs, lr, verbose):
+def _run(module, criterion, batches, training, max_epochs, lr, weight_decay, verbose):
     """Train by skorch; return the net, and the callback that holds each member's best state."""
     best = BestMembers(training.patience)
     bar = EpochBar()
@@ -131,7 +136,7 @@ def _run(module, criterion, batches, training, max_epochs, lr, verbose):
         **{f"module__{name}": value for name, value in module.items()},
         criterion=criterion,
         optimizer=torch.optim.Adam,
-        optimizer__weight_decay=training.weight_decay,
+        optimizer__weight_decay=weight_decay,
         optimizer__fused=True,
         lr=lr,
         max_epochs=max_epochs,

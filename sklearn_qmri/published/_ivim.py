@@ -61,7 +61,7 @@ def barbieri2019(b_values=_BARBIERI_B, *, sigma=None, random_state=None, verbose
         normalize="rms",
         network=MLP((width,) * 3, activation="elu", output="abs", standardize=False),
         max_epochs=1000,
-        training=Training(1e-3, batch_size=128, schedule="constant", patience=10),
+        training=Training(1e-3, batch_size=128, schedule="constant", weight_decay=0.0, patience=10),
         random_state=random_state,
         verbose=verbose,
     )

@@ -201,7 +201,7 @@ def grussu2021(
             standardize=False,
         ),
         "max_epochs": 500,
-        "training": Training(1e-3, batch_size=100, schedule="constant"),
+        "training": Training(1e-3, batch_size=100, schedule="constant", weight_decay=0.0),
         "random_state": random_state,
         "verbose": verbose,
     }

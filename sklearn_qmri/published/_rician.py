@@ -61,7 +61,7 @@ def parker2025(b_values=_PARKER_B, *, sigma=None, random_state=None, verbose=0):
         normalize="rms",
         network=MLP((len(b_values),) * 3, activation="elu", output="abs", standardize=False),
         max_epochs=200,
-        training=Training(1e-3, batch_size=256, schedule="constant", patience=15),
+        training=Training(1e-3, batch_size=256, schedule="constant", weight_decay=0.0, patience=15),
         random_state=random_state,
         verbose=verbose,
     )
