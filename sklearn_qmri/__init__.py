@@ -10,8 +10,12 @@ from .estimators import (
     HybridLabelRegressor,
     MLEEstimator,
     PosteriorMeanEstimator,
+    PretrainedNetRegressor,
     SegmentedIVIMEstimator,
     SelfSupervisedNetRegressor,
+    pretrain,
+    read_weights,
+    write_weights,
 )
 from .status import Status
 
@@ -24,9 +28,13 @@ __all__ = [
     "HybridLabelRegressor",
     "MLEEstimator",
     "PosteriorMeanEstimator",
+    "PretrainedNetRegressor",
     "SegmentedIVIMEstimator",
     "SelfSupervisedNetRegressor",
     "Status",
     "Training",
     "__version__",
+    "pretrain",
+    "read_weights",
+    "write_weights",
 ]

@@ -1,10 +1,13 @@
 """Networks: their settings, stacked modules, training, and the trained network."""
 
+from ._batches import Stream
 from ._domain import Domain
 from ._fitted import FittedNetwork
 from ._inputs import NetworkInputs
-from ._losses import ScaledSquaredError, SignalLikelihood
+from ._losses import CorrectionError, ScaledSquaredError, SignalLikelihood
 from ._modules import Head
+from ._protocol_free import ProtocolFreeNetwork
+from ._reading import SimulatedAtoms, read, simulate_atoms
 from ._settings import MLP, Training
 from ._tasks import BiasWeights, LabelTask, OneBiasWeight, RepeatTask
 from ._training import train
@@ -12,15 +15,21 @@ from ._training import train
 __all__ = [
     "MLP",
     "BiasWeights",
+    "CorrectionError",
     "Domain",
     "FittedNetwork",
     "Head",
     "LabelTask",
     "NetworkInputs",
     "OneBiasWeight",
+    "ProtocolFreeNetwork",
     "RepeatTask",
     "ScaledSquaredError",
     "SignalLikelihood",
+    "SimulatedAtoms",
+    "Stream",
     "Training",
+    "read",
+    "simulate_atoms",
     "train",
 ]

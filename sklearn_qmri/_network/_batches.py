@@ -84,3 +84,24 @@ class FreshBatches:
             pair = (t.to(self.device) for t in self.measured(chunk.numpy(), self.generator))
             x, target = (t.split(self.per_step * self.n_repeats) for t in pair)
             yield from zip(x, target, strict=True)
+
+
+class Stream:
+    """Batches that are made when they are needed, as many in every pass.
+
+    Parameters
+    ----------
+    make : callable
+        Function that returns the tensors x and target of the next batch.
+    n_batches : int
+    """
+
+    def __init__(self, make, n_batches):
+        self.make = make
+        self.n_batches = n_batches
+
+    def __len__(self):
+        return self.n_batches
+
+    def __iter__(self):
+        return (self.make() for _ in range(self.n_batches))

@@ -92,7 +92,10 @@ class BiasConstrainedError(nn.Module):
         tensor of shape (n_members,)
         """
         truth, factor, control, weight = target.chunk(4, -1)
-        error = (prediction - truth) * factor
+        return self.loss((prediction - truth) * factor, control, weight)
+
+    def loss(self, error, control, weight):
+        """Loss per member of scaled errors (n_members, n_rows, n_parameters)."""
         # Without its part that averages out, the error has the same bias but varies much less.
         rest = (error - control).unflatten(-2, (-1, self.n_repeats))
         # With r repeats, E[mean^2] = b^2 + u / r, where u is the variance of the rest. So mean^2 -
@@ -104,3 +107,25 @@ class BiasConstrainedError(nn.Module):
         # much the different w count.
         costly = (variance - self.free_variance).clamp_min(0)
         return ((costly + weight * squared_bias) / weight.sqrt()).mean((-2, -1))
+
+
+class CorrectionError(BiasConstrainedError):
+    """Same as `BiasConstrainedError`, of estimates by `add_correction`.
+
+    Targets are the errors of the posterior means and the standard deviations of the posteriors,
+    both over the divisors of the errors, control variates, and w.
+    """
+
+    def forward(self, prediction, target):
+        """Loss per member of outputs (n_members, n_rows, n_parameters) of a network."""
+        offset, factor, control, weight = target.chunk(4, -1)
+        error = add_correction(offset, factor, prediction, weight)
+        return self.loss(error, control, weight)
+
+
+def add_correction(mean, std, output, weight):
+    """Estimates from posteriors and the outputs of a network, at weights w of the squared bias.
+
+    At w = 1 they are the means of the posteriors, and nothing is left to the network.
+    """
+    return mean + (1 - 1 / weight) * std * output

@@ -8,7 +8,7 @@ the best state of each member.
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from tqdm import tqdm
 
 # Share of the steps before the peak of the one-cycle schedule.
@@ -151,6 +151,11 @@ def one_cycle(lr, n_steps):
         pct_start=_WARM_UP,
     )
     return [("schedule", schedule)]
+
+
+def clipping(norm):
+    """Callbacks that keep the norm of the gradient from exceeding a limit."""
+    return [("clip", GradientNormClipping(norm))]
 
 
 def losses(history):

@@ -1,5 +1,7 @@
 """Training of stacked networks, which results in a `FittedNetwork`."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -11,6 +13,7 @@ from ._skorch import (
     EpochBar,
     PatienceExhausted,
     StackedNet,
+    clipping,
     losses,
     one_cycle,
 )
@@ -45,7 +48,7 @@ def initial_weights(sizes, seeds, n_subnets=1):
 
 
 def train(
-    task, inputs, network, training, *, max_epochs, lr, rng, weight_decay=0.0, verbose=0
+    task, inputs, network, training, *, max_epochs, lr, rng, weight_decay=0.0, clip=None, verbose=0
 ):  # fmt: skip
     """Train `training.n_init` members together, or as many per kind of label if these are apart.
 
@@ -64,6 +67,8 @@ def train(
         Source of the seeds; it is advanced.
     weight_decay : float, default=0.0
         Weight decay if `training` has none.
+    clip : float, default=None
+        Largest norm of a gradient.
     verbose : int, default=0
         Positive: show a progress bar.
 
@@ -88,7 +93,9 @@ def train(
     with single_thread():
         decay = weight_decay if training.weight_decay is None else training.weight_decay
         length = max_epochs, training.lr or lr
-        net, best = _run(module, task.criterion, batches, training, *length, decay, verbose)
+        callbacks = [] if clip is None else clipping(clip)
+        loop = partial(_run, module, task.criterion, batches, training, callbacks)
+        net, best = loop(*length, decay, verbose)
     return _fitted(
         net.module_.cpu(),
         best.loss_.cpu().numpy(),
@@ -124,11 +131,11 @@ def _make_module(task, network, seeds, generator):
     }
 
 
-def _run(module, criterion, batches, training, max_epochs, lr, weight_decay, verbose):
+def _run(module, criterion, batches, training, callbacks, max_epochs, lr, weight_decay, verbose):
     """Train by skorch; return the net, and the callback that holds each member's best state."""
     best = BestMembers(training.patience)
     bar = EpochBar()
-    callbacks = [("best", best), *([("bar", bar)] if verbose else [])]
+    callbacks = [("best", best), *callbacks, *([("bar", bar)] if verbose else [])]
     if training.schedule == "onecycle":
         callbacks += one_cycle(lr, max_epochs * len(batches[0]))
     net = StackedNet(

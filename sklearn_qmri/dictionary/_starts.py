@@ -186,6 +186,11 @@ def _fill(n_axes, n_cells, grid, n_atoms, by_first):
         axes = [(np.arange(n) + 0.5) / n for n in sizes]
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
         return points if by_first else points[np.argsort(points[:, -1], kind="stable")]
+    return fill_cube(n_axes, n_cells, n_atoms)
+
+
+def fill_cube(n_axes, n_cells, n_atoms):
+    """Points of a Halton sequence in the unit cube, sorted into n_cells equal compact runs."""
     # Without the first point, the origin. Cells stay compact by halving them along axes in turn.
     cells = [qmc.Halton(n_axes, scramble=False).random(n_atoms + 1)[1:]]
     axis = 0

@@ -7,9 +7,12 @@ from ._hybrid_net_cv import HybridLabelNetRegressorCV
 from ._hybrid_regressor import HybridLabelRegressor
 from ._mle import MLEEstimator
 from ._posterior import PosteriorMeanEstimator
+from ._pretrained import PretrainedNetRegressor
+from ._pretraining import pretrain
 from ._segmented import SegmentedIVIMEstimator
 from ._self_supervised import SelfSupervisedNetRegressor
 from ._table import ESTIMATORS, entry_named, entry_of
+from ._weights import read_weights, write_weights
 
 __all__ = [
     "ESTIMATORS",
@@ -20,8 +23,12 @@ __all__ = [
     "HybridLabelRegressor",
     "MLEEstimator",
     "PosteriorMeanEstimator",
+    "PretrainedNetRegressor",
     "SegmentedIVIMEstimator",
     "SelfSupervisedNetRegressor",
     "entry_named",
     "entry_of",
+    "pretrain",
+    "read_weights",
+    "write_weights",
 ]

@@ -9,7 +9,7 @@ from ..tissues import number_tissues
 
 # Weight of the squared bias at which the control variate fits the network best: about the middle,
 # on a logarithmic axis, of the weights that are trained. It need not be right, see `FreshRepeats`.
-_MIDDLE_WEIGHT = 4.0
+MIDDLE_WEIGHT = 4.0
 
 
 class StoredRepeats:
@@ -100,7 +100,7 @@ class FreshRepeats:
         self.signal = (signal.numpy().T / self.sigma[:, None])[:, None]
         # The best linear estimate with a weight w has the prior's information divided by w.
         information = fisher_information(signal_model, noise, self.y, self.sigma)
-        covariance = bayesian_covariances(information, _MIDDLE_WEIGHT * spread**2)
+        covariance = bayesian_covariances(information, MIDDLE_WEIGHT * spread**2)
         slope = np.moveaxis(jacobian.numpy(), -1, 0) / self.sigma[:, None, None]
         # From the score per measurement to errors, (n_tissues, n_measurements, n_parameters).
         gain = (covariance @ np.nan_to_num(slope, posinf=0.0, neginf=0.0)).swapaxes(1, 2)

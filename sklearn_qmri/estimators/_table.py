@@ -9,6 +9,7 @@ from ._hybrid_net_cv import HybridLabelNetRegressorCV
 from ._hybrid_regressor import HybridLabelRegressor
 from ._mle import MLEEstimator
 from ._posterior import PosteriorMeanEstimator
+from ._pretrained import PretrainedNetRegressor
 from ._segmented import SegmentedIVIMEstimator
 from ._self_supervised import SelfSupervisedNetRegressor
 
@@ -43,6 +44,7 @@ ESTIMATORS = (
     _entry(BiasConstrainedNetRegressor, "bias-constrained", "sigma", "std", "prior", "bias_weight"),
     _entry(SelfSupervisedNetRegressor, "self-supervised", "sigma", "std", "bounds"),
     _entry(PosteriorMeanEstimator, "posterior-mean", "sigma", "std", "prior"),
+    _entry(PretrainedNetRegressor, None, "sigma", "bias_weight"),
     _entry(HybridLabelNetRegressorCV, None, "sigma", "std"),
     _entry(BiasConstrainedNetRegressorCV, None, "sigma", "std"),
     _entry(HybridLabelRegressor, None),

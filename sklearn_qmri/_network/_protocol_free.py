@@ -1,0 +1,92 @@
+"""Networks for any protocol, noise model and noise level."""
+
+import numpy as np
+import torch
+
+from .._torch import single_thread
+from ._losses import add_correction
+from ._modules import StackedMLP, make_head
+from ._reading import read, simulate_atoms
+
+# Rows are read in blocks of exactly this many: their arrays fit into a processor's cache, and a
+# row's result does not depend on the rows beside it, see `FittedNetwork`.
+_ROWS = 512
+
+
+class ProtocolFreeNetwork:
+    """Trained network that sees a measurement through the posterior over fixed atoms alone.
+
+    So the order of measurements, repeats, noise levels, noise models and missing measurements have
+    no meaning to the network but the one in the likelihood.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    coefs, intercepts : lists of ndarray
+        Weights and biases of each layer, (n_in, n_out) and (n_out,). The last inputs are those of
+        the weights of the squared bias.
+    span : BiasWeights
+        Weights that the network was trained for.
+    activation : str
+    about : dict
+        What the network was trained on: see `pretrain`.
+    """
+
+    def __init__(self, atoms, coefs, intercepts, span, activation, about):
+        self.atoms = atoms
+        self.coefs = coefs
+        self.intercepts = intercepts
+        self.span = span
+        self.activation = activation
+        self.about = about
+
+    def predict(self, signal_model, noise, X, sigma, bias_weight):
+        """Parameters and misfit of rows of X.
+
+        Parameters
+        ----------
+        signal_model : SignalModel
+            The protocol of X.
+        noise : NoiseModel
+        X : ndarray of shape (n_voxels, n_measurements)
+        sigma : ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
+            Noise levels; infinity where there is no measurement.
+        bias_weight : ndarray of shape (n_parameters,)
+
+        Returns
+        -------
+        parameters : ndarray of shape (n_voxels, n_parameters)
+        misfit : ndarray of shape (n_voxels,)
+            Squared residuals near the best atom, in units of the variance, summed.
+        """
+        simulated = simulate_atoms(self.atoms, signal_model, noise)
+        module = self._module()
+        weight = torch.as_tensor(bias_weight, dtype=torch.float32)
+        at = self.span.inputs(weight).expand(_ROWS, -1)
+        parameters, misfit = np.empty((len(X), len(weight))), np.empty(len(X))
+        sigma = np.broadcast_to(np.reshape(sigma, (len(X), -1)), X.shape)
+        with single_thread(), torch.no_grad():
+            for i in range(0, len(X), _ROWS):
+                rows = slice(i, i + _ROWS)
+                x, precision = _block(X[rows]), _block(1 / sigma[rows])
+                seen = read(simulated, noise, x, precision)
+                output = module(torch.cat([seen.inputs, at], 1))[0]
+                estimate = add_correction(seen.mean, seen.std, output, weight)
+                parameters[rows] = estimate[: len(X[rows])]
+                misfit[rows] = seen.misfit[: len(X[rows])]
+        return parameters, misfit
+
+    def _module(self):
+        """The network as a torch module."""
+        coefs = [torch.from_numpy(c)[None] for c in self.coefs]
+        intercepts = [torch.from_numpy(c)[None, None] for c in self.intercepts]
+        n = len(self.intercepts[-1])
+        head = make_head([(("identity",) * n, np.zeros(n), np.ones(n))])
+        return StackedMLP(coefs, intercepts, head, activation=self.activation).eval()
+
+
+def _block(rows):
+    """Single-precision tensor of exactly _ROWS rows, the last of which are copies of the first."""
+    missing = _ROWS - len(rows)
+    rows = np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows
+    return torch.as_tensor(rows, dtype=torch.float32)

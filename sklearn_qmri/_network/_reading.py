@@ -1,0 +1,116 @@
+"""Posteriors over atoms in the form that a network takes, whatever the protocol."""
+
+from typing import NamedTuple
+
+import torch
+
+from ..dictionary import posterior_moments, profile, rows_at, signals_and_slopes, step_from_best
+
+_RAREST = 1e-4  # cells with less probability than this are alike to the network
+_FARTHEST = 5.0  # longest way to the nearby optimum that is an input, in standard deviations
+_NARROWEST = 1e-6  # smallest variance of a posterior, as a share of the squared range
+_RELATIVE = 0.5  # largest change of the logarithm of the amplitude in a step from the best atom
+
+
+class SimulatedAtoms(NamedTuple):
+    """Atoms under one protocol, in single precision; tensors may have an axis of protocols.
+
+    Attributes
+    ----------
+    atoms : Atoms
+    columns : tensor of shape (n_atoms, n_measurements)
+        Signals; their magnitudes if the likelihood is even in the signal.
+    slopes : tensor of shape (n_atoms, n_measurements, n_parameters)
+        Derivatives by the coordinates.
+    """
+
+    atoms: object
+    columns: torch.Tensor
+    slopes: torch.Tensor
+
+
+def simulate_atoms(atoms, signal_model, noise):
+    """Simulate atoms under the protocol of a signal model."""
+    signal, slopes = signals_and_slopes(signal_model, atoms.tissues, atoms.log)
+    if noise.even:
+        slopes, signal = slopes * torch.sign(signal)[..., None], signal.abs()
+    return SimulatedAtoms(atoms, signal.float(), slopes.float())
+
+
+class Reading(NamedTuple):
+    """Posteriors of voxels, as tensors with one row per voxel.
+
+    Attributes
+    ----------
+    inputs : tensor of shape (n_voxels, n_inputs)
+        Network inputs.
+    mean, std : tensor of shape (n_voxels, n_parameters)
+        Moments of the posterior, in the units of the parameters.
+    misfit : tensor of shape (n_voxels,)
+        Squared residuals near the best atom, in units of the variance, summed.
+    """
+
+    inputs: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+    misfit: torch.Tensor
+
+
+def read(simulated, noise, x, precision):
+    """Posteriors of voxels over atoms.
+
+    Parameters
+    ----------
+    simulated : SimulatedAtoms
+    noise : NoiseModel
+    x, precision : tensor of shape (n_voxels, n_measurements)
+        Measurements, and 1 / sigma of each; 0 where there is none.
+
+    Returns
+    -------
+    Reading
+    """
+    atoms = simulated.atoms
+    found = profile(noise, x, precision, simulated.columns)
+    moments = posterior_moments(atoms, found)
+    step, deviation = step_from_best(atoms, found, simulated.slopes)
+    amplitude = torch.arange(len(atoms.log)) == atoms.amplitude
+    log, (low, high) = torch.as_tensor(atoms.log), torch.as_tensor(atoms.ranges).float()
+    spread = torch.where(amplitude, 1.0, high - low)
+    # Coordinates of the best atom, and where the step leads within the range of the atoms.
+    least, most = torch.as_tensor(atoms.coordinates(atoms.ranges)).float()
+    least, most = least - _RELATIVE * amplitude, most + _RELATIVE * amplitude
+    start = torch.as_tensor(atoms.coordinates(atoms.tissues)).float()[found.best[..., 0]]
+    end = torch.minimum(torch.maximum(start + step, least), most)
+    optimum = torch.where(log, end.exp(), end)
+    # Standard deviations of parameters, as d(theta) = theta * d(log(theta)), and of the posterior:
+    # where it is between atoms, they know less of it than its own width.
+    local = torch.minimum(deviation * torch.where(log, optimum, 1.0), spread)
+    std = (moments.variance + local.square()).sqrt()
+    way = optimum - moments.mean
+    # Where few atoms count, the posterior is narrower than they are apart, and near the optimum.
+    mean = moments.mean + way / moments.size.square()
+    centered = torch.where(amplitude, mean - 1, (mean - low) / spread)
+    other = ~amplitude
+    parts = (
+        (moments.cells + _RAREST).log(),
+        centered,
+        (std / spread).log(),
+        (deviation / (most - least)).log(),
+        (moments.variance / spread.square() + _NARROWEST).log()[..., other],
+        (way / std).clamp(-_FARTHEST, _FARTHEST),
+        ((end - least) / (most - least))[..., other],
+        moments.size.log(),
+    )
+    size = torch.where(amplitude, found.amplitude, 1.0)
+    misfit = _misfit(simulated, found, end - start)
+    return Reading(torch.cat(parts, -1), mean * size, std * size, misfit)
+
+
+def _misfit(simulated, found, step):
+    """Squared residuals after a step from the best atom, to second order."""
+    slopes = rows_at(simulated.slopes, found.best)
+    moved = (slopes @ step[..., None])[..., 0] * found.amplitude
+    left = found.residual - found.weight * moved
+    # With the weight h the residual of the signal is left / h, and its variance is 1 / h.
+    return torch.where(found.weight > 0, left.square() / found.weight, 0.0).sum(-1)
