@@ -59,6 +59,11 @@ def test_epstein_labels_trade_variance_for_bias():
     assert true.squared_bias[2:].sum() > mle.squared_bias[2:].sum()
 
 
+def test_epstein_hands_its_training_to_other_networks_without_a_weight_decay():
+    # None would be 0 for labels, but not for the self-supervised network of `benchmarks/paper.py`.
+    assert epstein2022().training.weight_decay == 0
+
+
 def test_bertleff_finds_what_the_protocol_shows():
     net = bertleff2017([0, 20, 50, 100, 200, 400, 700, 1000, 1500, 2000], sigma=1 / 60)
     net.set_params(random_state=0)

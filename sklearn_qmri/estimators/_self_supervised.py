@@ -39,8 +39,8 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
     (Barbieri 2020); under Rician noise it is the Rician likelihood (Parker 2025). Predictions
     approach maximum-likelihood estimates, with one network for all voxels, and like these they
     have a small bias and a large variance. Where noise hardly determines a parameter, these
-    estimates are often at a bound. A weight decay therefore keeps the network a little short of
-    them: the root mean squared error is less, and the bias at low SNR is larger.
+    estimates are often at a bound. A weight decay therefore keeps the network short of them: the
+    variance and mostly the root mean squared error are less, and the bias is mostly larger.
 
     The network can be trained on simulated signals, or on the voxels of the scan itself.
 
