@@ -11,10 +11,18 @@ from pathlib import Path
 
 from . import estimators, metrics, noise, signal_models
 from ._files import replacing
-from ._network import MLP, Domain, FittedNetwork, NetworkInputs, Training
+from ._network import (
+    MLP,
+    BiasWeights,
+    Domain,
+    FittedNetwork,
+    NetworkInputs,
+    ProtocolFreeNetwork,
+    Training,
+)
 from ._version import __version__
 from ._warnings import warn
-from .dictionary import Interpolation
+from .dictionary import Atoms, Interpolation
 from .estimators._refine import Refinement
 
 __all__ = ["load_estimator", "save_estimator"]
@@ -27,7 +35,10 @@ _MEMBER = "sklearn_qmri.json"
 # Member of the archive in which skops stores everything except the arrays.
 _SCHEMA = "schema.json"
 # Classes of objects inside fitted estimators of this package, in addition to the public ones.
-_STATE = (Domain, FittedNetwork, Interpolation, MLP, NetworkInputs, Refinement, Training)
+_STATE = (
+    Atoms, BiasWeights, Domain, FittedNetwork, Interpolation, MLP, NetworkInputs,
+    ProtocolFreeNetwork, Refinement, Training,
+)  # fmt: skip
 # Archives are written without compression. One that claims to contain much more than its own size
 # is malicious or damaged. Up to _LARGE bytes this is harmless; beyond, _INFLATION is the limit.
 _LARGE, _INFLATION = 2**28, 10

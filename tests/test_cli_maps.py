@@ -37,12 +37,20 @@ def files(crop):
 
 @pytest.mark.parametrize(
     "method",
-    ["mle", "segmented", "hybrid", "bias-constrained", "self-supervised", "posterior-mean"],
+    [
+        "mle",
+        "segmented",
+        "hybrid",
+        "bias-constrained",
+        "self-supervised",
+        "pretrained",
+        "posterior-mean",
+    ],
 )
 def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, capsys, method):
     out = tmp_path / "maps"
     arguments = ["fit", *files, "--estimator", method, "--out", str(out), "--samples", "1000"]
-    if method not in ("posterior-mean", "bias-constrained"):
+    if method not in ("posterior-mean", "bias-constrained", "pretrained"):
         arguments += ["--bounds", "f=0:0.5"]
     if method in ("hybrid", "bias-constrained", "posterior-mean"):
         arguments += ["--prior", "D=0.05:3"]
@@ -50,7 +58,9 @@ def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, ca
     assert code == 0, err
     assert ("sigma = " in err) is (method != "segmented"), "which has no use for it"
     assert "D (um^2/ms)" in text
-    weights = {"hybrid": (0.5, None), "bias-constrained": (None, 10.0)}.get(method, (None, None))
+    weights = {
+        "hybrid": (0.5, None), "bias-constrained": (None, 10.0), "pretrained": (None, 10.0),
+    }.get(method, (None, None))  # fmt: skip
     name = method.replace("-", "")
     image = nibabel.load(out / f"dwi_desc-{name}_Dmap.nii.gz")
     inside = nibabel.load(crop / "mask.nii.gz").get_fdata() != 0

@@ -22,6 +22,7 @@ from sklearn_qmri import (
     HybridLabelRegressor,
     MLEEstimator,
     PosteriorMeanEstimator,
+    PretrainedNetRegressor,
     SegmentedIVIMEstimator,
     persistence,
 )
@@ -36,6 +37,7 @@ ESTIMATORS = [
     MLEEstimator(MODEL, bounds={"f": (0, 0.5)}),
     SegmentedIVIMEstimator(MODEL),
     PosteriorMeanEstimator(MODEL, sigma=1 / 40, n_atoms=256, random_state=0),
+    PretrainedNetRegressor(MODEL, sigma=1 / 40),
     hybrid_net(),
     hybrid_net(MODEL, **SMALL),
     hybrid_net(MODEL, **SMALL, ensemble=True, n_init=2, parallel_subnets=True),

@@ -27,6 +27,7 @@ from sklearn_qmri import (
     HybridLabelRegressor,
     MLEEstimator,
     PosteriorMeanEstimator,
+    PretrainedNetRegressor,
     SegmentedIVIMEstimator,
     SelfSupervisedNetRegressor,
     Status,
@@ -73,6 +74,7 @@ ESTIMATORS = {
     "bias-constrained-cv": BiasConstrainedNetRegressorCV(net(BiasConstrainedNetRegressor), cv=2),
     "self-supervised": net(SelfSupervisedNetRegressor),
     "hybrid-ridge": HybridLabelRegressor(Ridge(), label_estimator=MLEEstimator(MODEL, sigma=SIGMA)),
+    "pretrained": PretrainedNetRegressor(MODEL, sigma=SIGMA),
     "posterior-mean": PosteriorMeanEstimator(MODEL, sigma=SIGMA, n_atoms=512, random_state=0),
 }
 # Estimators that learn or use a noise level of their own.

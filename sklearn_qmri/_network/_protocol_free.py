@@ -64,7 +64,7 @@ class ProtocolFreeNetwork:
         weight = torch.as_tensor(bias_weight, dtype=torch.float32)
         at = self.span.inputs(weight).expand(_ROWS, -1)
         parameters, misfit = np.empty((len(X), len(weight))), np.empty(len(X))
-        sigma = np.broadcast_to(np.reshape(sigma, (len(X), -1)), X.shape)
+        sigma = np.broadcast_to(sigma[:, None] if sigma.ndim == 1 else sigma, X.shape)
         with single_thread(), torch.no_grad():
             for i in range(0, len(X), _ROWS):
                 rows = slice(i, i + _ROWS)

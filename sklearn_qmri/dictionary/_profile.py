@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ._starts import fill_cube
+from ._cube import fill_cube
 
 _LOWEST = -40.0  # least logarithm of a likelihood, relative to that of the best atom
 _COARSE = 4  # of as many atoms, one is looked at first

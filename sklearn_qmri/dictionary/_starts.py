@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 
 from .._torch import LANES, take
 from ..signal_models import SignalModel
+from ._cube import fill_cube
 
 # Atoms per axis, by the number of axes. Beyond two axes, _ATOMS points of a Halton sequence.
 _GRID = {1: (64,), 2: (20, 12)}
@@ -187,18 +187,6 @@ def _fill(n_axes, n_cells, grid, n_atoms, by_first):
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
         return points if by_first else points[np.argsort(points[:, -1], kind="stable")]
     return fill_cube(n_axes, n_cells, n_atoms)
-
-
-def fill_cube(n_axes, n_cells, n_atoms):
-    """Points of a Halton sequence in the unit cube, sorted into n_cells equal compact runs."""
-    # Without the first point, the origin. Cells stay compact by halving them along axes in turn.
-    cells = [qmc.Halton(n_axes, scramble=False).random(n_atoms + 1)[1:]]
-    axis = 0
-    while len(cells) < n_cells:
-        axis = (axis + 1) % n_axes
-        halves = [np.array_split(c[np.argsort(c[:, axis], kind="stable")], 2) for c in cells]
-        cells = [half for pair in halves for half in pair]
-    return np.concatenate(cells)
 
 
 def _orthonormal(first, second):

@@ -2,6 +2,7 @@
 
 from functools import partial
 from numbers import Real
+from os import PathLike
 from typing import ClassVar
 
 import numpy as np
@@ -93,7 +94,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         "bias_weight": [Interval(Real, 1, None, closed="left"), "array-like"],
         "noise": NOISE,
         "sigma": SIGMA,
-        "weights": [ProtocolFreeNetwork, str, "path-like", None],
+        "weights": [ProtocolFreeNetwork, str, PathLike, None],
     }
 
     def __init__(

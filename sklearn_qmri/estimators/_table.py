@@ -44,7 +44,7 @@ ESTIMATORS = (
     _entry(BiasConstrainedNetRegressor, "bias-constrained", "sigma", "std", "prior", "bias_weight"),
     _entry(SelfSupervisedNetRegressor, "self-supervised", "sigma", "std", "bounds"),
     _entry(PosteriorMeanEstimator, "posterior-mean", "sigma", "std", "prior"),
-    _entry(PretrainedNetRegressor, None, "sigma", "bias_weight"),
+    _entry(PretrainedNetRegressor, "pretrained", "sigma", "bias_weight"),
     _entry(HybridLabelNetRegressorCV, None, "sigma", "std"),
     _entry(BiasConstrainedNetRegressorCV, None, "sigma", "std"),
     _entry(HybridLabelRegressor, None),

@@ -22,12 +22,25 @@ def write_weights(network, path):
     Parameters
     ----------
     network : ProtocolFreeNetwork
+        Trained network.
     path : path-like
         Path of the file, which by convention ends in ``.npz``. It is replaced if it exists.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from sklearn_qmri import PretrainedNetRegressor, read_weights, write_weights
+    >>> from sklearn_qmri.signal_models import IVIM
+    >>> net = PretrainedNetRegressor(IVIM([0, 10, 50, 100, 400, 800]), sigma=0.02)
+    >>> network = net.fit([[1.0, 0.9, 0.8, 0.7, 0.5, 0.3]]).network_
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_weights(network, pathlib.Path(folder) / "ivim.npz")
+    ...     read_weights(pathlib.Path(folder) / "ivim.npz").about["parameters"]
+    ['S0', 'f', 'D', 'D_star']
     """
     arrays = {f"coef_{i}": coef for i, coef in enumerate(network.coefs)}
     arrays |= {f"intercept_{i}": intercept for i, intercept in enumerate(network.intercepts)}
-    arrays |= {"tissues": network.atoms.tissues.astype(np.float32), "ranges": network.atoms.ranges}
+    arrays |= {"tissues": network.atoms.tissues, "ranges": network.atoms.ranges}
     text = {
         "format": _FORMAT,
         "log": network.atoms.log.tolist(),
@@ -46,13 +59,17 @@ def write_weights(network, path):
 def read_weights(path):
     """Read a network that `write_weights` has written.
 
+    No code in the file is run.
+
     Parameters
     ----------
     path : path-like
+        Path of the file.
 
     Returns
     -------
     ProtocolFreeNetwork
+        Value for the `weights` of `PretrainedNetRegressor`.
 
     Raises
     ------
@@ -60,6 +77,10 @@ def read_weights(path):
         If the file does not exist or cannot be read.
     ValueError
         If it is no such file, is damaged, or has a format that this version cannot read.
+
+    Examples
+    --------
+    See `write_weights`.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -8,6 +8,7 @@ from .._network import Training
 from ..estimators import (
     MLEEstimator,
     PosteriorMeanEstimator,
+    PretrainedNetRegressor,
     SegmentedIVIMEstimator,
     SelfSupervisedNetRegressor,
     entry_named,
@@ -74,7 +75,7 @@ def fit_to_scan(
     ----------
     name : str
         Name in the table of estimators: "mle", "segmented", "hybrid", "bias-constrained",
-        "self-supervised" or "posterior-mean".
+        "self-supervised", "pretrained" or "posterior-mean".
     signal_model : SignalModel
         Model of the scan's protocol.
     X : array-like of shape (n_voxels, n_measurements)
@@ -92,7 +93,7 @@ def fit_to_scan(
     alpha : float or array-like of shape (n_parameters,), default=0.5
         Weight of the maximum-likelihood labels of "hybrid".
     bias_weight : float or array-like of shape (n_parameters,), default=10.0
-        Weight of the squared bias of "bias-constrained".
+        Weight of the squared bias of "bias-constrained" and "pretrained".
     n_tissues : int, default=50000
         Number of simulated tissues to train on.
     n_jobs : int, default=None
@@ -156,6 +157,9 @@ def _fit_with_level(
     The signal model, the settings of the likelihood and the device are those of `mle`.
     """
     method, model, sigma = entry.estimator, mle.signal_model, float(mle.sigma_)
+    if method is PretrainedNetRegressor:
+        net = method(model, bias_weight=bias_weight, noise=mle.noise, sigma=sigma)
+        return FittedToScan(net.fit(X))
     common = {"noise": mle.noise, "sigma": sigma, "random_state": random_state, "verbose": verbose}
     if method is SelfSupervisedNetRegressor:
         training = Training(device=mle.device)

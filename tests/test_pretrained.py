@@ -1,0 +1,284 @@
+"""Networks for any protocol: exact posteriors, equivariance, bias and variance, bad input."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, GroupKFold
+
+from sklearn_qmri import (
+    MLP,
+    MLEEstimator,
+    PosteriorMeanEstimator,
+    PretrainedNetRegressor,
+    Status,
+    pretrain,
+    read_weights,
+    write_weights,
+)
+from sklearn_qmri._network._reading import read, simulate_atoms
+from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.dictionary import make_atoms, posterior_moments, profile
+from sklearn_qmri.metrics import bias_variance_decomposition
+from sklearn_qmri.noise import Gaussian, Rician
+from sklearn_qmri.signal_models import ADC, IVIM, BiexponentialT2, T2Decay
+
+B = [0, 10, 20, 40, 80, 120, 200, 400, 600, 800]
+# In neither training nor tuning: protocols of a clinical kind.
+PROTOCOLS = {
+    "seven": [0, 15, 45, 90, 250, 500, 750],
+    "twelve": [0, 0, 5, 12, 25, 45, 70, 110, 190, 350, 550, 900],
+}
+SCALE = np.array([1.0, 0.3, 1.7, 80.0])
+
+
+def wide(n, rng):
+    """Tissues of the training: D_star is uniform on a logarithmic axis."""
+    unit = rng.uniform(size=(n, 4))
+    star = 3 * 100 ** unit[:, 3]
+    return np.column_stack([0.8 + 0.4 * unit[:, 0], 0.7 * unit[:, 1], 0.1 + 3.4 * unit[:, 2], star])
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A network that has hardly been trained."""
+
+    def draw(rng):
+        return ADC(np.append(0.0, rng.uniform(100, 1000, size=rng.randint(2, 6))))
+
+    def make(seed):
+        network = MLP((16, 16))
+        return pretrain(draw, n_atoms=128, network=network, n_epochs=1, random_state=seed)
+
+    return make
+
+
+@pytest.mark.parametrize("noise", [Gaussian(), Rician()])
+def test_profile_is_that_of_the_likelihood(noise):
+    """Against the largest likelihood over a fine grid of amplitudes, near the best atom."""
+    model = T2Decay([10, 30, 60, 100, 150])
+    atoms = make_atoms(model, np.array([[1.0, 10.0], [1.0, 400.0]]), 64, 8)
+    rng, sigma = np.random.RandomState(0), 0.04
+    x = noise.sample(model.simulate([[1.3, 70.0]] * 20) / sigma, rng)
+    columns = simulate_atoms(atoms, model, noise).columns
+    found = profile(noise, torch.tensor(x * sigma).float(), torch.full(x.shape, 1 / sigma), columns)
+    grid = torch.linspace(0.5, 3, 2001).double()[:, None, None] / sigma
+    for row, likelihood in zip(x, found.likelihood, strict=True):
+        loss = noise.derivatives(torch.tensor(row), grid * columns.double())[0].sum(-1)
+        exact = loss.amin() - loss.amin(0)
+        near = exact > -6
+        error = (likelihood.log() - exact)[near].abs()
+        assert error.max() < (1e-3 if isinstance(noise, Gaussian) else 0.35)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("snr", [15, 30])
+def test_weight_one_is_the_posterior_mean(protocol, snr):
+    """The mean squared error exceeds that of the posterior mean by under 5 %, noise included."""
+    model = IVIM(PROTOCOLS[protocol])
+    X, y = make_signals(model, 1500, snr=snr, prior=wide, random_state=3)
+    settings = {"sigma": 1 / snr, "random_state": 0, "n_atoms": 2**15}
+    reference = PosteriorMeanEstimator(model, prior=wide, **settings).fit(X).predict(X)
+    found = PretrainedNetRegressor(model, sigma=1 / snr, bias_weight=1).fit(X).predict(X)
+    error = [np.mean((p - y) ** 2, axis=0)[1:] for p in (found, reference)]
+    assert (error[0] < 1.05 * error[1]).all()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_less_bias_and_less_variance_than_maximum_likelihood(protocol):
+    model, snr = IVIM(PROTOCOLS[protocol]), 20
+    X, y = make_signals(model, 200, snr=snr, n_repeats=40, random_state=5)
+    net = PretrainedNetRegressor(model, sigma=1 / snr).fit(X)
+    mle = MLEEstimator(model, sigma=1 / snr).fit(X[:1])
+    likely = bias_variance_decomposition(y, mle.predict(X), scale=SCALE)
+    parts = [
+        bias_variance_decomposition(y, net.predict(X, bias_weight=w), scale=SCALE)
+        for w in (1, 4, 30)
+    ]
+    assert (parts[1].squared_bias[1:] < 0.5 * likely.squared_bias[1:]).all()
+    assert (parts[1].variance[1:] < 0.8 * likely.variance[1:]).all()
+    # Along the weight, bias falls and variance grows.
+    for less, more in zip(parts[:-1], parts[1:], strict=True):
+        assert (more.squared_bias < less.squared_bias)[1:].all()
+        assert (more.variance > less.variance)[1:].all()
+
+
+@pytest.fixture(scope="module")
+def scan():
+    model = IVIM(B)
+    X, _ = make_signals(model, 300, snr=30, random_state=0)
+    return model, X, PretrainedNetRegressor(model, sigma=1 / 30).fit(X)
+
+
+def test_order_of_measurements_does_not_matter(scan):
+    model, X, net = scan
+    order = np.random.RandomState(0).permutation(len(B))
+    other = PretrainedNetRegressor(IVIM(np.array(B)[order]), sigma=1 / 30).fit(X[:, order])
+    assert_near(other.predict(X[:, order]), net.predict(X), 1e-3)
+
+
+def test_units_of_the_signal_do_not_matter(scan):
+    model, X, net = scan
+    found = clone(net).set_params(sigma=1000 / 30).fit(1000 * X).predict(1000 * X)
+    assert_near(found / [1000, 1, 1, 1], net.predict(X), 1e-3)
+
+
+def test_repeats_are_like_their_average():
+    """Under Gaussian noise, for which an average has the same noise model."""
+    model = IVIM(B[:1] * 2 + B[1:])
+    X, _ = make_signals(model, 300, snr=30, noise="gaussian", random_state=0)
+    sigma = np.full(model.n_measurements - 1, 1 / 30)
+    sigma[0] /= np.sqrt(2)
+    net = PretrainedNetRegressor(model, noise="gaussian", sigma=1 / 30).fit(X)
+    averaged = np.column_stack([X[:, :2].mean(axis=1), X[:, 2:]])
+    weight, sigma = np.full(4, 10.0), np.tile(sigma, (300, 1))
+    found, _ = net.network_.predict(IVIM(B), Gaussian(), averaged, sigma, weight)
+    assert_near(found, net.predict(X), 0.01)
+
+
+@pytest.mark.parametrize("noise", [Gaussian(), Rician()])
+def test_missing_measurement_is_like_a_protocol_without_it(scan, noise):
+    model, X, net = scan
+    sigma = np.full(X.shape, 1 / 30)
+    sigma[:, 4] = np.inf
+    weight = np.full(4, 10.0)
+    found, _ = net.network_.predict(model, noise, X, sigma, weight)
+    rest = np.delete(np.arange(len(B)), 4)
+    expected, _ = net.network_.predict(
+        IVIM(np.array(B)[rest]), noise, X[:, rest], sigma[:, rest], weight
+    )
+    assert_near(found, expected, 1e-3)
+
+
+def assert_near(found, expected, tolerance):
+    """Differences are within a share of the scale of each parameter."""
+    np.testing.assert_allclose(found / SCALE, expected / SCALE, atol=tolerance)
+
+
+def test_rows_do_not_depend_on_others(scan):
+    _, X, net = scan
+    np.testing.assert_array_equal(net.predict(X)[17:23], net.predict(X[17:23]))
+
+
+def test_faults_are_out_of_domain(scan):
+    model, _, net = scan
+    X, _ = make_signals(model, 2000, snr=30, random_state=8)
+    flagged = {}
+    dropped = X * np.where(np.arange(len(B)) == 4, 0.6, 1)
+    for name, rows, options in (
+        ("clean", X, {}), ("dropped", dropped, {}), ("sigma", X, {"sigma": 1.0}),
+    ):  # fmt: skip
+        flagged[name] = np.mean(net.estimate(rows, **options).status == Status.OUT_OF_DOMAIN)
+    assert flagged["clean"] < 0.01
+    assert flagged["dropped"] > 0.9
+    assert flagged["sigma"] == 1
+
+
+def test_pretraining_is_reproducible_and_files_keep_it(small, tmp_path):
+    model = ADC([0, 300, 800])
+    X, _ = make_signals(model, 50, snr=20, random_state=0)
+    settings = {"sigma": 0.05, "bias_weight": 20}
+    first, second = small(0), small(0)
+    write_weights(first, tmp_path / "adc.npz")
+    predictions = [
+        PretrainedNetRegressor(model, weights=weights, **settings).fit(X).predict(X)
+        for weights in (first, second, tmp_path / "adc.npz", str(tmp_path / "adc.npz"), small(1))
+    ]
+    for other in predictions[1:4]:
+        np.testing.assert_array_equal(other, predictions[0])
+    assert (predictions[4] != predictions[0]).any()
+    assert first.about["parameters"] == ["S0", "D"]
+
+
+def test_grid_search_over_the_weight():
+    model = IVIM(B)
+    X, y = make_signals(model, 60, snr=20, n_repeats=4, random_state=0)
+    groups = np.repeat(np.arange(60), 4)
+    search = GridSearchCV(
+        PretrainedNetRegressor(model, sigma=1 / 20),
+        {"bias_weight": [1.0, 30.0]},
+        cv=GroupKFold(3),
+    )
+    # The mean squared error of a voxel is least at 1.
+    assert search.fit(X, y, groups=groups).best_params_ == {"bias_weight": 1.0}
+
+
+def test_bad_weights(small, tmp_path):
+    X = np.ones((4, 3))
+    adc, path = ADC([0, 300, 800]), tmp_path / "adc.npz"
+    network = PretrainedNetRegressor(IVIM(B), sigma=1).fit(np.ones((2, 10))).network_
+    with pytest.raises(ValueError, match="expects a network for ADC, got one for IVIM"):
+        PretrainedNetRegressor(adc, sigma=1, weights=network).fit(X)
+    with pytest.raises(ValueError, match="No network comes with the package for BiexponentialT2"):
+        PretrainedNetRegressor(BiexponentialT2([10, 30, 60]), sigma=1).fit(X)
+    write_weights(small(0), path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="no file with the weights|damaged"):
+        read_weights(path)
+    path.write_bytes(b"not a file with weights")
+    with pytest.raises(ValueError, match="no file with the weights"):
+        read_weights(path)
+    with pytest.raises(FileNotFoundError):
+        read_weights(tmp_path / "missing.npz")
+
+
+def test_tampered_arrays_and_other_formats(small, tmp_path):
+    path = tmp_path / "adc.npz"
+    write_weights(small(0), path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **{**arrays, "coef_0": arrays["coef_0"] + 1})
+    with pytest.raises(ValueError, match="is damaged: its arrays"):
+        read_weights(path)
+    text = json.loads(str(arrays["text"]))
+    np.savez(path, **{**arrays, "text": np.array(json.dumps({**text, "format": 99}))})
+    with pytest.raises(ValueError, match="has the format 99, expected 1"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("b_values", "message"),
+    [
+        (np.linspace(0, 800, 200), r"number of measurements (.|\n)* is 200, outside"),
+        ([0, 50, 100, 150, 200, 4000], "largest of b_values .* is 4000, outside"),
+        ([0, 200, 400], "number of measurements .* is 3"),
+    ],
+)
+def test_protocols_outside_the_training(b_values, message):
+    net = PretrainedNetRegressor(IVIM(b_values), sigma=0.1)
+    with pytest.raises(ValueError, match=message):
+        net.fit(np.ones((2, len(b_values))))
+
+
+def test_bad_parameters(scan):
+    model, X, net = scan
+    with pytest.raises(ValueError, match="expects a signal_model, got None"):
+        PretrainedNetRegressor().fit(X)
+    with pytest.raises(ValueError, match=r"values in \[1, 30\]"):
+        clone(net).set_params(bias_weight=31).fit(X)
+    with pytest.raises(ValueError, match="one per parameter"):
+        net.predict(X, bias_weight=[1, 2])
+    with pytest.raises(ValueError, match="expect a signal model with one amplitude"):
+        pretrain(lambda rng: T2Decay([10, 30, 60, 90], offset=True), n_epochs=1)
+
+
+def test_noise_level_is_learnt(scan):
+    model, X, _ = scan
+    assert PretrainedNetRegressor(model).fit(X).sigma_ == pytest.approx(1 / 30, rel=0.1)
+
+
+def test_moments_of_atoms_are_those_of_the_posterior():
+    """Without information, each atom is as likely, and moments are those of the prior."""
+    model = ADC([0.0, 500.0])
+    atoms = make_atoms(model, np.array([[1.0, 0.3], [1.0, 3.0]]), 256, 16)
+    simulated = simulate_atoms(atoms, model, Gaussian())
+    x, precision = torch.tensor([[1.0, 0.0]]), torch.tensor([[100.0, 0.0]])
+    moments = posterior_moments(atoms, profile(Gaussian(), x, precision, simulated.columns))
+    assert moments.mean[0, 1].item() == pytest.approx(atoms.tissues[:, 1].mean(), rel=1e-3)
+    assert moments.variance[0, 1].item() == pytest.approx(atoms.tissues[:, 1].var(), rel=1e-2)
+    assert moments.size.item() == pytest.approx(256, rel=1e-3)
+    assert read(simulated, Gaussian(), x, precision).misfit.item() == pytest.approx(0, abs=1e-3)
