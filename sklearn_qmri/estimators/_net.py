@@ -112,14 +112,19 @@ def estimate_by(estimator, network, X, sigma, fixed, return_std):
     rows = _check(estimator, network, X, sigma, fixed, return_std)
     describe = partial(_describe, network, estimator.signal_model_, estimator.noise_)
     results = _predict_rows(network, rows, return_std, describe)
-    n_outside = np.count_nonzero(results["status"] == Status.OUT_OF_DOMAIN)
-    if n_outside > _MANY * len(rows.X):
-        warn(
-            f"{n_outside} of {len(rows.X)} rows are unlike what the network was trained on; "
-            "their status says so."
-        )
+    warn_of_domain(results["status"])
     results["at_bound"] = np.zeros(results["parameters"].shape, dtype=bool)
     return scatter_results(rows.usable, **results)
+
+
+def warn_of_domain(status):
+    """Warn if many rows are out of the domain of a network, given the status of each."""
+    n_outside = np.count_nonzero(status == Status.OUT_OF_DOMAIN)
+    if n_outside > _MANY * len(status):
+        warn(
+            f"{n_outside} of {len(status)} rows are unlike what the network was trained on; "
+            "their status says so."
+        )
 
 
 def predict_by(estimator, network, X, sigma, fixed, return_std):
@@ -203,7 +208,7 @@ def learn_domain(network, signal_model, noise, X, sigma, variants=None):
     variants = [network] if variants is None else variants
     predicted = np.concatenate([variant.predict(X, sigma) for variant in variants])
     X, sigma = np.tile(X, (len(variants), 1)), np.tile(sigma, len(variants))
-    expected = _expected(signal_model, noise, predicted, sigma)
+    expected = expected_within_bounds(signal_model, noise, predicted, sigma)
     return network.with_domain(Domain(network.inputs).fit(X, sigma, expected, predicted))
 
 
@@ -225,7 +230,7 @@ def _predict_rows(network, rows, return_std, describe=None):
 
 def _describe(network, signal_model, noise, X, sigma, parameters):
     """Status and residual of predicted rows."""
-    expected = _expected(signal_model, noise, parameters, sigma)
+    expected = expected_within_bounds(signal_model, noise, parameters, sigma)
     covered = network.covers(X, sigma, expected, parameters)
     return {
         "status": np.where(covered, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8),
@@ -233,7 +238,7 @@ def _describe(network, signal_model, noise, X, sigma, parameters):
     }
 
 
-def _expected(signal_model, noise, parameters, sigma):
+def expected_within_bounds(signal_model, noise, parameters, sigma):
     """Measurements to be expected of predicted tissues, or of the nearest possible ones.
 
     A network may predict T2 < 0, of which the signal exp(-TE / T2) has no bound: one such training

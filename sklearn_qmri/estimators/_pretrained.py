@@ -12,13 +12,12 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from .._network import ProtocolFreeNetwork
-from .._warnings import warn
-from ..noise import expected_measurement
 from ..signal_models import SignalModel
 from ..status import Status
 from ._bias_constrained_training import check_bias_weight
 from ._door import NOISE, SIGMA, check_estimate, check_fit, settle_sigma
 from ._mle import fit_sigma
+from ._net import expected_within_bounds, warn_of_domain
 from ._pretraining import name_of
 from ._protocol_ranges import check_protocol
 from ._regressor import TissueRegressorMixin, all_or_nothing, predicted, refuse
@@ -26,7 +25,6 @@ from ._rows import in_pieces, scatter_results
 from ._weights import packaged_weights, read_weights
 
 _BLOCK = 65536  # rows that are predicted and described at once, to limit memory
-_MANY = 0.1  # share of rows out of domain above which there is a warning
 _ALARMS = 0.002  # share of rows without any fault that are out of domain by their misfit
 
 
@@ -187,12 +185,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
             return self._describe(rows.X[block], rows.sigma[block], weight)
 
         results = in_pieces(len(rows.X), _BLOCK, describe)
-        n_outside = np.count_nonzero(results["status"] == Status.OUT_OF_DOMAIN)
-        if n_outside > _MANY * len(rows.X):
-            warn(
-                f"{n_outside} of {len(rows.X)} rows are unlike what the network was trained on; "
-                "their status says so."
-            )
+        warn_of_domain(results["status"])
         return scatter_results(rows.usable, **results)
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False, bias_weight=None):
@@ -232,8 +225,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         """Columns of the results of usable rows."""
         model, noise = self.signal_model_, self.noise_
         parameters, misfit = self.network_.predict(model, noise, X, sigma, weight)
-        low, high = np.transpose([p.bounds for p in model.parameters])
-        expected = expected_measurement(model, noise, parameters.clip(low, high), sigma)
+        expected = expected_within_bounds(model, noise, parameters, sigma)
         # Around the optimum the squared residuals have a chi-squared distribution.
         freedom = max(X.shape[1] - parameters.shape[1], 1)
         inside = misfit <= chi2.isf(_ALARMS, freedom)
