@@ -104,6 +104,11 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         self.sigma = sigma
         self.weights = weights
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        return tags
+
     @all_or_nothing
     def fit(self, X, y=None, *, sigma=None):
         """Check the protocol, and learn the noise level if none is given.
