@@ -72,8 +72,8 @@ class ProtocolFreeNetwork:
                 seen = read(simulated, noise, x, precision)
                 output = module(torch.cat([seen.inputs, at], 1))[0]
                 estimate = add_correction(seen.mean, seen.std, output, weight)
-                parameters[rows] = estimate[: len(X[rows])]
-                misfit[rows] = seen.misfit[: len(X[rows])]
+                parameters[rows] = estimate[: len(X[rows])].numpy()
+                misfit[rows] = seen.misfit[: len(X[rows])].numpy()
         return parameters, misfit
 
     def _module(self):
