@@ -140,9 +140,12 @@ def error_deviation(loss_weight, signal_model, noise, y, sigma, normalize=None):
         return _cramer_rao_deviation(signal_model, noise, y, sigma)
     information = fisher_information(signal_model, noise, y, sigma)
     own = bayesian_deviations(information, _spread(signal_model, y, normalize) ** 2)
-    common = np.sqrt(np.mean(own**2, axis=0))
-    power = {"information": 1.0, None: 0.0}.get(loss_weight, loss_weight)
-    return own**power * common ** (1 - power)
+    return temper(own, {"information": 1.0, None: 0.0}.get(loss_weight, loss_weight))
+
+
+def temper(own, power):
+    """Geometric mean of each tissue's deviation, with a power, and of that of all tissues."""
+    return own**power * np.sqrt(np.mean(own**2, axis=0)) ** (1 - power)
 
 
 def _spread(signal_model, y, normalize):

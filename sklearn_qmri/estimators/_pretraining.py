@@ -32,7 +32,6 @@ _BEYOND = 2.0  # weights up to this factor beyond the largest are trained too
 # Least variance that a direction of the inputs is divided by, relative to the largest.
 _LEAST_VARIANCE = 1e-4
 _TRIED = 2000  # protocols whose properties are recorded
-_ALARMS = 0.005  # share of training rows that are out of domain
 
 
 class PretrainingTask(NamedTuple):

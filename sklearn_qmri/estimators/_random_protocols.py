@@ -7,8 +7,9 @@ import torch
 
 from .._network import BiasWeights, SimulatedAtoms, read, simulate_atoms
 from ..dictionary import Atoms, place, signals_and_slopes
-from ..information import bayesian_covariances
-from ._repeats import MIDDLE_WEIGHT
+from ..information import bayesian_deviations
+from ._bias_constrained_training import temper
+from ._repeats import score_gain
 
 # Power of the tissue's own information bound in the divisor of its errors, see `loss_weight` of
 # `BiasConstrainedNetRegressor`.
@@ -147,14 +148,12 @@ class RandomProtocols:
         information = noise.information(signal)[..., None] * slope
         information = slope.swapaxes(1, 2) @ information
         variance = self._variance()
-        covariance = bayesian_covariances(information, variance)
-        own = np.sqrt(np.einsum("njj->nj", covariance))
         # Errors are comparable between protocols and noise levels, and mostly between tissues.
-        deviation = own**_OWN * np.sqrt(np.mean(own**2, axis=0)) ** (1 - _OWN)
-        gain = bayesian_covariances(information, MIDDLE_WEIGHT * variance) @ slope.swapaxes(1, 2)
+        deviation = temper(bayesian_deviations(information, variance), _OWN)
+        gain = score_gain(information, slope.swapaxes(1, 2), variance)
         at = torch.as_tensor(np.repeat(signal, repeats, axis=0))
         score = -noise.derivatives(torch.as_tensor(x), at)[1].numpy()
-        control = np.einsum("npm,nm->np", np.repeat(gain, repeats, axis=0), score)
+        control = np.einsum("nmp,nm->np", np.repeat(gain, repeats, axis=0), score)
         spread = [np.repeat(v, repeats, axis=0) for v in (tissues, deviation)]
         precision = np.full_like(x, 1 / sigma)
         simulated = simulate_atoms(atoms, model, noise)

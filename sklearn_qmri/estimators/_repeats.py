@@ -9,7 +9,7 @@ from ..tissues import number_tissues
 
 # Weight of the squared bias at which the control variate fits the network best: about the middle,
 # on a logarithmic axis, of the weights that are trained. It need not be right, see `FreshRepeats`.
-MIDDLE_WEIGHT = 4.0
+_MIDDLE_WEIGHT = 4.0
 
 
 class StoredRepeats:
@@ -98,13 +98,9 @@ class FreshRepeats:
             signal, jacobian = signal_model.jacobian(torch.as_tensor(self.y.T.copy()))
         # In units of sigma, (n_tissues, 1, n_measurements), to be compared with repeats.
         self.signal = (signal.numpy().T / self.sigma[:, None])[:, None]
-        # The best linear estimate with a weight w has the prior's information divided by w.
         information = fisher_information(signal_model, noise, self.y, self.sigma)
-        covariance = bayesian_covariances(information, MIDDLE_WEIGHT * spread**2)
         slope = np.moveaxis(jacobian.numpy(), -1, 0) / self.sigma[:, None, None]
-        # From the score per measurement to errors, (n_tissues, n_measurements, n_parameters).
-        gain = (covariance @ np.nan_to_num(slope, posinf=0.0, neginf=0.0)).swapaxes(1, 2)
-        self.gain = np.ascontiguousarray(gain, dtype=np.float32)
+        self.gain = score_gain(information, slope, spread**2).astype(np.float32)
 
     def draw(self, tissues):
         """Signals of fresh noise repeats of tissues, in consecutive rows.
@@ -122,6 +118,27 @@ class FreshRepeats:
             score = -self.noise.derivatives(x_single, signal_single)[1].numpy()
         X = x * self.sigma[tissues][:, None, None]
         return X.reshape(-1, X.shape[2]), (score @ self.gain[tissues]).reshape(-1, self.y.shape[1])
+
+
+def score_gain(information, slope, variance):
+    """Matrices from scores per measurement to control variates, see `FreshRepeats`.
+
+    Parameters
+    ----------
+    information : ndarray of shape (n_tissues, n_parameters, n_parameters)
+    slope : ndarray of shape (n_tissues, n_parameters, n_measurements)
+        Derivatives of the signals, in units of sigma.
+    variance : ndarray of shape (n_parameters,)
+        That of the training tissues.
+
+    Returns
+    -------
+    ndarray of shape (n_tissues, n_measurements, n_parameters)
+    """
+    # The best linear estimate with a weight w has the prior's information divided by w.
+    covariance = bayesian_covariances(information, _MIDDLE_WEIGHT * variance)
+    gain = covariance @ np.nan_to_num(slope, posinf=0.0, neginf=0.0)
+    return np.ascontiguousarray(gain.swapaxes(1, 2))
 
 
 def _number(rows):
