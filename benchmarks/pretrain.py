@@ -4,6 +4,7 @@
     python benchmarks/pretrain.py IVIM-additive         # 15 to 20 minutes on one core
     python benchmarks/pretrain.py ADC --epochs 1 --out /tmp   # a look at it
 
+The state of the training is kept after every epoch: the same command takes it up after a break.
 The file is written when the training ends. Its text holds everything that the training drew from,
 the seed, the commit and the versions.
 """
@@ -138,11 +139,13 @@ def main():
         return
     draw, prior, noises, n_epochs = MODELS[options.model]
     torch.set_num_threads(1)
+    unfinished = options.out / f"{options.model}.unfinished"
     start = time.process_time()
     with threadpool_limits(1):
         network = pretrain(
             draw, prior=prior, noises=noises, network=MLP((160, 160, 160)),
             n_epochs=options.epochs or n_epochs, random_state=options.seed, verbose=1,
+            checkpoint=unfinished,
         )  # fmt: skip
     network.about |= {
         "script": f"benchmarks/pretrain.py {options.model}",
@@ -153,6 +156,7 @@ def main():
     }
     path = options.out / f"{network.about['model']}.npz"
     write_weights(network, path)
+    unfinished.unlink()
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {network.about}")
 
 

@@ -4,7 +4,7 @@ from ._batches import Stream
 from ._domain import Domain
 from ._fitted import FittedNetwork
 from ._inputs import NetworkInputs
-from ._losses import CorrectionError, ScaledSquaredError, SignalLikelihood
+from ._losses import CorrectionError, ScaledSquaredError, SignalLikelihood, unit_of_correction
 from ._modules import Head
 from ._protocol_free import ProtocolFreeNetwork
 from ._reading import SimulatedAtoms, read, simulate_atoms
@@ -32,4 +32,5 @@ __all__ = [
     "read",
     "simulate_atoms",
     "train",
+    "unit_of_correction",
 ]

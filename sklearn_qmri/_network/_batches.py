@@ -87,21 +87,29 @@ class FreshBatches:
 
 
 class Stream:
-    """Batches that are made when they are needed, as many in every pass.
+    """Batches that are made when they are needed, other ones in every pass.
 
     Parameters
     ----------
     make : callable
-        Function that returns the tensors x and target of the next batch.
+        Function of the number of a pass. It returns an iterator over pairs of tensors x and target.
     n_batches : int
+        Number of batches of a pass.
+
+    Attributes
+    ----------
+    n_passes : int
+        Number of passes so far. A training that is taken up sets it.
     """
 
     def __init__(self, make, n_batches):
         self.make = make
         self.n_batches = n_batches
+        self.n_passes = 0
 
     def __len__(self):
         return self.n_batches
 
     def __iter__(self):
-        return (self.make() for _ in range(self.n_batches))
+        self.n_passes += 1
+        return self.make(self.n_passes)

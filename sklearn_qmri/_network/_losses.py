@@ -110,22 +110,35 @@ class BiasConstrainedError(nn.Module):
 
 
 class CorrectionError(BiasConstrainedError):
-    """Same as `BiasConstrainedError`, of estimates by `add_correction`.
+    """Same as `BiasConstrainedError`, of corrected posterior means.
 
-    Targets are the errors of the posterior means and the standard deviations of the posteriors,
-    both over the divisors of the errors, control variates, and w.
+    Targets are the errors of the posterior means and the largest corrections, both over the
+    divisors of the errors, control variates, and w.
     """
 
     def forward(self, prediction, target):
         """Loss per member of outputs (n_members, n_rows, n_parameters) of a network."""
         offset, factor, control, weight = target.chunk(4, -1)
-        error = add_correction(offset, factor, prediction, weight)
-        return self.loss(error, control, weight)
+        return self.loss(offset + factor * prediction, control, weight)
 
 
-def add_correction(mean, std, output, weight):
-    """Estimates from posteriors and the outputs of a network, at weights w of the squared bias.
+def unit_of_correction(std, size, weight):
+    """Unit of the outputs of a network, which are added to the means of posteriors over atoms.
 
-    At w = 1 they are the means of the posteriors, and nothing is left to the network.
+    At w = 1 the estimate is the mean of the posterior. The mean over the atoms is nearly that if
+    many atoms count, and then hardly anything is left to the network.
+
+    Parameters
+    ----------
+    std : tensor of shape (n_voxels, n_parameters)
+        Standard deviations of the posteriors.
+    size : tensor of shape (n_voxels, 1)
+        Effective number of atoms.
+    weight : tensor of shape (n_voxels, n_parameters) or (n_parameters,)
+        Weights w of the squared bias.
+
+    Returns
+    -------
+    tensor of shape (n_voxels, n_parameters)
     """
-    return mean + (1 - 1 / weight) * std * output
+    return (1 - (1 - 1 / size) / weight) * std

@@ -4,13 +4,9 @@ import numpy as np
 import torch
 
 from .._torch import single_thread
-from ._losses import add_correction
+from ._losses import unit_of_correction
 from ._modules import StackedMLP, make_head
-from ._reading import read, simulate_atoms
-
-# Rows are read in blocks of exactly this many: their arrays fit into a processor's cache, and a
-# row's result does not depend on the rows beside it, see `FittedNetwork`.
-_ROWS = 512
+from ._reading import blocks, read, simulate_atoms
 
 
 class ProtocolFreeNetwork:
@@ -62,16 +58,14 @@ class ProtocolFreeNetwork:
         simulated = simulate_atoms(self.atoms, signal_model, noise)
         module = self._module()
         weight = torch.as_tensor(bias_weight, dtype=torch.float32)
-        at = self.span.inputs(weight).expand(_ROWS, -1)
+        at = self.span.inputs(weight)
         parameters, misfit = np.empty((len(X), len(weight))), np.empty(len(X))
-        sigma = np.broadcast_to(sigma[:, None] if sigma.ndim == 1 else sigma, X.shape)
         with single_thread(), torch.no_grad():
-            for i in range(0, len(X), _ROWS):
-                rows = slice(i, i + _ROWS)
-                x, precision = _block(X[rows]), _block(1 / sigma[rows])
+            for rows, x, precision in blocks(X, sigma):
                 seen = read(simulated, noise, x, precision)
-                output = module(torch.cat([seen.inputs, at], 1))[0]
-                estimate = add_correction(seen.mean, seen.std, output, weight)
+                output = module(torch.cat([seen.inputs, at.expand(len(x), -1)], 1))[0]
+                unit = unit_of_correction(seen.std, seen.size, weight)
+                estimate = seen.mean + unit * output
                 parameters[rows] = estimate[: len(X[rows])].numpy()
                 misfit[rows] = seen.misfit[: len(X[rows])].numpy()
         return parameters, misfit
@@ -83,10 +77,3 @@ class ProtocolFreeNetwork:
         n = len(self.intercepts[-1])
         head = make_head([(("identity",) * n, np.zeros(n), np.ones(n))])
         return StackedMLP(coefs, intercepts, head, activation=self.activation).eval()
-
-
-def _block(rows):
-    """Single-precision tensor of exactly _ROWS rows, the last of which are copies of the first."""
-    missing = _ROWS - len(rows)
-    rows = np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows
-    return torch.as_tensor(rows, dtype=torch.float32)

@@ -2,10 +2,14 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from ..dictionary import posterior_moments, profile, rows_at, signals_and_slopes, step_from_best
 
+# Rows are read in blocks of exactly this many: their arrays fit into a processor's cache, and a
+# row's result does not depend on the rows beside it, see `FittedNetwork`.
+_ROWS = 256
 _RAREST = 1e-4  # cells with less probability than this are alike to the network
 _FARTHEST = 5.0  # longest way to the nearby optimum that is an input, in standard deviations
 _NARROWEST = 1e-6  # smallest variance of a posterior, as a share of the squared range
@@ -46,6 +50,8 @@ class Reading(NamedTuple):
         Network inputs.
     mean, std : tensor of shape (n_voxels, n_parameters)
         Moments of the posterior, in the units of the parameters.
+    size : tensor of shape (n_voxels, 1)
+        Effective number of atoms in the posterior.
     misfit : tensor of shape (n_voxels,)
         Squared residuals near the best atom, in units of the variance, summed.
     """
@@ -53,6 +59,7 @@ class Reading(NamedTuple):
     inputs: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
+    size: torch.Tensor
     misfit: torch.Tensor
 
 
@@ -77,11 +84,7 @@ def read(simulated, noise, x, precision):
     amplitude = torch.arange(len(atoms.log)) == atoms.amplitude
     log, (low, high) = torch.as_tensor(atoms.log), torch.as_tensor(atoms.ranges).float()
     spread = torch.where(amplitude, 1.0, high - low)
-    # Coordinates of the best atom, and where the step leads within the range of the atoms.
-    least, most = torch.as_tensor(atoms.coordinates(atoms.ranges)).float()
-    least, most = least - _RELATIVE * amplitude, most + _RELATIVE * amplitude
-    start = torch.as_tensor(atoms.coordinates(atoms.tissues)).float()[found.best[..., 0]]
-    end = torch.minimum(torch.maximum(start + step, least), most)
+    least, most, start, end = _within_range(atoms, found, step)
     optimum = torch.where(log, end.exp(), end)
     # Standard deviations of parameters, as d(theta) = theta * d(log(theta)), and of the posterior:
     # where it is between atoms, they know less of it than its own width.
@@ -101,10 +104,34 @@ def read(simulated, noise, x, precision):
         (way / std).clamp(-_FARTHEST, _FARTHEST),
         ((end - least) / (most - least))[..., other],
         moments.size.log(),
+        found.losses.log1p(),
     )
     size = torch.where(amplitude, found.amplitude, 1.0)
     misfit = _misfit(simulated, found, end - start)
-    return Reading(torch.cat(parts, -1), mean * size, std * size, misfit)
+    return Reading(torch.cat(parts, -1), mean * size, std * size, moments.size, misfit)
+
+
+def misfit_of_nearest(simulated, noise, x, precision):
+    """Squared residuals near the best atom, in units of the variance, summed, (n_voxels,).
+
+    Parameters
+    ----------
+    simulated, noise, x, precision
+        Same as `read`.
+    """
+    found = profile(noise, x, precision, simulated.columns)
+    step, _ = step_from_best(simulated.atoms, found, simulated.slopes)
+    _, _, start, end = _within_range(simulated.atoms, found, step)
+    return _misfit(simulated, found, end - start)
+
+
+def _within_range(atoms, found, step):
+    """Coordinates of the atoms' range, of the best atom, and of the end of a step in the range."""
+    free = _RELATIVE * (torch.arange(len(atoms.log)) == atoms.amplitude)
+    least, most = torch.as_tensor(atoms.coordinates(atoms.ranges)).float()
+    least, most = least - free, most + free
+    start = torch.as_tensor(atoms.coordinates(atoms.tissues)).float()[found.best[..., 0]]
+    return least, most, start, torch.minimum(torch.maximum(start + step, least), most)
 
 
 def _misfit(simulated, found, step):
@@ -114,3 +141,32 @@ def _misfit(simulated, found, step):
     left = found.residual - found.weight * moved
     # With the weight h the residual of the signal is left / h, and its variance is 1 / h.
     return torch.where(found.weight > 0, left.square() / found.weight, 0.0).sum(-1)
+
+
+def blocks(X, sigma):
+    """Blocks of exactly as many rows, of which the last is completed by copies of its first row.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_voxels, n_measurements)
+    sigma : ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
+        Noise levels; infinity where there is no measurement.
+
+    Yields
+    ------
+    rows : slice
+        Rows of X in the block.
+    x, precision : tensor of shape (_ROWS, n_measurements)
+        Measurements, and 1 / sigma of each.
+    """
+    sigma = np.broadcast_to(sigma[:, None] if sigma.ndim == 1 else sigma, X.shape)
+    for i in range(0, len(X), _ROWS):
+        rows = slice(i, i + _ROWS)
+        yield rows, _block(X[rows]), _block(1 / sigma[rows])
+
+
+def _block(rows):
+    """Single-precision tensor of exactly _ROWS rows."""
+    missing = _ROWS - len(rows)
+    rows = np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows
+    return torch.as_tensor(rows, dtype=torch.float32)

@@ -5,11 +5,16 @@ history. This module adds the parts that are specific to stacked members: a loss
 the best state of each member.
 """
 
+from pathlib import Path
+from pickle import UnpicklingError
+
 import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from tqdm import tqdm
+
+from .._files import replacing
 
 # Share of the steps before the peak of the one-cycle schedule.
 _WARM_UP = 0.15
@@ -82,6 +87,72 @@ def _state(module):
         for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
             state.append(values.detach().view(norm.shape))
     return state
+
+
+class Checkpoint(Callback):
+    """Callback that writes the state of a training after each epoch, to be taken up later.
+
+    Parameters
+    ----------
+    path : path-like
+        File of the state.
+    key : str
+        Settings of the training: the state of another training is refused.
+    best : BestMembers
+    schedule : LRScheduler
+        Callbacks of the net, which have a state too.
+    """
+
+    def __init__(self, path, key, best, schedule):
+        self.path = Path(path)
+        self.key = key
+        self.best = best
+        self.schedule = schedule
+
+    def on_epoch_end(self, net, **kwargs):
+        """Write the state."""
+        state = {
+            "key": self.key,
+            "module": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "schedule": self.schedule.lr_scheduler_.state_dict(),
+            "best": [self.best.state_, self.best.loss_, self.best.since_best_],
+            "losses": [[row["train_loss"], row["valid_loss"]] for row in net.history],
+        }
+        with replacing(self.path) as scratch, scratch.open("wb") as file:
+            torch.save(state, file)
+
+    def take_up(self, net):
+        """Restore the state of a net that is about to be trained, if there is one.
+
+        Returns
+        -------
+        int
+            Number of epochs that are done.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or of another training.
+        """
+        if not self.path.exists():
+            return 0
+        try:
+            # Plain values and tensors alone are read: no code in the file is run.
+            state = torch.load(self.path, weights_only=True)
+        except (EOFError, RuntimeError, UnpicklingError) as error:
+            raise ValueError(f"{self.path} is no state of a training: {error}") from error
+        if state["key"] != self.key:
+            raise ValueError(f"{self.path} is the state of a training with other settings.")
+        net.module_.load_state_dict(state["module"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        self.schedule.lr_scheduler_.load_state_dict(state["schedule"])
+        self.best.state_, self.best.loss_, self.best.since_best_ = state["best"]
+        for train, valid in state["losses"]:
+            net.history.new_epoch()
+            net.history.record("train_loss", train)
+            net.history.record("valid_loss", valid)
+        return len(state["losses"])
 
 
 class EpochBar(Callback):

@@ -10,6 +10,7 @@ from ._fitted import FittedNetwork
 from ._modules import StackedMLP, make_head
 from ._skorch import (
     BestMembers,
+    Checkpoint,
     EpochBar,
     PatienceExhausted,
     StackedNet,
@@ -48,7 +49,8 @@ def initial_weights(sizes, seeds, n_subnets=1):
 
 
 def train(
-    task, inputs, network, training, *, max_epochs, lr, rng, weight_decay=0.0, clip=None, verbose=0
+    task, inputs, network, training, *, max_epochs, lr, rng, weight_decay=0.0, clip=None,
+    checkpoint=None, verbose=0
 ):  # fmt: skip
     """Train `training.n_init` members together, or as many per kind of label if these are apart.
 
@@ -69,6 +71,9 @@ def train(
         Weight decay if `training` has none.
     clip : float, default=None
         Largest norm of a gradient.
+    checkpoint : pair of (path-like, str), default=None
+        File that keeps the state of the training, which is taken up from there if the file exists,
+        and a text that has to be that of the file. It requires a one-cycle schedule and a `Stream`.
     verbose : int, default=0
         Positive: show a progress bar.
 
@@ -94,7 +99,7 @@ def train(
         decay = weight_decay if training.weight_decay is None else training.weight_decay
         length = max_epochs, training.lr or lr
         callbacks = [] if clip is None else clipping(clip)
-        loop = partial(_run, module, task.criterion, batches, training, callbacks)
+        loop = partial(_run, module, task.criterion, batches, training, callbacks, checkpoint)
         net, best = loop(*length, decay, verbose)
     return _fitted(
         net.module_.cpu(),
@@ -131,13 +136,19 @@ def _make_module(task, network, seeds, generator):
     }
 
 
-def _run(module, criterion, batches, training, callbacks, max_epochs, lr, weight_decay, verbose):
+def _run(
+    module, criterion, batches, training, callbacks, checkpoint, max_epochs, lr, weight_decay,
+    verbose,
+):  # fmt: skip
     """Train by skorch; return the net, and the callback that holds each member's best state."""
     best = BestMembers(training.patience)
     bar = EpochBar()
     callbacks = [("best", best), *callbacks, *([("bar", bar)] if verbose else [])]
     if training.schedule == "onecycle":
         callbacks += one_cycle(lr, max_epochs * len(batches[0]))
+    if checkpoint is not None:
+        keeper = Checkpoint(*checkpoint, best, dict(callbacks)["schedule"])
+        callbacks.append(("checkpoint", keeper))
     net = StackedNet(
         StackedMLP,
         **{f"module__{name}": value for name, value in module.items()},
@@ -157,9 +168,10 @@ def _run(module, criterion, batches, training, callbacks, max_epochs, lr, weight
     )
     net.initialize()
     net.notify("on_train_begin")
+    n_done = 0 if checkpoint is None else _take_up(keeper, net, batches, bar)
     try:
         # net.fit would treat an interruption by Ctrl-C as the regular end of the training.
-        net.fit_loop(batches)
+        net.fit_loop(batches, epochs=max_epochs - n_done)
     except PatienceExhausted:
         pass
     finally:
@@ -167,6 +179,15 @@ def _run(module, criterion, batches, training, callbacks, max_epochs, lr, weight
             bar.close()
     best.restore(net)
     return net, best
+
+
+def _take_up(keeper, net, batches, bar):
+    """Take up a training where it was left, if it was begun; return the number of epochs done."""
+    n_done = keeper.take_up(net)
+    batches[0].n_passes = n_done
+    if hasattr(bar, "bar_"):
+        bar.bar_.update(n_done)
+    return n_done
 
 
 def _fitted(module, best_loss, history, task, inputs, network, training):

@@ -6,15 +6,11 @@ import numpy as np
 
 from .. import signal_models
 from ..image import compute_mask, mean_signal, read_acquisition, read_b_values
-from ..image._acquisition import MEASURED
+from ..image._protocols import acquisition_of, different_arguments, is_same, plain
 from ..signal_models import LinearGaussian, SignalModel
 from ..tissues import check_bounds, prior_ranges
 from ._console import notes
 
-# Acquisitions count as the same within 1 %, b-values also within 1 s/mm^2, since a relative
-# difference says nothing near 0. Scanners report values that differ by rounding between scans.
-_SAME = 0.01
-_SAME_B = 1.0
 _BOOLEANS = {
     **dict.fromkeys(("yes", "true", "on", "1"), True),
     **dict.fromkeys(("no", "false", "off", "0"), False),
@@ -74,10 +70,10 @@ def make_model(name, b_values, settings, known=None):
         value = _setting(key, text, expected[key])
         # A file beside the scan is evidence of what was measured: a silent choice between it and
         # the option would give wrong maps in one of two cases.
-        if key in known and not _same(value, known[key]):
+        if key in known and not is_same(key, value, known[key]):
             raise ValueError(
-                f"--with {key}={_plain(value)} contradicts the files beside the scan, which say "
-                f"{_plain(known[key])} (in the order of the images): correct one of them."
+                f"--with {key}={plain(value)} contradicts the files beside the scan, which say "
+                f"{plain(known[key])} (in the order of the images): correct one of them."
             )
         arguments[key] = value
     if missing := [key for key, value in expected.items() if value is ... and key not in arguments]:
@@ -108,20 +104,13 @@ def parse_b_values(text):
 
 def refuse_other_protocol(signal_model, known, model_file):
     """Raise ValueError if a scan has another protocol than that of a model file's training."""
-    # Only the acquisition counts, not settings such as a convention, and only known parts of it.
-    trained = {
-        name: value
-        for name, value in signal_model.get_params().items()
-        if name in MEASURED and value is not None
-    }
-    compared = [name for name in trained if name in known]
-    for name in compared:
-        if not _same(trained[name], known[name], _SAME_B if name == "b_values" else 0.0):
-            raise ValueError(
-                f"{model_file} was trained for {name} {_plain(trained[name])}, the scan has "
-                f"{_plain(known[name])}: train a network for these."
-            )
-    if missing := sorted(set(trained) - set(compared)):
+    trained = acquisition_of(signal_model)
+    for name in different_arguments(signal_model, known):
+        raise ValueError(
+            f"{model_file} was trained for {name} {plain(trained[name])}, the scan has "
+            f"{plain(known[name])}: train a network for these."
+        )
+    if missing := sorted(set(trained) - set(known)):
         notes.print(f"Unknown for this scan, so assumed as in training: {', '.join(missing)}.")
 
 
@@ -223,16 +212,6 @@ def _setting(name, text, default):
     if name.endswith("s"):
         return _numbers(text, f"--with {name}")
     return _floats([text], f"--with {name}", "a number")[0]
-
-
-def _same(one, other, slack=0.0):
-    """Whether two acquisitions differ by no more than scans of one protocol do."""
-    one, other = (np.asarray(value, dtype=np.float64) for value in (one, other))
-    return one.shape == other.shape and np.allclose(one, other, rtol=_SAME, atol=slack)
-
-
-def _plain(value):
-    return np.asarray(value, dtype=np.float64).tolist()
 
 
 def _numbers(text, option):

@@ -15,6 +15,7 @@ from ._cube import fill_cube
 
 _LOWEST = -40.0  # least logarithm of a likelihood, relative to that of the best atom
 _COARSE = 4  # of as many atoms, one is looked at first
+_APART = 16  # of as many atoms, the loss of one is kept
 _LEAST = 1e-20  # keeps divisions by sums over no measurement finite
 
 
@@ -118,6 +119,9 @@ class Profile(NamedTuple):
     ----------
     likelihood : tensor of shape (n_voxels, n_atoms)
         Relative to that of the best atom.
+    losses : tensor of shape (n_voxels, n_atoms / 16)
+        By how much the log-likelihood of every sixteenth atom is below that of the best one. It
+        tells how far away even those atoms are whose likelihood is 0 to all digits.
     amplitudes : tensor of shape (n_voxels, n_atoms)
         Amplitude of each atom, in the units of the signal.
     best : int tensor of shape (n_voxels, 1)
@@ -128,6 +132,7 @@ class Profile(NamedTuple):
     """
 
     likelihood: torch.Tensor
+    losses: torch.Tensor
     amplitudes: torch.Tensor
     best: torch.Tensor
     weight: torch.Tensor
@@ -173,9 +178,11 @@ def profile(noise, x, precision, columns):
     pull = weight * signal - gradient
     gain, amplitudes, best = _eliminate(pull, weight, columns, squares)
     signal = amplitudes.gather(-1, best) * rows_at(columns, best)
+    gain.sub_(gain.gather(-1, best))
+    losses = -gain[..., ::_APART]
     # Numbers too small for single precision would be slow, and do not count.
-    likelihood = gain.sub_(gain.gather(-1, best)).clamp_(min=_LOWEST).exp_()
-    return Profile(likelihood, amplitudes, best, weight, pull - weight * signal)
+    likelihood = gain.clamp_(min=_LOWEST).exp_()
+    return Profile(likelihood, losses, amplitudes, best, weight, pull - weight * signal)
 
 
 def _eliminate(pull, weight, columns, squares):

@@ -111,7 +111,9 @@ def train_on_bias(net, signal_model, noise, rows):
     if largest is not None:
         # From the least to the largest weight, predictions are less biased and vary more.
         ends = [network_at(fitted, np.full(y.shape[1], w), largest) for w in (1.0, largest)]
-    return learn_domain(fitted, signal_model, noise, rows.X, rows.sigma, ends)
+    return learn_domain(
+        fitted, signal_model, noise, rows.X, rows.sigma, tissues=rows.y, variants=ends
+    )
 
 
 def _repeats(net, signal_model, noise, rows, rng):

@@ -86,7 +86,7 @@ def train_on_labels(net, signal_model, noise, labelled, alphas, mix):
         task, inputs, network, training, max_epochs=net.max_epochs, lr=_LR, rng=rng,
         verbose=net.verbose,
     )  # fmt: skip
-    return learn_domain(fitted, signal_model, noise, X, sigma)
+    return learn_domain(fitted, signal_model, noise, X, sigma, tissues=y)
 
 
 def _measure_again(signal_model, noise, inputs, labelled, targets, rng):

@@ -19,6 +19,9 @@ from ._rows import in_pieces, scatter_results
 
 # Rows that are predicted and described at once, to limit memory.
 _BLOCK = 65536
+# Rows that `predict` compares with the training, evenly spaced: it only warns, and all would take
+# longer than the predictions.
+_CHECKED = 2048
 # Share of rows out of domain above which there is a warning. A few are to be expected in any scan.
 _MANY = 0.1
 
@@ -61,10 +64,10 @@ class NetworkRegressorMixin(TissueRegressorMixin):
         -------
         Bunch
             Arrays with one row per voxel: `parameters` (n_voxels, n_parameters), `status` (see
-            `Status`; out of domain if the residual, the noise level or the prediction is beyond
-            the range of the training), `at_bound` (n_voxels, n_parameters), always False,
-            `residual_rms` (units of X), and with `return_std` also `std`. Values are NaN for rows
-            that are not possible measurements.
+            `Status`; out of domain if no tissue has such a signal, or the noise level or the
+            prediction is beyond the range of the training), `at_bound` (n_voxels, n_parameters),
+            always False, `residual_rms` (units of X), and with `return_std` also `std`. Values are
+            NaN for rows that are not possible measurements.
 
         Raises
         ------
@@ -112,26 +115,40 @@ def estimate_by(estimator, network, X, sigma, fixed, return_std):
     rows = _check(estimator, network, X, sigma, fixed, return_std)
     describe = partial(_describe, network, estimator.signal_model_, estimator.noise_)
     results = _predict_rows(network, rows, return_std, describe)
-    warn_of_domain(results["status"])
+    warn_of_domain(results["status"], len(rows.X))
     results["at_bound"] = np.zeros(results["parameters"].shape, dtype=bool)
     return scatter_results(rows.usable, **results)
 
 
-def warn_of_domain(status):
-    """Warn if many rows are out of the domain of a network, given the status of each."""
+def warn_of_domain(status, n_rows):
+    """Warn if many rows are out of the domain of a network.
+
+    Parameters
+    ----------
+    status : ndarray of shape (n_checked,)
+        Status of each row, or of evenly spaced rows.
+    n_rows : int
+        Number of all rows.
+    """
     n_outside = np.count_nonzero(status == Status.OUT_OF_DOMAIN)
     if n_outside > _MANY * len(status):
+        checked = "" if len(status) == n_rows else f" that were checked (of {n_rows})"
         warn(
-            f"{n_outside} of {len(status)} rows are unlike what the network was trained on; "
-            "their status says so."
+            f"{n_outside} of {len(status)} rows{checked} are unlike what the network was trained "
+            "on; the status from `estimate` says which."
         )
 
 
 def predict_by(estimator, network, X, sigma, fixed, return_std):
     """Results of `NetworkRegressorMixin.predict`, by a network of a fitted estimator."""
-    # Without `estimate_by`, whose status and residual need the signals of all predictions.
+    # Without `estimate_by`, whose status and residual take longer than the predictions.
     rows = _check(estimator, network, X, sigma, fixed, return_std)
     results = _predict_rows(network, rows, return_std)
+    if (n := len(rows.X)) > 0:
+        some = np.unique(np.linspace(0, n - 1, min(n, _CHECKED)).astype(int))
+        parts = rows.X[some], rows.sigma[some], results["parameters"][some]
+        found = _describe(network, estimator.signal_model_, estimator.noise_, *parts)
+        warn_of_domain(found["status"], n)
     return predicted(estimator, scatter_results(rows.usable, **results), return_std)
 
 
@@ -200,16 +217,26 @@ def hold_out_tissues(y, fraction, rng):
     return np.isin(tissue, rng.permutation(n_tissues)[:n_valid])
 
 
-def learn_domain(network, signal_model, noise, X, sigma, variants=None):
+def learn_domain(network, signal_model, noise, X, sigma, *, tissues=None, variants=None):
     """Trained network with its domain, which is learnt from the training rows.
 
-    Each row counts with the predictions of all variants of the network. None: of itself.
+    Parameters
+    ----------
+    network : FittedNetwork
+    signal_model : SignalModel
+    noise : NoiseModel
+    X, sigma, tissues : ndarray
+        Training rows; see `Domain`.
+    variants : list of FittedNetwork, default=None
+        Each row counts with the predictions of all variants of the network. None: of itself.
     """
     variants = [network] if variants is None else variants
-    predicted = np.concatenate([variant.predict(X, sigma) for variant in variants])
-    X, sigma = np.tile(X, (len(variants), 1)), np.tile(sigma, len(variants))
-    expected = expected_within_bounds(signal_model, noise, predicted, sigma)
-    return network.with_domain(Domain(network.inputs).fit(X, sigma, expected, predicted))
+    predicted = np.stack([variant.predict(X, sigma) for variant in variants])
+    expected = np.stack(
+        [expected_within_bounds(signal_model, noise, each, sigma) for each in predicted]
+    )
+    domain = Domain(network.inputs, signal_model, noise)
+    return network.with_domain(domain.fit(X, sigma, expected, predicted, tissues))
 
 
 def _predict_rows(network, rows, return_std, describe=None):

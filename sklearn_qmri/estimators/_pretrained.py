@@ -190,7 +190,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
             return self._describe(rows.X[block], rows.sigma[block], weight)
 
         results = in_pieces(len(rows.X), _BLOCK, describe)
-        warn_of_domain(results["status"])
+        warn_of_domain(results["status"], len(rows.X))
         return scatter_results(rows.usable, **results)
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False, bias_weight=None):

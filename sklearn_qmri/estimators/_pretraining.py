@@ -1,5 +1,8 @@
 """Training of one network per signal model for any protocol, noise level and weight of the bias."""
 
+import json
+from functools import partial
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -54,9 +57,13 @@ class PretrainingTask(NamedTuple):
 
     def batches(self, network, training, generator):
         """Batches of an epoch to train on, none of which comes again, and those to validate on."""
-        rng = np.random.RandomState(self.seed)
-        held_out = [self._whitened(rng, generator) for _ in range(_VALIDATED)]
-        return Stream(lambda: self._whitened(rng, generator), self.steps), held_out
+        return Stream(partial(self._pass, self.steps), self.steps), list(self._pass(_VALIDATED, 0))
+
+    def _pass(self, n_batches, number):
+        """Batches that only depend on the seed and the number of the pass."""
+        rng = np.random.RandomState([self.seed, number])
+        generator = torch.Generator().manual_seed(int(rng.randint(2**30)))
+        return (self._whitened(rng, generator) for _ in range(n_batches))
 
     def _whitened(self, rng, generator):
         inputs, target = self.source.batch(rng, generator)
@@ -76,6 +83,7 @@ def pretrain(
     n_atoms=1024,
     network=None,
     n_epochs=40,
+    checkpoint=None,
     random_state=None,
     verbose=0,
 ):
@@ -105,6 +113,10 @@ def pretrain(
         Architecture. None: three hidden layers of 128.
     n_epochs : int, default=40
         Length of the training, in epochs of 200 steps.
+    checkpoint : path-like, default=None
+        File that keeps the state of the training after every epoch. If it exists, the training is
+        taken up there, and the result is that of a training without a break. It requires an integer
+        as `random_state`, and can be deleted in the end.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -118,7 +130,8 @@ def pretrain(
     Raises
     ------
     ValueError
-        If the signal model does not have exactly one amplitude, or a prior leaves its bounds.
+        If the signal model does not have exactly one amplitude, a prior leaves its bounds, or
+        `checkpoint` is the state of another training.
     RuntimeError
         If the training diverges.
 
@@ -133,6 +146,10 @@ def pretrain(
     >>> weights.about["protocols"]["number of measurements"]
     [3.0, 6.0]
     """
+    if checkpoint is not None and not isinstance(random_state, Integral):
+        raise ValueError(
+            f"checkpoint expects an integer as random_state, got random_state={random_state!r}."
+        )
     rng = check_random_state(random_state)
     network = MLP((128, 128, 128)) if network is None else network
     protocols = [draw_protocol(rng) for _ in range(_TRIED)]
@@ -141,11 +158,6 @@ def pretrain(
     span = BiasWeights(1.0, _BEYOND * max_bias_weight)
     noises = [resolve_noise(noise, model) for noise in noises]
     source = RandomProtocols(draw_protocol, atoms, noises, snr, span, Sizes())
-    task = _make_task(source, rng)
-    fitted = train(
-        task, None, network, Training(_LR), max_epochs=n_epochs, lr=_LR, rng=rng, clip=_CLIP,
-        verbose=verbose,
-    )  # fmt: skip
     about = {
         "model": name_of(model),
         "parameters": list(model.parameter_names),
@@ -154,9 +166,17 @@ def pretrain(
         "snr": list(snr),
         "noises": [type(noise).__name__ for noise in noises],
         "max_bias_weight": float(max_bias_weight),
-        "validation_loss": float(fitted.history["valid_loss"].min()),
         "version": __version__,
     }
+    if checkpoint is not None:
+        settings = {"atoms": n_atoms, "epochs": n_epochs, "seed": int(random_state)}
+        checkpoint = checkpoint, json.dumps([about, settings, repr(network)])
+    task = _make_task(source, rng)
+    fitted = train(
+        task, None, network, Training(_LR), max_epochs=n_epochs, lr=_LR, rng=rng, clip=_CLIP,
+        checkpoint=checkpoint, verbose=verbose,
+    )  # fmt: skip
+    about["validation_loss"] = float(fitted.history["valid_loss"].min())
     layers = _unwhitened(fitted, task.whitening)
     return ProtocolFreeNetwork(atoms, *layers, span, network.activation, about)
 

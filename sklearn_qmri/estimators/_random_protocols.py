@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._network import BiasWeights, SimulatedAtoms, read, simulate_atoms
+from .._network import BiasWeights, SimulatedAtoms, read, simulate_atoms, unit_of_correction
 from ..dictionary import Atoms, place, signals_and_slopes
 from ..information import bayesian_deviations
 from ._bias_constrained_training import temper
@@ -14,6 +14,10 @@ from ._repeats import score_gain
 # Power of the tissue's own information bound in the divisor of its errors, see `loss_weight` of
 # `BiasConstrainedNetRegressor`.
 _OWN = 0.25
+
+
+# Share of protocols with missing measurements, and of measurements that are missing there.
+_INCOMPLETE, _MISSING = 0.2, 0.15
 
 
 class Sizes(NamedTuple):
@@ -105,7 +109,8 @@ class RandomProtocols:
         weight = self.span.draw((times * n_tissues, n_parameters), generator)
         weight = weight.repeat_interleave(self.sizes.repeats, 0)
         offset = ((seen.mean.flatten(0, 1) - truth) / deviation).repeat(times, 1)
-        factor = (seen.std.flatten(0, 1) / deviation).repeat(times, 1)
+        std, size = (part.flatten(0, 1).repeat(times, 1) for part in (seen.std, seen.size))
+        factor = unit_of_correction(std, size, weight) / deviation.repeat(times, 1)
         inputs = torch.cat(
             [seen.inputs.flatten(0, 1).repeat(times, 1), self.span.inputs(weight)], 1
         )
@@ -143,7 +148,9 @@ class RandomProtocols:
         signal, jacobian = (
             part.numpy() for part in signals_and_slopes(model, tissues, np.zeros_like(atoms.log))
         )
-        signal, slope = signal / sigma, jacobian / sigma
+        # A missing measurement tells nothing, whatever the parameters: its slopes count as 0.
+        present = _some_missing(model.n_measurements, len(atoms.log), rng)
+        signal, slope = signal / sigma, jacobian / sigma * present[:, None]
         x = noise.sample(np.repeat(signal, repeats, axis=0), rng)
         information = noise.information(signal)[..., None] * slope
         information = slope.swapaxes(1, 2) @ information
@@ -155,7 +162,7 @@ class RandomProtocols:
         score = -noise.derivatives(torch.as_tensor(x), at)[1].numpy()
         control = np.einsum("nmp,nm->np", np.repeat(gain, repeats, axis=0), score)
         spread = [np.repeat(v, repeats, axis=0) for v in (tissues, deviation)]
-        precision = np.full_like(x, 1 / sigma)
+        precision = np.tile(present / sigma, (len(x), 1))
         simulated = simulate_atoms(atoms, model, noise)
         return Group(x * sigma, precision, *spread, control, simulated)
 
@@ -164,3 +171,11 @@ class RandomProtocols:
         variance = self.atoms.tissues.var(axis=0)
         variance[self.atoms.amplitude] = 1.0
         return variance
+
+
+def _some_missing(n_measurements, n_parameters, rng):
+    """Whether each measurement is present: 1 or 0; as many as there are parameters always are."""
+    share = _MISSING if rng.uniform() < _INCOMPLETE else 0.0
+    present = rng.uniform(size=n_measurements) >= share
+    present[rng.permutation(n_measurements)[:n_parameters]] = True
+    return present.astype(float)

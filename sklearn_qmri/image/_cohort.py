@@ -7,6 +7,7 @@ from functools import partial
 from numbers import Real
 from pathlib import Path
 
+import numpy as np
 from sklearn.utils import Bunch
 from tqdm import tqdm
 
@@ -25,6 +26,7 @@ from ._derivatives import (
 from ._estimators import core, signal_model_of
 from ._open import open_scan
 from ._predict import estimate_scan
+from ._protocols import acquisition_of, estimator_for, plain
 from ._workers import on_own_processes, on_workers, spread
 
 _REPORT = "cohort.tsv"  # in the output folder, rewritten by every call
@@ -46,6 +48,10 @@ def predict_cohort(
     verbose=0,
 ):
     """Parameter maps of many scans, written to a folder of BIDS derivatives.
+
+    A scan whose files show another protocol than the estimator's is estimated with its own: by a
+    clone of the estimator, if that needs no training, and with the noise level of the estimator
+    unless `sigma` is given.
 
     The folders of the maps below `out_dir` repeat those of the scans below their common folder. A
     scan that fails is reported and does not stop the others. A scan whose maps exist already, made
@@ -88,7 +94,8 @@ def predict_cohort(
     -------
     list of Bunch
         One entry per scan: ``image``, ``outcome`` (``"done"``, ``"skipped"`` or ``"failed"``),
-        ``maps`` (paths), ``voxels`` (number of each status, by name) and ``reason`` (of a failure).
+        ``maps`` (paths), ``voxels`` (number of each status, by name), ``protocol`` (acquisition by
+        argument of the signal model) and ``reason`` (of a failure).
 
     Raises
     ------
@@ -193,6 +200,7 @@ def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overw
     whose = {"prefix": scan.prefix, "description": description}
     sources = _sources(scan)
     try:
+        estimator = estimator_for(estimator, open_scan(scan.image), scan.sigma)
         if not overwrite and (row := _finished(estimator, scan, return_std, sources, whose)):
             return row
         # Warnings about voxels stay silent: the report has the counts of every status.
@@ -213,8 +221,7 @@ def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overw
         )  # fmt: skip
     except Exception as error:  # any error of one scan becomes its line of the report
         return _failure(scan, error)
-    voxels = voxel_counts(maps)
-    return Bunch(image=scan.image, outcome="done", maps=paths, voxels=voxels, reason="")
+    return _line(scan, "done", paths, voxel_counts(maps), estimator)
 
 
 def _finished(estimator, scan, return_std, sources, whose):
@@ -234,7 +241,16 @@ def _finished(estimator, scan, return_std, sources, whose):
     voxels = story["Voxels"]
     if not isinstance(voxels, dict):
         raise ValueError(f"The sidecar of {paths[0]} has no Voxels: overwrite=True replaces it.")
-    return Bunch(image=scan.image, outcome="skipped", maps=paths, voxels=voxels, reason="")
+    return _line(scan, "skipped", paths, voxels, estimator)
+
+
+def _line(scan, outcome, maps, voxels, estimator):
+    """Line of the report of a scan that has maps."""
+    acquisition = acquisition_of(signal_model_of(estimator))
+    protocol = {name: plain(value) for name, value in acquisition.items()}
+    return Bunch(
+        image=scan.image, outcome=outcome, maps=maps, voxels=voxels, protocol=protocol, reason=""
+    )
 
 
 def _sources(scan):
@@ -267,7 +283,9 @@ def _outcome(future, scan):
 
 def _failure(scan, error):
     reason = f"{type(error).__name__}: {error}"
-    return Bunch(image=scan.image, outcome="failed", maps=[], voxels={}, reason=reason)
+    return Bunch(
+        image=scan.image, outcome="failed", maps=[], voxels={}, protocol={}, reason=reason
+    )
 
 
 def _warn_of_failures(report, path):
@@ -287,10 +305,14 @@ def _write_report(report, path):
         scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(["image", "outcome", *(s.lower() for s in statuses), "reason"])
+        writer.writerow(["image", "outcome", *(s.lower() for s in statuses), "protocol", "reason"])
         for row in report:
             images = row.image if isinstance(row.image, list) else [row.image]
             counts = (row.voxels.get(status, "") for status in statuses)
             # A tab or a line break in a message would break the table.
             reason = " ".join(row.reason.split())
-            writer.writerow([" ".join(map(str, images)), row.outcome, *counts, reason])
+            protocol = "; ".join(
+                f"{name} {' '.join(f'{v:g}' for v in np.ravel(values))}"
+                for name, values in row.protocol.items()
+            )
+            writer.writerow([" ".join(map(str, images)), row.outcome, *counts, protocol, reason])

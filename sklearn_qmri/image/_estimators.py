@@ -32,7 +32,7 @@ def signal_model_of(estimator):
 
 
 def takes(estimator, argument):
-    """Whether `predict` of an estimator takes an argument: "sigma" or "std" (``return_std``).
+    """Whether an estimator takes an option, such as "sigma" or "protocol"; see `Entry`.
 
     For estimators of this package the table tells. A pipeline passes arguments on to its last step.
     For any other estimator its metadata requests tell. A router (such as a search) passes on none.
@@ -42,6 +42,7 @@ def takes(estimator, argument):
     if hasattr(estimator, "steps"):
         return takes(estimator[-1], argument)
     routing = get_routing_for_object(estimator)
+    # For them "std" is an argument of another name.
     name = {"std": "return_std"}.get(argument, argument)
     return isinstance(routing, MetadataRequest) and name in routing.predict.requests
 
