@@ -283,9 +283,7 @@ def _outcome(future, scan):
 
 def _failure(scan, error):
     reason = f"{type(error).__name__}: {error}"
-    return Bunch(
-        image=scan.image, outcome="failed", maps=[], voxels={}, protocol={}, reason=reason
-    )
+    return Bunch(image=scan.image, outcome="failed", maps=[], voxels={}, protocol={}, reason=reason)
 
 
 def _warn_of_failures(report, path):
