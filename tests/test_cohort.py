@@ -4,14 +4,20 @@ import csv
 import json
 import os
 import signal
+from functools import partial
 
 import nibabel
 import numpy as np
 import pytest
 
-from sklearn_qmri import MLEEstimator
+from sklearn_qmri import (
+    HybridLabelNetRegressor,
+    MLEEstimator,
+    PosteriorMeanEstimator,
+    PretrainedNetRegressor,
+)
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.image import predict_cohort, write_nifti
+from sklearn_qmri.image import predict_cohort, predict_image, read_map, write_nifti
 from sklearn_qmri.image._workers import on_own_processes
 from sklearn_qmri.signal_models import ADC
 
@@ -167,6 +173,71 @@ def _die(item):
     if item == "bad":
         os.kill(os.getpid(), signal.SIGKILL)
     return item.upper()
+
+
+@pytest.fixture
+def protocols(cohort):
+    """Three scans, of which the second has other b-values, and the third more of them."""
+    images, masks = cohort
+    b_values = [0, 200, 500, 1000], [0, 100, 400, 800], [0, 50, 300, 600, 900]
+    for n, (image, values) in enumerate(zip(images, b_values, strict=True)):
+        X, _ = make_signals(ADC(values), np.prod(SHAPE), snr=30, random_state=n)
+        write_nifti(image, X.reshape(*SHAPE, -1).astype(np.float32), np.eye(4))
+        image.with_name(image.name.replace(".nii.gz", ".bval")).write_text(
+            " ".join(map(str, values))
+        )
+    return images, masks, b_values
+
+
+@pytest.mark.filterwarnings("ignore:Of 60 voxels")
+@pytest.mark.parametrize(
+    "kind",
+    [MLEEstimator, PretrainedNetRegressor, partial(PosteriorMeanEstimator, random_state=0)],
+)
+def test_each_scan_has_its_own_protocol(protocols, tmp_path, kind):
+    images, masks, b_values = protocols
+    model = ADC(b_values[0])
+    estimator = kind(model, sigma=1 / 30).fit(model.simulate([[1, 1]]))
+    report = predict_cohort(estimator, images, masks, tmp_path / "maps")
+    assert [row.outcome for row in report] == ["done"] * 3
+    assert [row.protocol["b_values"] for row in report] == [list(map(float, b)) for b in b_values]
+    for n in (1, 2):
+        own = ADC(b_values[n])
+        expected = predict_image(
+            kind(own, sigma=1 / 30).fit(own.simulate([[1, 1]])), images[n], masks[n]
+        )
+        found = read_map(next(path for path in report[n].maps if "_Dmap" in path.name))
+        np.testing.assert_allclose(found, expected["D"].get_fdata(), rtol=1e-6)
+    with (tmp_path / "maps" / "cohort.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["protocol"] for row in rows][1] == "b_values 0 100 400 800"
+    again = predict_cohort(estimator, images, masks, tmp_path / "maps")
+    assert [row.outcome for row in again] == ["skipped"] * 3
+    assert [row.protocol for row in again] == [row.protocol for row in report]
+
+
+def test_a_noise_map_serves_another_protocol(protocols, tmp_path):
+    images, masks, b_values = protocols
+    write_nifti(tmp_path / "sigma.nii.gz", np.full(SHAPE, 1 / 30, dtype=np.float32), np.eye(4))
+    model = ADC(b_values[0])
+    net = PretrainedNetRegressor(model).fit(model.simulate([[1, 1]]), sigma=np.ones(1))
+    maps = [tmp_path / "sigma.nii.gz"] * 3
+    report = predict_cohort(net, images, masks, tmp_path / "maps", sigma=maps)
+    assert [row.outcome for row in report] == ["done"] * 3
+    with pytest.warns(UserWarning, match="2 of 3 scans failed"):
+        report = predict_cohort(net, images, masks, tmp_path / "other", sigma=[1 / 30, None, None])
+    assert "sigma expects the noise level" in report[1].reason
+
+
+def test_networks_for_one_protocol_refuse_another(protocols, tmp_path):
+    images, masks, b_values = protocols
+    X, y = make_signals(ADC(b_values[0]), 200, snr=30, random_state=0)
+    net = HybridLabelNetRegressor(ADC(b_values[0]), sigma=1 / 30, alpha=0, max_epochs=1).fit(X, y)
+    with pytest.warns(UserWarning, match="2 of 3 scans failed"):
+        report = predict_cohort(net, images, masks, tmp_path / "maps")
+    assert [row.outcome for row in report] == ["done", "failed", "failed"]
+    assert "b_values of the scan, [0.0, 100.0, 400.0, 800.0], are not those" in report[1].reason
+    assert report[1].protocol == {}
 
 
 def test_a_process_that_dies_costs_its_scan_alone():

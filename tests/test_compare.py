@@ -243,7 +243,7 @@ def test_tissues_of_interest():
     )
     assert {row["tissue"] for row in found.table} == {"lesion"}
     assert "segmented" not in {row["method"] for row in found.table}
-    assert found.notes[0].startswith("There is no segmented fit of this protocol")
+    assert found.notes[0].startswith("There is no segmented estimate: ")
 
 
 def test_what_the_prior_leaves_no_choice_of_is_known_to_all():

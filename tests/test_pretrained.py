@@ -19,6 +19,7 @@ from sklearn_qmri import (
     write_weights,
 )
 from sklearn_qmri._network._reading import read, simulate_atoms
+from sklearn_qmri._network._skorch import Checkpoint
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.dictionary import make_atoms, posterior_moments, profile
 from sklearn_qmri.metrics import bias_variance_decomposition
@@ -41,16 +42,17 @@ def wide(n, rng):
     return np.column_stack([0.8 + 0.4 * unit[:, 0], 0.7 * unit[:, 1], 0.1 + 3.4 * unit[:, 2], star])
 
 
+def draw_adc(rng):
+    return ADC(np.append(0.0, rng.uniform(100, 1000, size=rng.randint(2, 6))))
+
+
 @pytest.fixture(scope="module")
 def small():
     """A network that has hardly been trained."""
 
-    def draw(rng):
-        return ADC(np.append(0.0, rng.uniform(100, 1000, size=rng.randint(2, 6))))
-
     def make(seed):
         network = MLP((16, 16))
-        return pretrain(draw, n_atoms=128, network=network, n_epochs=1, random_state=seed)
+        return pretrain(draw_adc, n_atoms=128, network=network, n_epochs=1, random_state=seed)
 
     return make
 
@@ -193,6 +195,37 @@ def test_pretraining_is_reproducible_and_files_keep_it(small, tmp_path):
     assert first.about["parameters"] == ["S0", "D"]
 
 
+def test_training_is_taken_up(small, tmp_path, monkeypatch):
+    """After an interruption the result is that of a training without one, to the last bit."""
+
+    def train(checkpoint=None, **changed):
+        settings = {"n_atoms": 128, "network": MLP((16, 16)), "n_epochs": 3, "random_state": 0}
+        return pretrain(draw_adc, checkpoint=checkpoint, **(settings | changed))
+
+    def interrupted(self, net, **kwargs):
+        write(self, net, **kwargs)
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+    path, whole = tmp_path / "adc.unfinished", train()
+    write = Checkpoint.on_epoch_end
+    monkeypatch.setattr(Checkpoint, "on_epoch_end", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(path)
+    monkeypatch.undo()
+    taken_up = train(path)
+    for one, other in zip(whole.coefs, taken_up.coefs, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert taken_up.about == whole.about
+    with pytest.raises(ValueError, match="training with other settings"):
+        train(path, n_epochs=4)
+    path.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="is no state of a training"):
+        train(path)
+    with pytest.raises(ValueError, match="integer as random_state, got random_state=None"):
+        train(path, random_state=None)
+
+
 def test_grid_search_over_the_weight():
     model = IVIM(B)
     X, y = make_signals(model, 60, snr=20, n_repeats=4, random_state=0)
@@ -237,7 +270,7 @@ def test_tampered_arrays_and_other_formats(small, tmp_path):
         read_weights(path)
     text = json.loads(str(arrays["text"]))
     np.savez(path, **{**arrays, "text": np.array(json.dumps({**text, "format": 99}))})
-    with pytest.raises(ValueError, match="has the format 99, expected 1"):
+    with pytest.raises(ValueError, match="has the format 99, expected 2"):
         read_weights(path)
 
 

@@ -15,15 +15,13 @@ from ..image import Scan, axial_slice, fit_to_scan, open_scan, unmask, write_nif
 from ..inspection import ParameterMapDisplay
 from ..signal_models import IVIM
 from ._console import console, notes, refuse_to_overwrite
-from ._options import Device, Jobs, Json, Overwrite, Seed
+from ._estimators import parse_bias_weight
+from ._options import BiasWeight, Device, Jobs, Json, Overwrite, Seed
 from ._summary import summarise, summary_table
 
 # With f above 0.5 the two compartments could swap roles in voxels that have only one of them
 # (urine). The bound is that of arXiv 2205.05587.
 _BOUNDS = {"f": (0.0, 0.5)}
-# Training tissues of the demo. They are wider than the model's prior, because living tissue is.
-_PRIOR = {"f": (0.0, 0.5), "D": (0.02, 3.5), "D_star": (5.0, 200.0)}
-_TISSUES = 50_000
 _B_VALUES = (0, 10, 20, 30, 50, 80, 100, 200, 400, 800)
 
 
@@ -51,23 +49,22 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for maps and figure.")] = Path(
         "sklearn-qmri-demo"
     ),
-    alpha: Annotated[
-        float, typer.Option(min=0, max=1, help="Weight of the maximum-likelihood label.")
-    ] = 0.5,
+    bias_weight: BiasWeight = None,
     n_jobs: Jobs = 1,
     device: Device = "cpu",
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ):
-    """Fit IVIM maps of a real pelvis scan, by maximum likelihood and by a hybrid-label network.
+    """Fit IVIM maps of a real pelvis scan, by maximum likelihood and by a pretrained network.
 
-    Example: sklearn-qmri demo --alpha 0.25 --out maps --overwrite
+    Example: sklearn-qmri demo --bias-weight 30 --out maps --overwrite
     """
     shown = _load_scan(seed)
     model = IVIM(shown.b_values)
+    weight = parse_bias_weight(bias_weight, model)
     figure = out / "maps.png"
-    methods = ("mle", "hybrid")
+    methods = ("mle", "pretrained")
     paths = {
         (m, name): out / f"{name}_{m}.nii.gz" for m in methods for name in model.parameter_names
     }
@@ -76,18 +73,19 @@ def demo(
     X = shown.scan.sample(shown.scan.n_voxels, np.random.RandomState(seed))
     settings = {"bounds": _BOUNDS, "n_jobs": n_jobs, "device": device, "random_state": seed}
     mle, sigma = _fit("mle", "maximum likelihood", model, X, **settings)
-    settings |= {"sigma": sigma, "prior": _PRIOR, "alpha": alpha, "n_tissues": _TISSUES}
     # The noise level that maximum likelihood has learnt is the same for both methods.
-    hybrid, _ = _fit("hybrid", f"hybrid network, alpha {alpha:g}", model, X, **settings)
+    settings |= {"sigma": sigma, "bias_weight": weight}
+    title = f"pretrained network, bias weight {bias_weight or weight}"
+    pretrained, _ = _fit("pretrained", title, model, X, **settings)
 
-    for method, maps in zip(methods, (mle, hybrid), strict=True):
+    for method, maps in zip(methods, (mle, pretrained), strict=True):
         for name, values in zip(model.parameter_names, maps.parameters.T, strict=True):
             volume = unmask(values.astype(np.float32), shown.scan.inside)
             write_nifti(paths[method, name], volume, shown.affine)
-    _draw(shown, model, (mle, hybrid), figure)
+    _draw(shown, model, (mle, pretrained), figure)
     summaries = {
         m.method: {"seconds": m.seconds, **summarise(model, m.parameters, m.status)}
-        for m in (mle, hybrid)
+        for m in (mle, pretrained)
     }
     if as_json:
         print(json.dumps(summaries, indent=1))
@@ -137,7 +135,9 @@ def _fit(name, title, model, X, **settings):
     # The time covers the fit and the estimates, as a user waits for both.
     start = time.perf_counter()
     fitted = fit_to_scan(name, model, X, **settings, verbose=1, tell=notes.print)
-    maps = fitted.estimator.set_params(verbose=1).estimate(X, sigma=fitted.sigma)
+    if name == "mle":  # the pretrained network is too fast for a bar
+        fitted.estimator.set_params(verbose=1)
+    maps = fitted.estimator.estimate(X, sigma=fitted.sigma)
     seconds = time.perf_counter() - start
     sigma = fitted.estimator.sigma_ if fitted.sigma is None else fitted.sigma
     return _Maps(title, seconds, maps.parameters, maps.status), sigma

@@ -15,6 +15,7 @@ from ..estimators import (
     HybridLabelNetRegressor,
     MLEEstimator,
     PosteriorMeanEstimator,
+    PretrainedNetRegressor,
     SegmentedIVIMEstimator,
     SelfSupervisedNetRegressor,
 )
@@ -22,12 +23,12 @@ from ..information import fisher_information, standard_deviations
 from ..metrics import bias_variance_decomposition, product_decomposition, quadratic, roi_error
 from ..noise import resolve_noise
 from ..signal_models import IVIM
-from ..tissues import measure, prior_ranges
+from ..tissues import measure
 from ._candidates import GridOfSettings, LineOfAlphas
 from ._command import make_command
 from ._recommend import recommend
 from ._table import make_table
-from ._tissues import tissues_of_interest
+from ._tissues import known_parameters, tissues_of_interest
 
 # Alphas of the path, and those between its ends that are in the table.
 _PATH = np.linspace(0, 1, 21)
@@ -35,6 +36,11 @@ _SHOWN = (0.25, 0.5, 0.75)
 # Weights of the squared bias in the table, and the grid of the frontier, which has them too.
 _SHOWN_WEIGHTS = (1.0, 4.0, 10.0, 30.0)
 _WEIGHTS = np.unique([*np.geomspace(1, 30, 25), *_SHOWN_WEIGHTS])
+# Weights of the squared bias that networks are predicted at. Those of the pretrained network are
+# fewer, as it takes longer to predict than networks for one protocol.
+_ALONG = {"bias-constrained": _WEIGHTS, "pretrained": np.array(_SHOWN_WEIGHTS)}
+# Methods that do not suit every signal model or protocol.
+_OPTIONAL = (SegmentedIVIMEstimator, PretrainedNetRegressor)
 # Voxels of a region by default, same as that of `BiasConstrainedNetRegressorCV`.
 _N_VOXELS = 10
 # Half the width of the bounds of a known parameter, as bounds of equal values are not allowed.
@@ -60,8 +66,9 @@ def compare_methods(
 
     The methods are maximum likelihood, the segmented fit (IVIM), networks trained on true and on
     maximum-likelihood labels (whose blends are the alpha path), a bias-constrained network (whose
-    weights of the squared bias are the frontier), a self-supervised network and the posterior mean.
-    All are fitted to simulated signals, and bias and variance are measured on noise repeats of the
+    weights of the squared bias are the frontier), a self-supervised network, the posterior mean and
+    the pretrained network, if there is one for the signal model and its protocol. All but the last
+    are fitted to simulated signals, and bias and variance are measured on noise repeats of the
     tissues of interest. Each method takes part at its best alpha or weight.
 
     Parameters
@@ -156,7 +163,7 @@ def compare_methods(
     y_test = np.repeat(every, n_repeats, axis=0)
     X_test = measure(signal_model, noise, y_test, np.full(len(y_test), sigma), rng)
     settings = {"noise": noise, "sigma": sigma}
-    fixed = _known(signal_model, prior)
+    fixed = known_parameters(signal_model, prior)
     bounds = {name: (value - _TINY, value + _TINY) for name, value in fixed.items()}
     mle = MLEEstimator(signal_model, **settings, fixed=fixed, n_jobs=n_jobs, device=device)
     methods = _methods(mle, settings, prior, bounds, int(rng.randint(2**31 - 1)))
@@ -188,10 +195,10 @@ def _check_rule(rule):
 
 
 def _predict_each(methods, X, y, X_test, notes, verbose):
-    """Predictions of each fitted method. A note is added if a segmented fit is impossible.
+    """Predictions of each fitted method. A note is added if an optional one is impossible.
 
-    Those of the hybrid method are at alphas 0 and 1, and those of the bias-constrained one at all
-    weights of the frontier.
+    Those of the hybrid method are at alphas 0 and 1, and those of the bias-constrained and the
+    pretrained one at all their weights, see `_ALONG`.
     """
     predicted = {}
     for name, estimator in tqdm(methods.items(), "comparing", unit=" methods", disable=not verbose):
@@ -202,12 +209,12 @@ def _predict_each(methods, X, y, X_test, notes, verbose):
         try:
             estimator.fit(X, y)
         except ValueError as error:
-            if not isinstance(estimator, SegmentedIVIMEstimator):
+            if not isinstance(estimator, _OPTIONAL):
                 raise
-            notes.append(f"There is no segmented fit of this protocol: {error}")
+            notes.append(f"There is no {name} estimate: {error}")
             continue
-        if name == "bias-constrained":
-            along = [estimator.predict(X_test, bias_weight=w) for w in _WEIGHTS]
+        if name in _ALONG:
+            along = [estimator.predict(X_test, bias_weight=w) for w in _ALONG[name]]
             predicted[name] = np.stack(along)
         else:
             predicted[name] = estimator.predict(X_test)
@@ -232,8 +239,10 @@ def _measure(signal_model, y, predicted):
             np.stack([part[k] for part in parts]) for k in ("squared_bias", "variance")
         )
         setting = ()
+        if method in _ALONG:
+            setting = ("bias_weight", _ALONG[method])
         if method == "bias-constrained":
-            frontier, setting = (bias, variance), ("bias_weight", _WEIGHTS)
+            frontier = bias, variance
         candidates.append(GridOfSettings(method, bias / scale**2, variance / scale**2, *setting))
     return (
         candidates,
@@ -250,10 +259,14 @@ def _roots(squared_bias, variance):
 def _shown(predicted):
     """Predictions of the rows of the table, by the name of their method and setting."""
     predicted = dict(predicted)
-    ends, along = predicted.pop("hybrid"), predicted.pop("bias-constrained")
+    ends = predicted.pop("hybrid")
     shown = {f"alpha {a:g}": (1 - a) * ends[0] + a * ends[1] for a in (0, *_SHOWN, 1)}
-    places = np.searchsorted(_WEIGHTS, _SHOWN_WEIGHTS)
-    return predicted | shown | {f"bias weight {_WEIGHTS[k]:g}": along[k] for k in places}
+    for name, start in (("bias-constrained", ""), ("pretrained", "pretrained, ")):
+        if (along := predicted.pop(name, None)) is not None:
+            places = np.searchsorted(_ALONG[name], _SHOWN_WEIGHTS)
+            labels = (f"{start}bias weight {w:g}" for w in _SHOWN_WEIGHTS)
+            shown |= dict(zip(labels, along[places], strict=True))
+    return predicted | shown
 
 
 def _cramer_rao(signal_model, noise, parameters, sigma, known):
@@ -265,14 +278,6 @@ def _cramer_rao(signal_model, noise, parameters, sigma, known):
     return standard_deviations(information, np.broadcast_to(is_free, parameters.shape))
 
 
-def _known(signal_model, prior):
-    """Values of parameters whose range in the prior is a single value, by name."""
-    if prior is not None and not isinstance(prior, dict):
-        return {}
-    ranges = zip(signal_model.parameter_names, prior_ranges(signal_model, prior).T, strict=True)
-    return {name: float(low) for name, (low, high) in ranges if low == high}
-
-
 def _methods(mle, settings, prior, bounds, seed):
     """Unfitted estimators by their name in the table, with the signal model and device of `mle`."""
     signal_model = mle.signal_model
@@ -280,11 +285,16 @@ def _methods(mle, settings, prior, bounds, seed):
     methods = {"mle": mle}
     if isinstance(signal_model, IVIM):
         methods["segmented"] = SegmentedIVIMEstimator(signal_model, bounds=bounds)
-    return methods | {
-        "posterior-mean": PosteriorMeanEstimator(
-            signal_model, **settings, prior=prior, random_state=seed
-        ),
-        "self-supervised": SelfSupervisedNetRegressor(signal_model, **trained, bounds=bounds),
-        "hybrid": HybridLabelNetRegressor(signal_model, **trained, label_estimator=mle),
-        "bias-constrained": BiasConstrainedNetRegressor(signal_model, **trained),
-    }
+    # The pretrained network cannot be told a known parameter.
+    return (
+        methods
+        | {
+            "posterior-mean": PosteriorMeanEstimator(
+                signal_model, **settings, prior=prior, random_state=seed
+            ),
+            "self-supervised": SelfSupervisedNetRegressor(signal_model, **trained, bounds=bounds),
+            "hybrid": HybridLabelNetRegressor(signal_model, **trained, label_estimator=mle),
+            "bias-constrained": BiasConstrainedNetRegressor(signal_model, **trained),
+        }
+        | ({} if bounds else {"pretrained": PretrainedNetRegressor(signal_model, **settings)})
+    )

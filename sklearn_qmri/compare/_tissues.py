@@ -96,3 +96,11 @@ def _grid(signal_model, prior, rng):
         n = 1 if p.amplitude or low == high else n_cells
         axes.append(low + (high - low) * (np.arange(n) + 0.5) / n)
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+
+
+def known_parameters(signal_model, prior):
+    """Values of parameters whose range in the prior is a single value, by name."""
+    if prior is not None and not isinstance(prior, dict):
+        return {}
+    ranges = zip(signal_model.parameter_names, prior_ranges(signal_model, prior).T, strict=True)
+    return {name: float(low) for name, (low, high) in ranges if low == high}

@@ -5,10 +5,16 @@ import numpy as np
 from ._figure import import_matplotlib, label, legend
 
 # Settings that are labelled along the paths.
-_MARKED = {"alpha": (0.0, 0.25, 0.5, 0.75, 1.0), "bias weight": (1.0, 4.0, 10.0, 30.0)}
+_PRETRAINED = "pretrained, bias weight "  # start of the names of its rows in a comparison
+_MARKED = {
+    "alpha": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "bias weight": (1.0, 4.0, 10.0, 30.0),
+    _PRETRAINED.strip(): (1.0, 30.0),
+}
 _MARKERS = "sDv^XP<>"
-# Colours of methods; blue and red are those of the paths.
-_COLORS = ("C1", "C2", "C4", "C5", "C6", "C7", "C8", "C9")
+# Colours of methods, and of paths.
+_COLORS = ("C1", "C2", "C4", "C5", "C6", "C7", "C8")
+_PATH_COLORS = ("C0", "C3", "C9")
 
 
 class TradeOffDisplay:
@@ -21,8 +27,8 @@ class TradeOffDisplay:
     ----------
     paths : dict of {str: tuple of ndarray}
         Settings (n_settings,), bias and noise (n_settings, n_parameters) along a path, by the name
-        of the setting: "alpha" or "bias weight". Bias is the root mean square over tissues, and
-        both are in the units of the parameters.
+        of the setting, such as "alpha" or "bias weight". Bias is the root mean square over tissues,
+        and both are in the units of the parameters.
     methods : dict of {str: pair of ndarray of shape (n_parameters,)}
         Bias and noise of other methods by name.
     parameters : sequence of Parameter
@@ -98,6 +104,10 @@ class TradeOffDisplay:
                 pair = [np.nan if row[k] is None else row[k] for k in ("rms_bias", "std")]
                 figures.setdefault(row["method"], []).append(pair)
         bound = np.array(figures.pop("Cramer-Rao bound"))[:, 1]
+        if own := [name for name in figures if name.startswith(_PRETRAINED)]:
+            bias, std = np.array([figures.pop(name) for name in own]).transpose(2, 0, 1)
+            weights = np.array([float(name.removeprefix(_PRETRAINED)) for name in own])
+            paths[_PRETRAINED.strip()] = weights, bias, std
         methods = {name: tuple(np.array(pairs).T) for name, pairs in figures.items()}
         chosen = [
             None if row["method"] is None else (row["rms_bias"], row["std"])
@@ -137,7 +147,7 @@ class TradeOffDisplay:
 
     def _draw(self, ax, j):
         """Draw the panel of parameter j."""
-        for color, (name, path) in zip(("tab:blue", "tab:red"), self.paths.items(), strict=False):
+        for color, (name, path) in zip(_PATH_COLORS, self.paths.items(), strict=False):
             _draw_path(ax, name, path[0], path[1][:, j], path[2][:, j], color)
         for k, (name, (bias, std)) in enumerate(self.methods.items()):
             ax.plot(
