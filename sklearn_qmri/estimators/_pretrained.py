@@ -179,19 +179,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
             If X, sigma or the weight do not fit, no noise level is known for these rows, `fixed` is
             given or `return_std` is True.
         """
-        check_is_fitted(self)
-        refuse(self, fixed=fixed, return_std=return_std)
-        rows = check_estimate(self, X, sigma=sigma)
-        weight = self.bias_weight if bias_weight is None else bias_weight
-        n_parameters, largest = len(self.signal_model_.parameters), self._largest_weight
-        weight = check_bias_weight(weight, n_parameters, largest)
-
-        def describe(block):
-            return self._describe(rows.X[block], rows.sigma[block], weight)
-
-        results = in_pieces(len(rows.X), _BLOCK, describe)
-        warn_of_domain(results["status"], len(rows.X))
-        return scatter_results(rows.usable, **results)
+        return self._results(X, sigma, fixed, return_std, bias_weight, self._describe)
 
     def predict(self, X, *, sigma=None, fixed=None, return_std=False, bias_weight=None):
         """Predict tissue parameters, which are the `parameters` of `estimate`.
@@ -219,27 +207,49 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         NotFittedError, ValueError
             Same as `estimate`.
         """
-        options = {"sigma": sigma, "fixed": fixed, "return_std": return_std}
-        return predicted(self, self.estimate(X, **options, bias_weight=bias_weight), False)
+        # Without `_describe`, whose residuals need the signals of all predictions.
+        results = self._results(X, sigma, fixed, return_std, bias_weight, self._predict)
+        return predicted(self, results, False)
+
+    def _results(self, X, sigma, fixed, return_std, bias_weight, compute):
+        """Results of `estimate` or `predict`; `compute` returns those of usable rows."""
+        check_is_fitted(self)
+        refuse(self, fixed=fixed, return_std=return_std)
+        rows = check_estimate(self, X, sigma=sigma)
+        weight = self.bias_weight if bias_weight is None else bias_weight
+        n_parameters, largest = len(self.signal_model_.parameters), self._largest_weight
+        weight = check_bias_weight(weight, n_parameters, largest)
+
+        def of_piece(piece):
+            return compute(rows.X[piece], rows.sigma[piece], weight)
+
+        results = in_pieces(len(rows.X), _BLOCK, of_piece)
+        warn_of_domain(results["status"], len(rows.X))
+        return scatter_results(rows.usable, **results)
 
     @property
     def _largest_weight(self):
         return self.network_.about["max_bias_weight"]
 
-    def _describe(self, X, sigma, weight):
-        """Columns of the results of usable rows."""
-        model, noise = self.signal_model_, self.noise_
-        parameters, misfit = self.network_.predict(model, noise, X, sigma, weight)
-        expected = expected_within_bounds(model, noise, parameters, sigma)
+    def _predict(self, X, sigma, weight):
+        """Parameters and status of usable rows."""
+        network = self.network_
+        parameters, misfit = network.predict(self.signal_model_, self.noise_, X, sigma, weight)
         # Around the optimum the squared residuals have a chi-squared distribution.
         freedom = max(X.shape[1] - parameters.shape[1], 1)
         inside = misfit <= chi2.isf(_ALARMS, freedom)
-        snr = parameters[:, self.network_.atoms.amplitude] / sigma
-        least, most = self.network_.about["snr"]
+        snr = parameters[:, network.atoms.amplitude] / sigma
+        least, most = network.about["snr"]
         inside &= (snr >= least) & (snr <= most)
-        return {
-            "parameters": parameters,
-            "status": np.where(inside, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8),
+        status = np.where(inside, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8)
+        return {"parameters": parameters, "status": status}
+
+    def _describe(self, X, sigma, weight):
+        """Columns of the results of usable rows."""
+        results = self._predict(X, sigma, weight)
+        parameters = results["parameters"]
+        expected = expected_within_bounds(self.signal_model_, self.noise_, parameters, sigma)
+        return results | {
             "at_bound": np.zeros(parameters.shape, dtype=bool),
             "residual_rms": np.sqrt(np.mean((X - expected) ** 2, axis=1)),
         }
