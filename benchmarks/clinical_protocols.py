@@ -4,8 +4,8 @@
 """
 
 # Sources:
-# bone marrow     Bourillon, Rahmouni, Lin et al., multiple myeloma, whole-body DCE (journal ?); also
-#                 the protocol of Epstein et al., arXiv 2205.05587
+# bone marrow     Bourillon, Rahmouni, Lin et al., multiple myeloma lesions (journal ?); the
+#                 protocol of Epstein et al., arXiv 2205.05587, is the same
 # abdomen         Barbieri et al., Magn Reson Med 2020;83:312; sebbarb/deep_ivim
 # brain, 15       Proc. ISMRM 2017, 4721; Voorter et al. 2022, paulienvoorter/IVIM3brain-NET
 # brain, 17       attributed to Federau et al., Radiology 2012;265:874 by OSIPI's code collection
