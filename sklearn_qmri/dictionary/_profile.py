@@ -15,6 +15,7 @@ from ._cube import fill_cube
 
 _LOWEST = -40.0  # least logarithm of a likelihood, relative to that of the best atom
 _COARSE = 4  # of as many atoms, one is looked at first
+_HAIR = 1e-6  # least width of a range, as a share of its values
 _APART = 16  # of as many atoms, the loss of one is kept
 _LEAST = 1e-20  # keeps divisions by sums over no measurement finite
 
@@ -82,6 +83,8 @@ def make_atoms(signal_model, ranges, n_atoms, n_cells):
         )
     amplitude = amplitudes[0]
     ranges = ranges.copy()
+    # A range of one value gets a width by which values in it can be divided.
+    ranges[1] = np.maximum(ranges[1], ranges[0] + _HAIR * np.maximum(np.abs(ranges[0]), 1.0))
     ranges[:, amplitude] = 1.0
     log = np.array([p.log for p in signal_model.parameters]) & (ranges[0] > 0)
     log[amplitude] = True

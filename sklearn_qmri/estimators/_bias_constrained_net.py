@@ -121,10 +121,11 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         averaged.
     max_bias_weight : float, default=30.0
         Largest weight that the network is trained for. None: it is trained for `bias_weight` alone.
-    n_repeats : int, default=4
+    n_repeats : int, default=None
         Noise repeats of each tissue in a step of the training. Without a signal model, at most as
-        many as each tissue in y has.
-    loss_weight : float in [0, 1], {"information", "cramer_rao"} or None, default=0.25
+        many as each tissue in y has. None: 2 with a signal model, where a control variate tells the
+        bias from few (see the notes), else 4.
+    loss_weight : float in [0, 1], {"information", "cramer_rao"} or None, default=0.1
         Weight of a tissue in the loss. "information": the squared errors of each parameter are
         divided by the variance that the tissue's Fisher information allows, together with the
         spread of the training tissues. Tissues in which a parameter cannot be known then do not
@@ -151,7 +152,7 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         Architecture. None: ``MLP()``. Its ``output="auto"`` is linear: predictions may leave the
         range of possible values, without which they could not be unbiased near its ends. Clipping
         them brings bias back.
-    max_epochs : int, default=80
+    max_epochs : int, default=160
         Length of the training, in passes over the tissues.
     training : Training, default=None
         Settings of the training. None: ``Training()``.
@@ -216,7 +217,7 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
     _parameter_constraints: ClassVar = {
         **NETWORK,
         "max_bias_weight": [Interval(Real, 1, None, closed="neither"), None],
-        "n_repeats": [Interval(Integral, 2, None, closed="left")],
+        "n_repeats": [Interval(Integral, 2, None, closed="left"), None],
         "loss_weight": [
             StrOptions({"information", "cramer_rao"}),
             Interval(Real, 0, 1, closed="both"),
@@ -231,15 +232,15 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         *,
         bias_weight=10.0,
         max_bias_weight=30.0,
-        n_repeats=4,
-        loss_weight=0.25,
+        n_repeats=None,
+        loss_weight=0.1,
         free_variance=0.0,
         noise="auto",
         sigma=None,
         normalize=None,
         sigma_input=False,
         network=None,
-        max_epochs=80,
+        max_epochs=160,
         training=None,
         random_state=None,
         verbose=0,

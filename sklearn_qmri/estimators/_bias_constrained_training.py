@@ -12,6 +12,7 @@ from ._outputs import error_scale, shape_output
 from ._repeats import FreshRepeats, StoredRepeats
 
 _LR = 0.01  # where the training settings have none
+_STORED, _FRESH = 4, 2  # repeats of a tissue in a step, where the estimator has none
 # Weights beyond those that can be asked for are trained too, up to this factor: networks are worse
 # at the ends of their range.
 _BEYOND = 2.0
@@ -119,9 +120,9 @@ def train_on_bias(net, signal_model, noise, rows):
 def _repeats(net, signal_model, noise, rows, rng):
     """Noise repeats of the training tissues: stored rows if there is no model to simulate them."""
     if net.signal_model is None:
-        return StoredRepeats(rows, net.n_repeats, rng)
+        return StoredRepeats(rows, net.n_repeats or _STORED, rng)
     spread = _spread(signal_model, rows.y, net.normalize)
-    return FreshRepeats(signal_model, noise, rows, net.n_repeats, spread, rng)
+    return FreshRepeats(signal_model, noise, rows, net.n_repeats or _FRESH, spread, rng)
 
 
 def error_deviation(loss_weight, signal_model, noise, y, sigma, normalize=None):
