@@ -52,7 +52,7 @@ def test_demo_on_a_piece_of_the_real_scan(crop, tmp_path, monkeypatch, capsys):
                 assert 0.7 < np.median(values[inside]) < 1.6
     assert matplotlib.image.imread(out / "maps.png").std() > 0.1
     assert "sigma = " in err
-    assert "pretrained network, bias weight 20" in text
+    assert "pretrained, w = 20" in text
     assert "out of domain" in text
     assert all(word in err for word in ("noise level", "likelihood")), "progress"
 

@@ -157,7 +157,7 @@ def test_missing_measurement_is_like_a_protocol_without_it(scan, noise):
 
 def assert_near(found, expected, tolerance):
     """Differences are within a share of the scale of each parameter."""
-    np.testing.assert_allclose(found / SCALE, expected / SCALE, atol=tolerance)
+    np.testing.assert_allclose(found / SCALE, expected / SCALE, atol=tolerance, rtol=tolerance)
 
 
 def test_rows_do_not_depend_on_others(scan):
