@@ -18,10 +18,10 @@ from sklearn_qmri import (
     read_weights,
     write_weights,
 )
-from sklearn_qmri._network._reading import read, simulate_atoms
+from sklearn_qmri._network._reading import read
 from sklearn_qmri._network._skorch import Checkpoint
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.dictionary import make_atoms, posterior_moments, profile
+from sklearn_qmri.dictionary import make_atoms, posterior_moments, profile, simulate_atoms
 from sklearn_qmri.metrics import bias_variance_decomposition
 from sklearn_qmri.noise import Gaussian, Rician
 from sklearn_qmri.signal_models import ADC, IVIM, BiexponentialT2, T2Decay

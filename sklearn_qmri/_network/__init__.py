@@ -7,7 +7,7 @@ from ._inputs import NetworkInputs
 from ._losses import CorrectionError, ScaledSquaredError, SignalLikelihood, unit_of_correction
 from ._modules import Head
 from ._protocol_free import ProtocolFreeNetwork
-from ._reading import SimulatedAtoms, read, simulate_atoms
+from ._reading import read
 from ._settings import MLP, Training
 from ._tasks import BiasWeights, LabelTask, OneBiasWeight, RepeatTask
 from ._training import train
@@ -26,11 +26,9 @@ __all__ = [
     "RepeatTask",
     "ScaledSquaredError",
     "SignalLikelihood",
-    "SimulatedAtoms",
     "Stream",
     "Training",
     "read",
-    "simulate_atoms",
     "train",
     "unit_of_correction",
 ]

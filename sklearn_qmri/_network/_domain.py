@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from .._torch import single_thread
-from ..dictionary import make_atoms
-from ._reading import blocks, misfit_of_nearest, simulate_atoms
+from ..dictionary import make_atoms, simulate_atoms
+from ._reading import blocks, misfit_of_nearest
 
 # Share of the training rows at each end of a range that may be outside it, so that single extreme
 # rows do not widen the range; and share of them with a larger misfit than the limit. With four

@@ -4,9 +4,12 @@ import numpy as np
 import torch
 
 from .._torch import single_thread
+from ..dictionary import mean_over_kernels, simulate_atoms
 from ._losses import unit_of_correction
 from ._modules import StackedMLP, make_head
-from ._reading import blocks, read, simulate_atoms
+from ._reading import blocks, read
+
+_WITHOUT_MEAN = 4.0  # weight of the squared bias from which on the mean is not refined
 
 
 class ProtocolFreeNetwork:
@@ -59,6 +62,7 @@ class ProtocolFreeNetwork:
         module = self._module()
         weight = torch.as_tensor(bias_weight, dtype=torch.float32)
         at = self.span.inputs(weight)
+        exact = _share_of_mean(weight)
         parameters, misfit = np.empty((len(X), len(weight))), np.empty(len(X))
         with single_thread(), torch.no_grad():
             for rows, x, precision in blocks(X, sigma):
@@ -66,6 +70,10 @@ class ProtocolFreeNetwork:
                 output = module(torch.cat([seen.inputs, at.expand(len(x), -1)], 1))[0]
                 unit = unit_of_correction(seen.std, seen.size, weight)
                 estimate = seen.mean + unit * output
+                if (exact > 0).any():
+                    mean = mean_over_kernels(simulated, signal_model, noise.even, seen.found)
+                    unit = unit_of_correction(seen.std, seen.size, torch.ones(()))
+                    estimate += exact * (mean - seen.mean - unit * output)
                 parameters[rows] = estimate[: len(X[rows])].numpy()
                 misfit[rows] = seen.misfit[: len(X[rows])].numpy()
         return parameters, misfit
@@ -77,3 +85,12 @@ class ProtocolFreeNetwork:
         n = len(self.intercepts[-1])
         head = make_head([(("identity",) * n, np.zeros(n), np.ones(n))])
         return StackedMLP(coefs, intercepts, head, activation=self.activation).eval()
+
+
+def _share_of_mean(weight):
+    """Share of the mean over kernels in the estimate at weights of the squared bias.
+
+    At w = 1 the estimate is the mean of the posterior, which is the more exact over kernels, but
+    takes longer. Away from 1 it counts less and less, and not at all from `_WITHOUT_MEAN` on.
+    """
+    return ((_WITHOUT_MEAN / weight - 1) / (_WITHOUT_MEAN - 1)).clamp(min=0)

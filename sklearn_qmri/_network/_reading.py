@@ -5,7 +5,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..dictionary import posterior_moments, profile, rows_at, signals_and_slopes, step_from_best
+from ..dictionary import (
+    Profile,
+    posterior_moments,
+    profile,
+    rows_at,
+    step_from_best,
+)
 
 # Rows are read in blocks of exactly this many: their arrays fit into a processor's cache, and a
 # row's result does not depend on the rows beside it, see `FittedNetwork`.
@@ -14,31 +20,6 @@ _RAREST = 1e-4  # cells with less probability than this are alike to the network
 _FARTHEST = 5.0  # longest way to the nearby optimum that is an input, in standard deviations
 _NARROWEST = 1e-6  # smallest variance of a posterior, as a share of the squared range
 _RELATIVE = 0.5  # largest change of the logarithm of the amplitude in a step from the best atom
-
-
-class SimulatedAtoms(NamedTuple):
-    """Atoms under one protocol, in single precision; tensors may have an axis of protocols.
-
-    Attributes
-    ----------
-    atoms : Atoms
-    columns : tensor of shape (n_atoms, n_measurements)
-        Signals; their magnitudes if the likelihood is even in the signal.
-    slopes : tensor of shape (n_atoms, n_measurements, n_parameters)
-        Derivatives by the coordinates.
-    """
-
-    atoms: object
-    columns: torch.Tensor
-    slopes: torch.Tensor
-
-
-def simulate_atoms(atoms, signal_model, noise):
-    """Simulate atoms under the protocol of a signal model."""
-    signal, slopes = signals_and_slopes(signal_model, atoms.tissues, atoms.log)
-    if noise.even:
-        slopes, signal = slopes * torch.sign(signal)[..., None], signal.abs()
-    return SimulatedAtoms(atoms, signal.float(), slopes.float())
 
 
 class Reading(NamedTuple):
@@ -54,6 +35,7 @@ class Reading(NamedTuple):
         Effective number of atoms in the posterior.
     misfit : tensor of shape (n_voxels,)
         Squared residuals near the best atom, in units of the variance, summed.
+    found : Profile
     """
 
     inputs: torch.Tensor
@@ -61,6 +43,7 @@ class Reading(NamedTuple):
     std: torch.Tensor
     size: torch.Tensor
     misfit: torch.Tensor
+    found: Profile
 
 
 def read(simulated, noise, x, precision):
@@ -108,7 +91,7 @@ def read(simulated, noise, x, precision):
     )
     size = torch.where(amplitude, found.amplitude, 1.0)
     misfit = _misfit(simulated, found, end - start)
-    return Reading(torch.cat(parts, -1), mean * size, std * size, moments.size, misfit)
+    return Reading(torch.cat(parts, -1), mean * size, std * size, moments.size, misfit, found)
 
 
 def misfit_of_nearest(simulated, noise, x, precision):

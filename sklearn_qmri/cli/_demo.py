@@ -75,7 +75,7 @@ def demo(
     mle, sigma = _fit("mle", "maximum likelihood", model, X, **settings)
     # The noise level that maximum likelihood has learnt is the same for both methods.
     settings |= {"sigma": sigma, "bias_weight": weight}
-    title = f"pretrained, w = {bias_weight or format(weight, "g")}"
+    title = f"pretrained, w = {bias_weight or format(weight, 'g')}"
     pretrained, _ = _fit("pretrained", title, model, X, **settings)
 
     for method, maps in zip(methods, (mle, pretrained), strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ._cube import fill_cube
+from ._elimination import solve_small
 
 _LOWEST = -40.0  # least logarithm of a likelihood, relative to that of the best atom
 _COARSE = 4  # of as many atoms, one is looked at first
@@ -113,6 +114,31 @@ def signals_and_slopes(signal_model, tissues, log):
         # By the chain rule, the derivative by log(theta) is theta times that by theta.
         jacobian *= torch.where(torch.as_tensor(log)[:, None], theta, 1.0)[:, None]
     return signal.T, jacobian.permute(2, 1, 0)
+
+
+class SimulatedAtoms(NamedTuple):
+    """Atoms under one protocol, in single precision; tensors may have an axis of protocols.
+
+    Attributes
+    ----------
+    atoms : Atoms
+    columns : tensor of shape (n_atoms, n_measurements)
+        Signals; their magnitudes if the likelihood is even in the signal.
+    slopes : tensor of shape (n_atoms, n_measurements, n_parameters)
+        Derivatives by the coordinates.
+    """
+
+    atoms: Atoms
+    columns: torch.Tensor
+    slopes: torch.Tensor
+
+
+def simulate_atoms(atoms, signal_model, noise):
+    """Simulate atoms under the protocol of a signal model."""
+    signal, slopes = signals_and_slopes(signal_model, atoms.tissues, atoms.log)
+    if noise.even:
+        slopes, signal = slopes * torch.sign(signal)[..., None], signal.abs()
+    return SimulatedAtoms(atoms, signal.float(), slopes.float())
 
 
 class Profile(NamedTuple):
@@ -265,6 +291,7 @@ def step_from_best(atoms, found, slopes):
     slope = rows_at(slopes, found.best) * found.amplitude[..., None]
     prior = torch.as_tensor(1 / atoms.variance(), dtype=slope.dtype)
     information = (slope * found.weight[..., None]).mT @ slope + torch.diag(prior)
-    covariance = torch.linalg.inv(information)
-    step = (covariance @ (slope.mT @ found.residual[..., None]))[..., 0]
-    return step, covariance.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    gradient = (slope.mT @ found.residual[..., None])[..., 0]
+    # The axes of the systems come first.
+    step, variance, _ = solve_small(information.movedim((-2, -1), (0, 1)), gradient.movedim(-1, 0))
+    return step.movedim(0, -1), variance.clamp(min=0).sqrt().movedim(0, -1)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._network import BiasWeights, SimulatedAtoms, read, simulate_atoms, unit_of_correction
-from ..dictionary import Atoms, place, signals_and_slopes
+from .._network import BiasWeights, read, unit_of_correction
+from ..dictionary import Atoms, SimulatedAtoms, place, signals_and_slopes, simulate_atoms
 from ..information import bayesian_deviations
 from ._bias_constrained_training import temper
 from ._repeats import score_gain
