@@ -1,7 +1,7 @@
 """Train the networks that come with the package, one signal model at a time.
 
     python benchmarks/pretrain.py                       # lists the models
-    python benchmarks/pretrain.py IVIM-additive         # 15 to 20 minutes on one core
+    python benchmarks/pretrain.py IVIM-additive         # 8 minutes on one core
     python benchmarks/pretrain.py ADC --epochs 1 --out /tmp   # a look at it
 
 The state of the training is kept after every epoch: the same command takes it up after a break.
@@ -85,33 +85,33 @@ WIDE_T1 = {"T1": (50.0, 5000.0), "eta": (0.5, 1.0)}
 # Protocols, prior and noise models, and the number of epochs of 200 steps.
 MODELS = {
     "IVIM-additive": (
-        model_of(IVIM, IVIM_B, convention="additive"), WIDE_IVIM, MAGNITUDES, 120,
+        model_of(IVIM, IVIM_B, convention="additive"), WIDE_IVIM, MAGNITUDES, 60,
     ),
     "IVIM-total": (
         model_of(IVIM, IVIM_B, convention="total"),
-        WIDE_IVIM | {"D_star": (5.0, 200.0)}, MAGNITUDES, 120,
+        WIDE_IVIM | {"D_star": (5.0, 200.0)}, MAGNITUDES, 60,
     ),
     "ADC": (
         model_of(ADC, b_values((2, 24), (300.0, 2000.0), (1, 4))), {"D": (0.05, 4.0)},
-        MAGNITUDES, 30,
+        MAGNITUDES, 20,
     ),
     "Kurtosis": (
         model_of(Kurtosis, b_values((4, 24), (1500.0, 3000.0), (1, 4))),
-        {"D": (0.1, 3.5), "K": (0.0, 3.0)}, MAGNITUDES, 50,
+        {"D": (0.1, 3.5), "K": (0.0, 3.0)}, MAGNITUDES, 30,
     ),
     "StretchedExponential": (
         model_of(StretchedExponential, b_values((4, 24), (800.0, 4000.0), (1, 4))),
-        {"DDC": (0.05, 5.0), "alpha": (0.2, 1.0)}, MAGNITUDES, 50,
+        {"DDC": (0.05, 5.0), "alpha": (0.2, 1.0)}, MAGNITUDES, 30,
     ),
     "T2Decay": (
         model_of(T2Decay, lambda rng: values(rng, (3, 32), (2.0, 30.0), (40.0, 400.0))),
-        {"T2": (5.0, 2000.0)}, MAGNITUDES, 30,
+        {"T2": (5.0, 2000.0)}, MAGNITUDES, 20,
     ),
     "R2StarDecay": (
         model_of(R2StarDecay, lambda rng: values(rng, (3, 16), (0.6, 6.0), (8.0, 80.0))),
-        {"R2_star": (1.0, 500.0)}, MAGNITUDES, 30,
+        {"R2_star": (1.0, 500.0)}, MAGNITUDES, 20,
     ),
-    "InversionRecovery-magnitude": (inversion(True), WIDE_T1, MAGNITUDES, 50),
+    "InversionRecovery-magnitude": (inversion(True), WIDE_T1, MAGNITUDES, 30),
     "InversionRecovery-signed": (inversion(False), WIDE_T1, ("gaussian",), 50),
 }  # fmt: skip
 

@@ -1,20 +1,16 @@
 """Many simulated tissues (atoms) against many voxels."""
 
-from ._interpolation import Interpolation
-from ._kernels import mean_over_kernels
-from ._profile import (
+from ._atoms import (
     Atoms,
-    Profile,
     SimulatedAtoms,
     make_atoms,
     place,
-    posterior_moments,
-    profile,
-    rows_at,
     signals_and_slopes,
     simulate_atoms,
-    step_from_best,
 )
+from ._interpolation import Interpolation
+from ._kernels import mean_over_kernels
+from ._profile import Profile, posterior_moments, profile, rows_at, step_from_best
 from ._starts import Dictionary, fit_linear, look_up, make_dictionary
 
 __all__ = [

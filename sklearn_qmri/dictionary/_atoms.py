@@ -1,0 +1,130 @@
+"""Atoms: tissues that fill ranges evenly, and their signals under one protocol."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ._cube import fill_cube
+
+_HAIR = 1e-6  # least width of a range, as a share of its values
+
+
+class Atoms(NamedTuple):
+    """Tissues of amplitude 1 that fill ranges evenly, sorted into compact cells of equal size.
+
+    Coordinates are the parameters or, where these are on a logarithmic axis, their logarithms. The
+    coordinate of the amplitude is always its logarithm.
+
+    Attributes
+    ----------
+    tissues : ndarray of shape (n_atoms, n_parameters)
+    ranges : ndarray of shape (2, n_parameters)
+    log : bool ndarray of shape (n_parameters,)
+        Whether each coordinate is a logarithm.
+    amplitude : int
+        Column of the amplitude.
+    n_cells : int
+    """
+
+    tissues: np.ndarray
+    ranges: np.ndarray
+    log: np.ndarray
+    amplitude: int
+    n_cells: int
+
+    def coordinates(self, tissues):
+        """Coordinates of tissues (n, n_parameters)."""
+        return np.where(self.log, np.log(np.where(self.log, tissues, 1.0)), tissues)
+
+    def variance(self):
+        """Variances of coordinates that fill the ranges; 1 for that of the amplitude."""
+        low, high = self.coordinates(self.ranges)
+        variance = (high - low) ** 2 / 12
+        variance[self.amplitude] = 1.0
+        return variance
+
+
+def make_atoms(signal_model, ranges, n_atoms, n_cells):
+    """Fill ranges with atoms.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+        Signal model with one amplitude.
+    ranges : ndarray of shape (2, n_parameters)
+        Those of the amplitude do not matter.
+    n_atoms, n_cells : int, powers of 2
+
+    Returns
+    -------
+    Atoms
+
+    Raises
+    ------
+    ValueError
+        If the signal model has no amplitude, or several.
+    """
+    amplitudes = [j for j, p in enumerate(signal_model.parameters) if p.amplitude]
+    if len(amplitudes) != 1:
+        raise ValueError(
+            f"Networks for any protocol expect a signal model with one amplitude, got "
+            f"{signal_model!r} with {len(amplitudes)}."
+        )
+    amplitude = amplitudes[0]
+    ranges = ranges.copy()
+    # A range of one value gets a width by which values in it can be divided.
+    ranges[1] = np.maximum(ranges[1], ranges[0] + _HAIR * np.maximum(np.abs(ranges[0]), 1.0))
+    ranges[:, amplitude] = 1.0
+    log = np.array([p.log for p in signal_model.parameters]) & (ranges[0] > 0)
+    log[amplitude] = True
+    unit = np.insert(fill_cube(len(log) - 1, n_cells, n_atoms), amplitude, 0.0, axis=1)
+    return Atoms(place(unit, ranges, log), ranges, log, amplitude, n_cells)
+
+
+def place(unit, ranges, log):
+    """Parameters at positions (n, n_parameters) from 0 to 1 of ranges (2, n_parameters)."""
+    low, high = ranges
+    ratio = np.where(log, high / np.where(log, low, 1.0), 1.0)
+    return np.where(log, low * ratio**unit, low + (high - low) * unit)
+
+
+def signals_and_slopes(signal_model, tissues, log):
+    """Signals of tissues, and their derivatives by the coordinates, see `Atoms`.
+
+    Returns
+    -------
+    signal : tensor of shape (n_tissues, n_measurements)
+    slopes : tensor of shape (n_tissues, n_measurements, n_parameters)
+    """
+    with torch.no_grad():
+        theta = torch.as_tensor(np.ascontiguousarray(tissues.T))
+        signal, jacobian = signal_model.jacobian(theta)
+        # By the chain rule, the derivative by log(theta) is theta times that by theta.
+        jacobian *= torch.where(torch.as_tensor(log)[:, None], theta, 1.0)[:, None]
+    return signal.T, jacobian.permute(2, 1, 0)
+
+
+class SimulatedAtoms(NamedTuple):
+    """Atoms under one protocol, in single precision; tensors may have an axis of protocols.
+
+    Attributes
+    ----------
+    atoms : Atoms
+    columns : tensor of shape (n_atoms, n_measurements)
+        Signals; their magnitudes if the likelihood is even in the signal.
+    slopes : tensor of shape (n_atoms, n_measurements, n_parameters)
+        Derivatives by the coordinates.
+    """
+
+    atoms: Atoms
+    columns: torch.Tensor
+    slopes: torch.Tensor
+
+
+def simulate_atoms(atoms, signal_model, noise):
+    """Simulate atoms under the protocol of a signal model."""
+    signal, slopes = signals_and_slopes(signal_model, atoms.tissues, atoms.log)
+    if noise.even:
+        slopes, signal = slopes * torch.sign(signal)[..., None], signal.abs()
+    return SimulatedAtoms(atoms, signal.float(), slopes.float())
