@@ -40,14 +40,16 @@ SNRS = (10, 15, 30, 60)
 WEIGHTS = (4, 10, 30)
 N_ATOMS = 2**16  # of the posterior mean that is the yardstick
 N_TISSUES, N_REPEATS = 200, 30
-AMPLITUDES = (0.6, 1.6)
+AMPLITUDES = (0.8, 1.25)
+MARGIN = 4.0  # of their range for the posterior mean, in noise levels: its ends must not tell it
 N_ROWS = 600  # that the posterior mean is computed for, a tissue each
 N_RESAMPLED = 200
 
 
-def tissues_of(model, prior):
-    """Prior of the training, and an amplitude in a range that hardly tells the posterior mean."""
-    known = {p.name: AMPLITUDES for p in model.parameters if p.amplitude} | prior
+def tissues_of(model, prior, margin=0.0):
+    """Prior of the training, with a range of the amplitude that a margin makes wider."""
+    low, high = AMPLITUDES
+    known = {p.name: (low - margin, high + margin) for p in model.parameters if p.amplitude} | prior
     ranges = np.array([known.get(p.name, p.prior) for p in model.parameters], dtype=float).T
     log = np.array([p.log for p in model.parameters]) & (ranges[0] > 0)
     return lambda n, rng: place(rng.uniform(size=(n, len(log))), ranges, log)
@@ -74,8 +76,9 @@ def measure(model, prior, seed, snr, compare):
     settings = {"sigma": 1 / snr}
     net = PretrainedNetRegressor(model, **settings)
     X, y = make_signals(model, N_ROWS, snr=snr, prior=tissues, random_state=seed)
+    wider = tissues_of(model, prior, MARGIN / snr)
     mean = PosteriorMeanEstimator(
-        model, prior=tissues, n_atoms=N_ATOMS, random_state=seed, **settings
+        model, prior=wider, n_atoms=N_ATOMS, random_state=seed, **settings
     )
     predicted = net.fit(X).predict(X, bias_weight=1), mean.fit(X).predict(X)
     found = {"w = 1, error over the posterior mean's": ratio(*((p - y) ** 2 for p in predicted))}

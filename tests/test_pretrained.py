@@ -98,6 +98,26 @@ def test_weight_one_is_the_posterior_mean(protocol, snr):
     assert (error[0] < 1.05 * error[1]).all()
 
 
+@pytest.mark.parametrize(
+    ("b_values", "snr", "limit"),
+    [([0, 0, 500, 1000], 30, 1.05), ([0, 0, 500, 1000], 10, 1.2), ([0, 0, 0, 1750], 30, 1.3)],
+)
+def test_signals_at_the_noise_floor(b_values, snr, limit):
+    """Large b-values, at which fast diffusion leaves noise only, still tell D.
+
+    The likelihood of a magnitude there is no parabola, which costs most where one measurement
+    alone tells D.
+    """
+    model = ADC(b_values)
+    prior = {"S0": (0.5, 2.0), "D": (0.05, 4.0)}
+    X, y = make_signals(model, 1500, snr=snr, prior=prior | {"S0": (0.9, 1.1)}, random_state=4)
+    settings = {"sigma": 1 / snr, "random_state": 0, "n_atoms": 2**14}
+    reference = PosteriorMeanEstimator(model, prior=prior, **settings).fit(X).predict(X)
+    found = PretrainedNetRegressor(model, sigma=1 / snr, bias_weight=1).fit(X).predict(X)
+    error = [np.mean((p - y) ** 2, axis=0)[1] for p in (found, reference)]
+    assert error[0] < limit * error[1]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_less_bias_and_less_variance_than_maximum_likelihood(protocol):
     model, snr = IVIM(PROTOCOLS[protocol]), 20
