@@ -25,7 +25,7 @@ from ._rows import in_pieces, scatter_results
 from ._weights import packaged_weights, read_weights
 
 _BLOCK = 65536  # rows that are predicted and described at once, to limit memory
-_ALARMS = 0.002  # share of rows without any fault that are out of domain by their misfit
+_ALARMS = 0.006  # share of rows without any fault that are out of domain by their misfit
 
 
 class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
