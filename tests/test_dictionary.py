@@ -71,7 +71,7 @@ def test_mean_over_kernels_is_that_of_the_posterior(name, noise, snr):
     expected = posterior_moments(many, found(many)[1])
     points = posterior_moments(few, found(few)[1])
     simulated, profiled = found(few)
-    mean = mean_over_kernels(simulated, model, noise.even, profiled)
+    mean = mean_over_kernels(simulated, model, noise, profiled)
     std = expected.variance.sqrt()[:, 1:] + 1e-6
     error, of_points = (
         ((m[:, 1:] - expected.mean[:, 1:]) / std).square().mean(0) for m in (mean, points.mean)

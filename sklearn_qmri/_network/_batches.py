@@ -87,7 +87,7 @@ class FreshBatches:
 
 
 class Stream:
-    """Batches that are made when they are needed, other ones in every pass.
+    """Batches that are made when they are needed, and that differ in every pass.
 
     Parameters
     ----------

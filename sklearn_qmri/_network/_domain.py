@@ -49,7 +49,7 @@ class Domain:
             Measurements expected for the tissues that variants of the network predict.
         predicted : ndarray of shape (n_variants, n_voxels, n_parameters)
         tissues : ndarray of shape (n_voxels, n_parameters), default=None
-            Tissues of the rows. None: unknown, as good as the predicted ones.
+            Tissues of the rows. None: they are unknown, and the predicted ones take their place.
 
         Returns
         -------

@@ -71,7 +71,7 @@ class ProtocolFreeNetwork:
                 unit = unit_of_correction(seen.std, seen.size, weight)
                 estimate = seen.mean + unit * output
                 if (exact > 0).any():
-                    mean = mean_over_kernels(simulated, signal_model, noise.even, seen.found)
+                    mean = mean_over_kernels(simulated, signal_model, noise, seen.found)
                     unit = unit_of_correction(seen.std, seen.size, torch.ones(()))
                     estimate += exact * (mean - seen.mean - unit * output)
                 parameters[rows] = estimate[: len(X[rows])].numpy()
@@ -90,7 +90,7 @@ class ProtocolFreeNetwork:
 def _share_of_mean(weight):
     """Share of the mean over kernels in the estimate at weights of the squared bias.
 
-    At w = 1 the estimate is the mean of the posterior, which is the more exact over kernels, but
-    takes longer. Away from 1 it counts less and less, and not at all from `_WITHOUT_MEAN` on.
+    At w = 1 the estimate is the mean of the posterior. The mean over kernels is more exact than
+    that over atoms, but takes longer. For larger w its share falls, to 0 at `_WITHOUT_MEAN`.
     """
     return ((_WITHOUT_MEAN / weight - 1) / (_WITHOUT_MEAN - 1)).clamp(min=0)

@@ -5,7 +5,6 @@ from ._atoms import (
     SimulatedAtoms,
     make_atoms,
     place,
-    signals_and_slopes,
     simulate_atoms,
 )
 from ._interpolation import Interpolation
@@ -28,7 +27,6 @@ __all__ = [
     "posterior_moments",
     "profile",
     "rows_at",
-    "signals_and_slopes",
     "simulate_atoms",
     "step_from_best",
 ]

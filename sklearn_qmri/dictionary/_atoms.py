@@ -92,17 +92,27 @@ def place(unit, ranges, log):
 def signals_and_slopes(signal_model, tissues, log):
     """Signals of tissues, and their derivatives by the coordinates, see `Atoms`.
 
+    Parameters
+    ----------
+    signal_model : SignalModel
+    tissues : tensor of shape (n_parameters, n_tissues)
+    log : bool ndarray of shape (n_parameters,)
+
     Returns
     -------
-    signal : tensor of shape (n_tissues, n_measurements)
-    slopes : tensor of shape (n_tissues, n_measurements, n_parameters)
+    signal : tensor of shape (n_measurements, n_tissues)
+    slopes : tensor of shape (n_parameters, n_measurements, n_tissues)
     """
     with torch.no_grad():
-        theta = torch.as_tensor(np.ascontiguousarray(tissues.T))
-        signal, jacobian = signal_model.jacobian(theta)
+        signal, jacobian = signal_model.jacobian(tissues)
         # By the chain rule, the derivative by log(theta) is theta times that by theta.
-        jacobian *= torch.where(torch.as_tensor(log)[:, None], theta, 1.0)[:, None]
-    return signal.T, jacobian.permute(2, 1, 0)
+        factor = torch.where(torch.as_tensor(log)[:, None], tissues, 1.0)
+        return signal, jacobian * factor[:, None]
+
+
+def magnitudes(noise, signal, slopes):
+    """Magnitudes of signals and their slopes if the likelihood is even in the signal, else both."""
+    return (signal.abs(), slopes * torch.sign(signal)) if noise.even else (signal, slopes)
 
 
 class SimulatedAtoms(NamedTuple):
@@ -124,7 +134,6 @@ class SimulatedAtoms(NamedTuple):
 
 def simulate_atoms(atoms, signal_model, noise):
     """Simulate atoms under the protocol of a signal model."""
-    signal, slopes = signals_and_slopes(signal_model, atoms.tissues, atoms.log)
-    if noise.even:
-        slopes, signal = slopes * torch.sign(signal)[..., None], signal.abs()
-    return SimulatedAtoms(atoms, signal.float(), slopes.float())
+    tissues = torch.as_tensor(np.ascontiguousarray(atoms.tissues.T))
+    signal, slopes = magnitudes(noise, *signals_and_slopes(signal_model, tissues, atoms.log))
+    return SimulatedAtoms(atoms, signal.T.float(), slopes.permute(2, 1, 0).float())

@@ -7,7 +7,7 @@ _ROUNDING = 1e-6
 
 
 def solve_small(matrix, right):
-    """Solutions of symmetric positive systems, and of their matrices inverse and determinant.
+    """Solve symmetric positive systems; also give inverses and determinants of the matrices.
 
     By Gauss-Jordan elimination, which takes a few operations on all systems together. A call per
     matrix would take much longer. Positive matrices need no exchange of rows.

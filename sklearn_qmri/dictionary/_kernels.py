@@ -15,15 +15,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ._atoms import magnitudes, signals_and_slopes
 from ._elimination import solve_small
-from ._profile import rows_at
+from ._profile import LEAST, rows_at
 
 _N_KERNELS = 16
 # Standard deviation of a kernel, as a share of the distance between atoms. That of a uniform
 # distribution is .29 of its width. A wider kernel leaves no gaps between atoms that lie unevenly.
 _WIDTH = 0.45
 _WIDEST = 0.5  # largest variance of a logarithm that moves the mean of its exponential
-_LEAST = 1e-20  # keeps divisions by sums over no measurement finite
 
 
 class _Data(NamedTuple):
@@ -35,7 +35,7 @@ class _Data(NamedTuple):
     def fit(self, signal):
         """Amplitude of a signal with the largest likelihood, and its gain over no signal."""
         along = (self.pull * signal).sum(0).clamp(min=0)
-        amplitude = along / (self.weight * signal.square()).sum(0).clamp(min=_LEAST)
+        amplitude = along / (self.weight * signal.square()).sum(0).clamp(min=LEAST)
         return amplitude, along * amplitude / 2
 
     def expand(self, amplitude, signal, slope):
@@ -49,50 +49,76 @@ class _Data(NamedTuple):
         gradient = ((self.pull - self.weight * signal * amplitude) * slope).sum(1)
         weighted = self.weight * slope
         cross = (weighted * signal).sum(1)
-        own = (self.weight * signal.square()).sum(0).clamp(min=_LEAST)
+        own = (self.weight * signal.square()).sum(0).clamp(min=LEAST)
         information = (weighted[:, None] * slope[None]).sum(2)
         return gradient, information - cross[:, None] * cross[None] / own
 
 
-def mean_over_kernels(simulated, signal_model, even, found):
+class _Kernels(NamedTuple):
+    """Posteriors within kernels, all of which are n_pairs.
+
+    Attributes
+    ----------
+    evidence : tensor of shape (n_pairs,)
+        Logarithm of the integral of the likelihood over the kernel.
+    tissues : tensor of shape (n_parameters, n_pairs)
+        Means.
+    """
+
+    evidence: torch.Tensor
+    tissues: torch.Tensor
+
+
+def mean_over_kernels(simulated, signal_model, noise, found):
     """Means of posteriors over the kernels of atoms.
 
     Parameters
     ----------
     simulated : SimulatedAtoms
     signal_model : SignalModel
-    even : bool
-        Whether the likelihood is even in the signal, so that only its magnitude counts.
+    noise : NoiseModel
     found : Profile
 
     Returns
     -------
     tensor of shape (n_voxels, n_parameters)
     """
+    atoms = simulated.atoms
+    best = found.amplitude * rows_at(simulated.columns, found.best)
+    pull = found.residual + found.weight * best
+    likelihood, index = found.likelihood.topk(_N_KERNELS, -1)
+    data = _Data(*(part.T.repeat_interleave(_N_KERNELS, 1) for part in (found.weight, pull)))
+    amplitude = found.amplitudes.gather(-1, index).flatten()
+    inside = _within(simulated, signal_model, noise, data, index.flatten(), amplitude)
+    # Likelihoods are relative to that of the best atom, whose gain is half of pull * signal.
+    evidence = inside.evidence.unflatten(0, index.shape) - (pull * best).sum(-1, keepdim=True) / 2
+    top = evidence.amax(-1, keepdim=True).clamp(min=0)
+    kernels = (evidence - top).exp()
+    points = found.likelihood.scatter(-1, index, 0.0) * (-top).exp()
+    sums = points @ torch.as_tensor(atoms.tissues).float()
+    sums[:, atoms.amplitude] = (points * found.amplitudes).sum(-1)
+    sums += (inside.tissues.unflatten(1, index.shape) * kernels).sum(-1).T
+    return sums / (kernels.sum(-1, keepdim=True) + points.sum(-1, keepdim=True))
+
+
+def _within(simulated, signal_model, noise, data, pairs, amplitude):
+    """Posteriors within the kernels of atoms `pairs` (n_pairs,), which have these amplitudes."""
     atoms, columns, slopes = simulated
     free = np.flatnonzero(np.arange(len(atoms.log)) != atoms.amplitude)
     log = torch.as_tensor(atoms.log[free])[:, None]
     least, most = torch.as_tensor(atoms.coordinates(atoms.ranges)[:, free]).float()[..., None]
     spread = _WIDTH * len(atoms.tissues) ** (-1 / len(free)) * (most - least)
     narrow = torch.diag(spread[:, 0] ** -2)[..., None]
-    best = found.amplitude * rows_at(columns, found.best)
-    likelihood, index = found.likelihood.topk(_N_KERNELS, -1)
-    data = _Data(
-        found.weight.T.repeat_interleave(_N_KERNELS, 1),
-        (found.residual + found.weight * best).T.repeat_interleave(_N_KERNELS, 1),
-    )
-    pairs = index.flatten()
     start = torch.as_tensor(atoms.coordinates(atoms.tissues)[:, free].T).float()[:, pairs]
-    amplitude = found.amplitudes.gather(-1, index).flatten()
     slope = slopes[..., free].permute(2, 1, 0)[..., pairs]
     gradient, information = data.expand(amplitude, columns.T[:, pairs], slope)
     step, _, _ = solve_small(information + narrow, gradient)
     center = torch.minimum(torch.maximum(start + step, least), most)
     tissues = torch.ones(len(atoms.log), len(pairs))
     tissues[free] = torch.where(log, center.exp(), center)
-    signal, slope = _simulate(signal_model, even, tissues, free, log)
+    signal, slope = magnitudes(noise, *signals_and_slopes(signal_model, tissues, atoms.log))
     amplitude, gain = data.fit(signal)
-    _, information = data.expand(amplitude, signal, slope)
+    _, information = data.expand(amplitude, signal, slope[free])
     _, variance, log_determinant = solve_small(information + narrow, step)
     # Integral over the kernel: exp(gain) at the center, by the heights and widths of two normals.
     away = ((center - start) / spread).square().sum(0)
@@ -100,22 +126,4 @@ def mean_over_kernels(simulated, signal_model, even, found):
     # The mean of the exponential of a normal variable is exp(mean + variance / 2).
     tissues[free] = torch.where(log, (center + variance.clamp(max=_WIDEST) / 2).exp(), center)
     tissues[atoms.amplitude] = amplitude
-    # Likelihoods are relative to that of the best atom, whose gain is that of its best amplitude.
-    highest = (data.pull.unflatten(1, index.shape)[..., 0].T * best).sum(-1, keepdim=True) / 2
-    evidence = evidence.unflatten(0, index.shape) - highest
-    top = evidence.amax(-1, keepdim=True).clamp(min=0)
-    kernels = (evidence - top).exp()
-    points = found.likelihood.scatter(-1, index, 0.0) * (-top).exp()
-    sums = points @ torch.as_tensor(atoms.tissues).float()
-    sums[:, atoms.amplitude] = (points * found.amplitudes).sum(-1)
-    sums += (tissues.unflatten(1, index.shape) * kernels).sum(-1).T
-    return sums / (kernels.sum(-1, keepdim=True) + points.sum(-1, keepdim=True))
-
-
-def _simulate(signal_model, even, tissues, free, log):
-    """Signals of tissues (n_measurements, n_pairs), and their derivatives by the coordinates."""
-    with torch.no_grad():
-        signal, jacobian = signal_model.jacobian(tissues)
-    # By the chain rule, the derivative by log(theta) is theta times that by theta.
-    slope = jacobian[free] * torch.where(log, tissues[free], 1.0)[:, None]
-    return (signal.abs(), slope * torch.sign(signal)) if even else (signal, slope)
+    return _Kernels(evidence, tissues)

@@ -16,7 +16,7 @@ _LOWEST = -40.0  # least logarithm of a likelihood, relative to that of the best
 _COARSE = 4  # of as many atoms, one is looked at first
 _AWAY = 1.5  # distance between signals, in units of sigma, over which a curvature is measured
 _APART = 16  # of as many atoms, the loss of one is kept
-_LEAST = 1e-20  # keeps divisions by sums over no measurement finite
+LEAST = 1e-20  # keeps divisions by sums over no measurement finite
 
 
 class Profile(NamedTuple):
@@ -112,7 +112,7 @@ def _eliminate(pull, weight, columns, squares):
     of pull * c and q of weight * c^2. It is largest at A = p / q, where it is ``p A / 2``.
     """
     along = (pull @ columns.mT).clamp_(min=0)
-    amplitudes = along / (weight @ squares.mT).clamp_(min=_LEAST)
+    amplitudes = along / (weight @ squares.mT).clamp_(min=LEAST)
     gain = along.mul_(amplitudes).mul_(0.5)
     return gain, amplitudes, gain.argmax(-1, keepdim=True)
 
@@ -153,7 +153,7 @@ def posterior_moments(atoms, found):
     mean, square = sums.chunk(2, -1)
     variance = (square - mean.square()).clamp(min=0)
     amplitude = _dot(found.likelihood, found.amplitudes) / total
-    relative = amplitude / found.amplitude.clamp(min=_LEAST)
+    relative = amplitude / found.amplitude.clamp(min=LEAST)
     mean[..., atoms.amplitude] = relative[..., 0]
     size = total.square() / _dot(found.likelihood, found.likelihood)
     return Moments(cells / total, size, mean, variance)

@@ -8,13 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._bias_constrained_training import check_bias_weight, network_at, train_on_bias
-from ._net import (
-    NETWORK,
-    NetworkRegressorMixin,
-    check_training,
-    estimate_by,
-    predict_by,
-)
+from ._net import NETWORK, NetworkRegressorMixin, check_training, estimate_by, predict_by
 from ._regressor import all_or_nothing
 
 

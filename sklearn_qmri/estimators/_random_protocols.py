@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .._network import BiasWeights, read, unit_of_correction
-from ..dictionary import Atoms, SimulatedAtoms, place, signals_and_slopes, simulate_atoms
+from ..dictionary import Atoms, SimulatedAtoms, place, simulate_atoms
 from ..information import bayesian_deviations
 from ._bias_constrained_training import temper
 from ._repeats import score_gain
@@ -145,9 +145,9 @@ class RandomProtocols:
         tissues = place(unit, atoms.ranges, atoms.log)
         sigma = 1 / np.exp(rng.uniform(*np.log(self.snr)))
         # By the parameters, not by the coordinates, in which biases and variances are measured.
-        signal, jacobian = (
-            part.numpy() for part in signals_and_slopes(model, tissues, np.zeros_like(atoms.log))
-        )
+        with torch.no_grad():
+            signal, jacobian = model.jacobian(torch.as_tensor(np.ascontiguousarray(tissues.T)))
+        signal, jacobian = signal.numpy().T, jacobian.permute(2, 1, 0).numpy()
         # A missing measurement tells nothing, whatever the parameters: its slopes count as 0.
         present = _some_missing(model.n_measurements, len(atoms.log), rng)
         signal, slope = signal / sigma, jacobian / sigma * present[:, None]

@@ -1,19 +1,15 @@
 """Maps of many scans; a failed scan is reported and does not stop the others."""
 
-import csv
 import os
 from contextlib import contextmanager
 from functools import partial
 from numbers import Real
 from pathlib import Path
 
-import numpy as np
 from sklearn.utils import Bunch
 from tqdm import tqdm
 
-from .._files import replacing
-from .._warnings import quiet, warn
-from ..status import Status
+from .._warnings import quiet
 from ._derivatives import (
     derivative_prefix,
     describe_run,
@@ -26,7 +22,8 @@ from ._derivatives import (
 from ._estimators import core, signal_model_of
 from ._open import open_scan
 from ._predict import estimate_scan
-from ._protocols import acquisition_of, estimator_for, plain
+from ._protocols import estimator_for
+from ._report import failure, report_line, warn_of_failures, write_report
 from ._workers import on_own_processes, on_workers, spread
 
 _REPORT = "cohort.tsv"  # in the output folder, rewritten by every call
@@ -135,7 +132,7 @@ def predict_cohort(
     if client is None:
         rows = on_own_processes(n_jobs, partial(work, estimator), scans)
         rows = (
-            _failure(scan, row) if isinstance(row, Exception) else row
+            failure(scan, row) if isinstance(row, Exception) else row
             for scan, row in zip(scans, rows, strict=True)
         )
     else:
@@ -151,8 +148,8 @@ def predict_cohort(
             report.append(row)
     finally:
         # Also after an interruption: the report then has the scans that are finished.
-        _write_report(report, Path(out_dir) / _REPORT)
-    _warn_of_failures(report, Path(out_dir) / _REPORT)
+        write_report(report, Path(out_dir) / _REPORT)
+    warn_of_failures(report, Path(out_dir) / _REPORT)
     return report
 
 
@@ -220,8 +217,8 @@ def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overw
             overwrite=True,
         )  # fmt: skip
     except Exception as error:  # any error of one scan becomes its line of the report
-        return _failure(scan, error)
-    return _line(scan, "done", paths, voxel_counts(maps), estimator)
+        return failure(scan, error)
+    return report_line(scan, "done", paths, voxel_counts(maps), estimator)
 
 
 def _finished(estimator, scan, return_std, sources, whose):
@@ -241,16 +238,7 @@ def _finished(estimator, scan, return_std, sources, whose):
     voxels = story["Voxels"]
     if not isinstance(voxels, dict):
         raise ValueError(f"The sidecar of {paths[0]} has no Voxels: overwrite=True replaces it.")
-    return _line(scan, "skipped", paths, voxels, estimator)
-
-
-def _line(scan, outcome, maps, voxels, estimator):
-    """Line of the report of a scan that has maps."""
-    acquisition = acquisition_of(signal_model_of(estimator))
-    protocol = {name: plain(value) for name, value in acquisition.items()}
-    return Bunch(
-        image=scan.image, outcome=outcome, maps=maps, voxels=voxels, protocol=protocol, reason=""
-    )
+    return report_line(scan, "skipped", paths, voxels, estimator)
 
 
 def _sources(scan):
@@ -278,39 +266,4 @@ def _outcome(future, scan):
     try:
         return future.result()
     except Exception as error:
-        return _failure(scan, error)
-
-
-def _failure(scan, error):
-    reason = f"{type(error).__name__}: {error}"
-    return Bunch(image=scan.image, outcome="failed", maps=[], voxels={}, protocol={}, reason=reason)
-
-
-def _warn_of_failures(report, path):
-    failed = [row for row in report if row.outcome == "failed"]
-    if failed:
-        warn(
-            f"{len(failed)} of {len(report)} scans failed, the first with {failed[0].reason} "
-            f"All failures are listed in {path}."
-        )
-
-
-def _write_report(report, path):
-    statuses = [code.name for code in Status]
-    # Names of files need not be UTF-8: bytes that cannot be encoded are written as escapes.
-    with (
-        replacing(path) as scratch,
-        scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(["image", "outcome", *(s.lower() for s in statuses), "protocol", "reason"])
-        for row in report:
-            images = row.image if isinstance(row.image, list) else [row.image]
-            counts = (row.voxels.get(status, "") for status in statuses)
-            # A tab or a line break in a message would break the table.
-            reason = " ".join(row.reason.split())
-            protocol = "; ".join(
-                f"{name} {' '.join(f'{v:g}' for v in np.ravel(values))}"
-                for name, values in row.protocol.items()
-            )
-            writer.writerow([" ".join(map(str, images)), row.outcome, *counts, protocol, reason])
+        return failure(scan, error)
