@@ -197,6 +197,18 @@ def assert_near(found, expected, tolerance):
     np.testing.assert_allclose(found / SCALE, expected / SCALE, atol=tolerance, rtol=tolerance)
 
 
+def test_estimates_of_absurd_rows_are_finite():
+    """Rows thousands of sigma from any tissue, in which single precision rounds, at any w."""
+    rng, model = np.random.default_rng(0), IVIM(B)
+    X = np.abs(rng.normal(size=(1000, len(B)))) * 10.0 ** rng.uniform(-3, 3, size=(1000, 1))
+    sigma = 10.0 ** rng.uniform(-5, 3, size=1000)
+    net = PretrainedNetRegressor(model).fit(X, sigma=sigma)
+    for weight in (1, 2, 30):
+        with pytest.warns(UserWarning, match="rows are unlike"):
+            found = net.estimate(X, sigma=sigma, bias_weight=weight)
+        assert np.isfinite(found.parameters).all()
+
+
 def test_rows_do_not_depend_on_others(scan):
     _, X, net = scan
     np.testing.assert_array_equal(net.predict(X)[17:23], net.predict(X[17:23]))

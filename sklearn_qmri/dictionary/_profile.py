@@ -102,7 +102,8 @@ def _expand(noise, x, signal):
     above = noise.derivatives(x, signal + _AWAY)[0]
     secant = 2 * (above - loss - gradient * _AWAY) / _AWAY**2
     information = torch.as_tensor(noise.information(signal.numpy()), dtype=x.dtype)
-    return gradient, torch.maximum(information, secant)
+    # In units of sigma no noise model bends more than a normal one: beyond 1 there is rounding only.
+    return gradient, torch.maximum(information, secant.clamp(max=1))
 
 
 def _eliminate(pull, weight, columns, squares):
