@@ -102,7 +102,7 @@ def _expand(noise, x, signal):
     above = noise.derivatives(x, signal + _AWAY)[0]
     secant = 2 * (above - loss - gradient * _AWAY) / _AWAY**2
     information = torch.as_tensor(noise.information(signal.numpy()), dtype=x.dtype)
-    # In units of sigma no noise model bends more than a normal one: beyond 1 there is rounding only.
+    # No noise model bends more than a normal one: a curvature beyond 1 comes from rounding.
     return gradient, torch.maximum(information, secant.clamp(max=1))
 
 
