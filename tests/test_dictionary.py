@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from sklearn_qmri.dictionary import (
+    N_KERNELS,
+    find_posterior,
     make_atoms,
     mean_over_kernels,
-    posterior_moments,
-    profile,
     simulate_atoms,
 )
 from sklearn_qmri.dictionary._elimination import solve_small
@@ -64,14 +64,10 @@ def test_mean_over_kernels_is_that_of_the_posterior(name, noise, snr):
     x = torch.tensor(noise.sample(signal * snr, np.random.RandomState(0)) / snr).float()
     precision = torch.full_like(x, snr)
 
-    def found(atoms):
-        simulated = simulate_atoms(atoms, model, noise)
-        return simulated, profile(noise, x, precision, simulated.columns)
-
-    expected = posterior_moments(many, found(many)[1])
-    points = posterior_moments(few, found(few)[1])
-    simulated, profiled = found(few)
-    mean = mean_over_kernels(simulated, model, noise, profiled)
+    _, expected = find_posterior(noise, x, precision, simulate_atoms(many, model, noise))
+    simulated = simulate_atoms(few, model, noise)
+    nearest, points = find_posterior(noise, x, precision, simulated, N_KERNELS)
+    mean = mean_over_kernels(simulated, model, noise, nearest, points)
     std = expected.variance.sqrt()[:, 1:] + 1e-6
     error, of_points = (
         ((m[:, 1:] - expected.mean[:, 1:]) / std).square().mean(0) for m in (mean, points.mean)

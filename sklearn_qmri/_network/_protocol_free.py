@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from .._torch import single_thread
-from ..dictionary import mean_over_kernels, simulate_atoms
+from ..dictionary import N_KERNELS, mean_over_kernels, simulate_atoms
 from ._losses import unit_of_correction
 from ._modules import StackedMLP, make_head
 from ._reading import blocks, read
@@ -63,16 +63,19 @@ class ProtocolFreeNetwork:
         weight = torch.as_tensor(bias_weight, dtype=torch.float32)
         at = self.span.inputs(weight)
         exact = _share_of_mean(weight)
+        n_kernels = N_KERNELS if (exact > 0).any() else 0
         parameters, misfit = np.empty((len(X), len(weight))), np.empty(len(X))
         with single_thread(), torch.no_grad():
             for rows, x, precision in blocks(X, sigma):
-                seen = read(simulated, noise, x, precision)
+                seen = read(simulated, noise, x, precision, n_kernels)
                 output = module(torch.cat([seen.inputs, at.expand(len(x), -1)], 1))[0]
-                unit = unit_of_correction(seen.std, seen.size, weight)
+                size = seen.posterior.size
+                unit = unit_of_correction(seen.std, size, weight)
                 estimate = seen.mean + unit * output
-                if (exact > 0).any():
-                    mean = mean_over_kernels(simulated, signal_model, noise, seen.found)
-                    unit = unit_of_correction(seen.std, seen.size, torch.ones(()))
+                if n_kernels:
+                    found = seen.nearest, seen.posterior
+                    mean = mean_over_kernels(simulated, signal_model, noise, *found)
+                    unit = unit_of_correction(seen.std, size, torch.ones(()))
                     estimate += exact * (mean - seen.mean - unit * output)
                 parameters[rows] = estimate[: len(X[rows])].numpy()
                 misfit[rows] = seen.misfit[: len(X[rows])].numpy()

@@ -6,16 +6,17 @@ import numpy as np
 import torch
 
 from ..dictionary import (
-    Profile,
-    posterior_moments,
-    profile,
+    Nearest,
+    Posterior,
+    find_nearest,
+    find_posterior,
     rows_at,
     step_from_best,
 )
 
 # Rows are read in blocks of exactly this many: their arrays fit into a processor's cache, and a
 # row's result does not depend on the rows beside it, see `FittedNetwork`.
-_ROWS = 256
+_ROWS = 1024
 _RAREST = 1e-4  # cells with less probability than this are alike to the network
 _FARTHEST = 5.0  # longest way to the nearby optimum that is an input, in standard deviations
 _NARROWEST = 1e-6  # smallest variance of a posterior, as a share of the squared range
@@ -31,22 +32,21 @@ class Reading(NamedTuple):
         Network inputs.
     mean, std : tensor of shape (n_voxels, n_parameters)
         Moments of the posterior, in the units of the parameters.
-    size : tensor of shape (n_voxels, 1)
-        Effective number of atoms in the posterior.
     misfit : tensor of shape (n_voxels,)
         Squared residuals near the best atom, in units of the variance, summed.
-    found : Profile
+    nearest : Nearest
+    posterior : Posterior
     """
 
     inputs: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
-    size: torch.Tensor
     misfit: torch.Tensor
-    found: Profile
+    nearest: Nearest
+    posterior: Posterior
 
 
-def read(simulated, noise, x, precision):
+def read(simulated, noise, x, precision, n_likeliest=0):
     """Posteriors of voxels over atoms.
 
     Parameters
@@ -55,14 +55,15 @@ def read(simulated, noise, x, precision):
     noise : NoiseModel
     x, precision : tensor of shape (n_voxels, n_measurements)
         Measurements, and 1 / sigma of each; 0 where there is none.
+    n_likeliest : int, default=0
+        Number of atoms whose own likelihoods are returned.
 
     Returns
     -------
     Reading
     """
     atoms = simulated.atoms
-    found = profile(noise, x, precision, simulated.columns)
-    moments = posterior_moments(atoms, found)
+    found, posterior = find_posterior(noise, x, precision, simulated, n_likeliest)
     step, deviation = step_from_best(atoms, found, simulated.slopes)
     amplitude = torch.arange(len(atoms.log)) == atoms.amplitude
     log, (low, high) = torch.as_tensor(atoms.log), torch.as_tensor(atoms.ranges).float()
@@ -72,26 +73,26 @@ def read(simulated, noise, x, precision):
     # Standard deviations of parameters, as d(theta) = theta * d(log(theta)), and of the posterior:
     # where it is between atoms, they know less of it than its own width.
     local = torch.minimum(deviation * torch.where(log, optimum, 1.0), spread)
-    std = (moments.variance + local.square()).sqrt()
-    way = optimum - moments.mean
+    std = (posterior.variance + local.square()).sqrt()
+    way = optimum - posterior.mean
     # Where few atoms count, the posterior is narrower than they are apart, and near the optimum.
-    mean = moments.mean + way / moments.size.square()
+    mean = posterior.mean + way / posterior.size.square()
     centered = torch.where(amplitude, mean - 1, (mean - low) / spread)
     other = ~amplitude
     parts = (
-        (moments.cells + _RAREST).log(),
+        (posterior.cells / posterior.total + _RAREST).log(),
         centered,
         (std / spread).log(),
         (deviation / (most - least)).log(),
-        (moments.variance / spread.square() + _NARROWEST).log()[..., other],
+        (posterior.variance / spread.square() + _NARROWEST).log()[..., other],
         (way / std).clamp(-_FARTHEST, _FARTHEST),
         ((end - least) / (most - least))[..., other],
-        moments.size.log(),
-        found.losses.log1p(),
+        posterior.size.log(),
+        posterior.losses.log1p(),
     )
     size = torch.where(amplitude, found.amplitude, 1.0)
     misfit = _misfit(simulated, found, end - start)
-    return Reading(torch.cat(parts, -1), mean * size, std * size, moments.size, misfit, found)
+    return Reading(torch.cat(parts, -1), mean * size, std * size, misfit, found, posterior)
 
 
 def misfit_of_nearest(simulated, noise, x, precision):
@@ -102,7 +103,7 @@ def misfit_of_nearest(simulated, noise, x, precision):
     simulated, noise, x, precision
         Same as `read`.
     """
-    found = profile(noise, x, precision, simulated.columns)
+    found = find_nearest(noise, x, precision, simulated)
     step, _ = step_from_best(simulated.atoms, found, simulated.slopes)
     _, _, start, end = _within_range(simulated.atoms, found, step)
     return _misfit(simulated, found, end - start)

@@ -8,24 +8,26 @@ from ._atoms import (
     simulate_atoms,
 )
 from ._interpolation import Interpolation
-from ._kernels import mean_over_kernels
-from ._profile import Profile, posterior_moments, profile, rows_at, step_from_best
+from ._kernels import N_KERNELS, mean_over_kernels
+from ._profile import Nearest, Posterior, find_nearest, find_posterior, rows_at, step_from_best
 from ._starts import Dictionary, fit_linear, look_up, make_dictionary
 
 __all__ = [
+    "N_KERNELS",
     "Atoms",
     "Dictionary",
     "Interpolation",
-    "Profile",
+    "Nearest",
+    "Posterior",
     "SimulatedAtoms",
+    "find_nearest",
+    "find_posterior",
     "fit_linear",
     "look_up",
     "make_atoms",
     "make_dictionary",
     "mean_over_kernels",
     "place",
-    "posterior_moments",
-    "profile",
     "rows_at",
     "simulate_atoms",
     "step_from_best",

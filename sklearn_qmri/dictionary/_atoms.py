@@ -11,7 +11,9 @@ _HAIR = 1e-6  # least width of a range, as a share of its values
 
 
 class Atoms(NamedTuple):
-    """Tissues of amplitude 1 that fill ranges evenly, sorted into compact cells of equal size.
+    """Tissues of amplitude 1 that fill ranges evenly, in compact cells of equal size.
+
+    The i-th tissue is in cell ``i % n_cells``. Their first quarter fills the cells evenly too.
 
     Coordinates are the parameters or, where these are on a logarithmic axis, their logarithms. The
     coordinate of the amplitude is always its logarithm.
@@ -78,8 +80,15 @@ def make_atoms(signal_model, ranges, n_atoms, n_cells):
     ranges[:, amplitude] = 1.0
     log = np.array([p.log for p in signal_model.parameters]) & (ranges[0] > 0)
     log[amplitude] = True
-    unit = np.insert(fill_cube(len(log) - 1, n_cells, n_atoms), amplitude, 0.0, axis=1)
+    unit = np.insert(_interleaved(len(log) - 1, n_cells, n_atoms), amplitude, 0.0, axis=1)
     return Atoms(place(unit, ranges, log), ranges, log, amplitude, n_cells)
+
+
+def _interleaved(n_axes, n_cells, n_atoms):
+    """Points of the unit cube, neighbours in memory from different cells, see `Atoms`."""
+    within = fill_cube(n_axes, n_cells, n_atoms).reshape(n_cells, -1, n_axes).swapaxes(0, 1)
+    order = np.concatenate([np.arange(start, len(within), 4) for start in range(4)])
+    return within[order].reshape(-1, n_axes)
 
 
 def place(unit, ranges, log):

@@ -19,15 +19,18 @@ from ._atoms import magnitudes, signals_and_slopes
 from ._elimination import solve_small
 from ._profile import LEAST, rows_at
 
-_N_KERNELS = 16
+N_KERNELS = 16  # likeliest atoms of a voxel that are kernels
 # Standard deviation of a kernel, as a share of the distance between atoms. That of a uniform
 # distribution is .29 of its width. A wider kernel leaves no gaps between atoms that lie unevenly.
 _WIDTH = 0.45
+# Largest logarithm of the share of other atoms over that of the kernels. It is only reached where
+# single precision rounds the likelihood, thousands of sigma from any tissue.
+_MOST = 30.0
 _WIDEST = 0.5  # largest variance of a logarithm that moves the mean of its exponential
 
 
 class _Data(NamedTuple):
-    """Weights and weighted data of least squares (n_measurements, n_pairs), see `Profile`."""
+    """Weights and weighted data of least squares (n_measurements, n_pairs), see `Nearest`."""
 
     weight: torch.Tensor
     pull: torch.Tensor
@@ -69,7 +72,7 @@ class _Kernels(NamedTuple):
     tissues: torch.Tensor
 
 
-def mean_over_kernels(simulated, signal_model, noise, found):
+def mean_over_kernels(simulated, signal_model, noise, nearest, posterior):
     """Means of posteriors over the kernels of atoms.
 
     Parameters
@@ -77,28 +80,35 @@ def mean_over_kernels(simulated, signal_model, noise, found):
     simulated : SimulatedAtoms
     signal_model : SignalModel
     noise : NoiseModel
-    found : Profile
+    nearest : Nearest
+    posterior : Posterior
+        With its likeliest atoms, which are the kernels.
 
     Returns
     -------
     tensor of shape (n_voxels, n_parameters)
     """
-    atoms = simulated.atoms
-    best = found.amplitude * rows_at(simulated.columns, found.best)
-    pull = found.residual + found.weight * best
-    likelihood, index = found.likelihood.topk(_N_KERNELS, -1)
-    data = _Data(*(part.T.repeat_interleave(_N_KERNELS, 1) for part in (found.weight, pull)))
-    amplitude = found.amplitudes.gather(-1, index).flatten()
-    inside = _within(simulated, signal_model, noise, data, index.flatten(), amplitude)
+    atoms, index = simulated.atoms, posterior.index
+    best = nearest.amplitude * rows_at(simulated.columns, nearest.best)
+    pull = nearest.residual + nearest.weight * best
+    n_kernels = index.shape[-1]
+    data = _Data(*(part.T.repeat_interleave(n_kernels, 1) for part in (nearest.weight, pull)))
+    amplitudes = posterior.amplitudes.flatten()
+    inside = _within(simulated, signal_model, noise, data, index.flatten(), amplitudes)
     # Likelihoods are relative to that of the best atom, whose gain is half of pull * signal.
     evidence = inside.evidence.unflatten(0, index.shape) - (pull * best).sum(-1, keepdim=True) / 2
-    top = evidence.amax(-1, keepdim=True).clamp(min=0)
+    top = evidence.amax(-1, keepdim=True)
     kernels = (evidence - top).exp()
-    points = found.likelihood.scatter(-1, index, 0.0) * (-top).exp()
-    sums = points @ torch.as_tensor(atoms.tissues).float()
-    sums[:, atoms.amplitude] = (points * found.amplitudes).sum(-1)
-    sums += (inside.tissues.unflatten(1, index.shape) * kernels).sum(-1).T
-    return sums / (kernels.sum(-1, keepdim=True) + points.sum(-1, keepdim=True))
+    # All atoms but the kernels.
+    points = (posterior.total - posterior.likelihood.sum(-1, keepdim=True)).clamp(min=0)
+    tissues = torch.as_tensor(atoms.tissues).float()[index]
+    tissues[..., atoms.amplitude] = posterior.amplitudes
+    unit = torch.where(torch.arange(len(atoms.log)) == atoms.amplitude, nearest.amplitude, 1.0)
+    sums = posterior.total * posterior.mean * unit
+    sums -= (posterior.likelihood[..., None] * tissues).sum(-2)
+    scale = (-top).clamp(max=_MOST).exp()
+    sums = sums * scale + (inside.tissues.unflatten(1, index.shape) * kernels).sum(-1).T
+    return sums / (kernels.sum(-1, keepdim=True) + points * scale)
 
 
 def _within(simulated, signal_model, noise, data, pairs, amplitude):

@@ -6,53 +6,79 @@ that all pairs of voxels and atoms together are a few matrix products. It is exa
 noise. In all arrays, voxels and atoms may have a leading axis of protocols.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 
 from ._elimination import solve_small
 
-_LOWEST = -40.0  # least logarithm of a likelihood, relative to that of the best atom
+_LOWEST = -60.0  # least logarithm to base 2 of a likelihood, relative to that of the best atom
 _COARSE = 4  # of as many atoms, one is looked at first
 _AWAY = 1.5  # distance between signals, in units of sigma, over which a curvature is measured
-_APART = 16  # of as many atoms, the loss of one is kept
+# Voxels whose likelihoods are computed at once: with a thousand atoms they fit a processor's cache.
+_CHUNK = 256
 LEAST = 1e-20  # keeps divisions by sums over no measurement finite
+_BITS = 2 * math.log(2)
 
 
-class Profile(NamedTuple):
-    """Likelihoods of voxels under atoms.
+class Nearest(NamedTuple):
+    """Best atoms of voxels, and the likelihood around them.
 
     Attributes
     ----------
-    likelihood : tensor of shape (n_voxels, n_atoms)
-        Relative to that of the best atom.
-    losses : tensor of shape (n_voxels, n_atoms / 16)
-        By how much the log-likelihood of every sixteenth atom is below that of the best one. It
-        tells how far away even those atoms are whose likelihood is 0 to all digits.
-    amplitudes : tensor of shape (n_voxels, n_atoms)
-        Amplitude of each atom, in the units of the signal.
     best : int tensor of shape (n_voxels, 1)
         Index of the best atom.
+    amplitude : tensor of shape (n_voxels, 1)
+        Its amplitude, in the units of the signal.
     weight, residual : tensor of shape (n_voxels, n_measurements)
         To second order, a change s of the best atom's signal changes the log-likelihood by
         ``residual * s - weight * s^2 / 2``, summed over measurements.
     """
 
-    likelihood: torch.Tensor
-    losses: torch.Tensor
-    amplitudes: torch.Tensor
     best: torch.Tensor
+    amplitude: torch.Tensor
     weight: torch.Tensor
     residual: torch.Tensor
 
+
+class Posterior(NamedTuple):
+    """Posteriors of voxels over the atoms, each of which is as likely before the measurement.
+
+    Attributes
+    ----------
+    losses : tensor of shape (n_voxels, n_cells)
+        By how much the log-likelihood of the first atom of each cell is below that of the best
+        atom. It tells how far away even those atoms are whose likelihood is 0 to all digits.
+    cells : tensor of shape (n_voxels, n_cells)
+        Likelihood of each cell of atoms, relative to that of the best atom.
+    size : tensor of shape (n_voxels, 1)
+        Effective number of atoms: ``(sum p)^2 / sum p^2`` of their likelihoods p.
+    mean, variance : tensor of shape (n_voxels, n_parameters)
+        Moments of the parameters; the amplitude is relative to that of the best atom.
+    likelihood, amplitudes : tensor of shape (n_voxels, n_likeliest)
+        Likelihoods of the likeliest atoms, relative to that of the best one, and their amplitudes.
+    index : int tensor of shape (n_voxels, n_likeliest)
+        Which atoms those are.
+    """
+
+    losses: torch.Tensor
+    cells: torch.Tensor
+    size: torch.Tensor
+    mean: torch.Tensor
+    variance: torch.Tensor
+    likelihood: torch.Tensor
+    amplitudes: torch.Tensor
+    index: torch.Tensor
+
     @property
-    def amplitude(self):
-        """Amplitude of the best atom, (n_voxels, 1)."""
-        return self.amplitudes.gather(-1, self.best)
+    def total(self):
+        """Sum of the likelihoods of all atoms, (n_voxels, 1)."""
+        return self.cells.sum(-1, keepdim=True)
 
 
-def profile(noise, x, precision, columns):
-    """Likelihoods of voxels under atoms, with the amplitude of each eliminated.
+def find_nearest(noise, x, precision, simulated):
+    """Best atoms of voxels, with the amplitude of each atom eliminated.
 
     Parameters
     ----------
@@ -61,34 +87,66 @@ def profile(noise, x, precision, columns):
         Measurements.
     precision : tensor of shape (n_voxels, n_measurements)
         1 / sigma of each measurement; 0 where there is none.
-    columns : tensor of shape (n_atoms, n_measurements)
-        Signals of the atoms. Where the likelihood is even in the signal, their magnitudes.
+    simulated : SimulatedAtoms
 
     Returns
     -------
-    Profile
+    Nearest
     """
+    return _find(noise, x, precision, simulated, _best)[0]
+
+
+def find_posterior(noise, x, precision, simulated, n_likeliest=0):
+    """Best atoms of voxels, and posteriors over all atoms.
+
+    Parameters
+    ----------
+    noise, x, precision, simulated
+        Same as `find_nearest`.
+    n_likeliest : int, default=0
+        Number of atoms whose own likelihoods are returned.
+
+    Returns
+    -------
+    Nearest
+    Posterior
+    """
+
+    def look(atoms, gain, half):
+        best, amplitude = _best(atoms, gain, half)
+        return best, amplitude, *_weigh(atoms, gain, half, best, amplitude, n_likeliest)
+
+    found, parts = _find(noise, x, precision, simulated, look)
+    return found, Posterior(*parts)
+
+
+def _find(noise, x, precision, simulated, look):
+    """Expand the likelihood, eliminate amplitudes, and look at the atoms' gains, in chunks.
+
+    Returns
+    -------
+    Nearest
+    list of tensor
+        Results of `look` behind the first two.
+    """
+    atoms, columns, _ = simulated
     scaled = x * precision
-    squares = columns.square()
+    doubled = _BITS * columns.square()
     # First without second derivatives: least squares of the measurements without their bias, and
     # only some of the atoms, as an expansion may begin anywhere near the optimum.
-    weight, some = precision.square(), columns[..., ::_COARSE, :]
-    pull = noise.without_bias(scaled) * precision
-    _, amplitudes, best = _eliminate(pull, weight, some, squares[..., ::_COARSE, :])
-    signal = amplitudes.gather(-1, best) * rows_at(some, best)
+    few = max(len(atoms.tissues) // _COARSE, atoms.n_cells)
+    weight, pull = precision.square(), noise.without_bias(scaled) * precision
+    best, amplitude = _chunked(_best, atoms, pull, weight, columns, doubled, few)
+    signal = amplitude * rows_at(columns, best)
     # Then the expansion around the best atom's signal a. With the gradient g of the loss and a
     # curvature h, the loss of a signal s is g (s - a) + h (s - a)^2 / 2 and a constant. It is that
     # of least squares with the weight h and the data a - g / h.
     gradient, curvature = _expand(noise, scaled, signal * precision)
     weight = weight * curvature
     pull = weight * signal - gradient * precision
-    gain, amplitudes, best = _eliminate(pull, weight, columns, squares)
-    signal = amplitudes.gather(-1, best) * rows_at(columns, best)
-    gain.sub_(gain.gather(-1, best))
-    losses = -gain[..., ::_APART]
-    # Numbers too small for single precision would be slow, and do not count.
-    likelihood = gain.clamp_(min=_LOWEST).exp_()
-    return Profile(likelihood, losses, amplitudes, best, weight, pull - weight * signal)
+    best, amplitude, *parts = _chunked(look, atoms, pull, weight, columns, doubled)
+    signal = amplitude * rows_at(columns, best)
+    return Nearest(best, amplitude, weight, pull - weight * signal), parts
 
 
 def _expand(noise, x, signal):
@@ -106,16 +164,53 @@ def _expand(noise, x, signal):
     return gradient, torch.maximum(information, secant.clamp(max=1))
 
 
-def _eliminate(pull, weight, columns, squares):
-    """Gain in log-likelihood over no signal of each atom, its amplitude, and the best atom.
+def _chunked(look, atoms, pull, weight, columns, doubled, few=None):
+    """Results of a look at the gains of the first few atoms, or of all, chunk by chunk.
 
-    The gain of an atom with the column c at an amplitude A is ``A p - A^2 q / 2``, with the sums p
-    of pull * c and q of weight * c^2. It is largest at A = p / q, where it is ``p A / 2``.
+    The gain in log-likelihood of an atom with the column c at an amplitude A, over no signal, is
+    ``A p - A^2 q / 2``, with the sums p of pull * c and q of weight * c^2. It is largest at
+    A = p / q, where it is ``p A / 2``. In bits, which `exp2` takes, that is p h with
+    ``h = p / (2 ln(2) q)``, and A is ``2 ln(2) h``.
     """
-    along = (pull @ columns.mT).clamp_(min=0)
-    amplitudes = along / (weight @ squares.mT).clamp_(min=LEAST)
-    gain = along.mul_(amplitudes).mul_(0.5)
-    return gain, amplitudes, gain.argmax(-1, keepdim=True)
+    columns, doubled = columns[..., :few, :].mT, doubled[..., :few, :].mT
+    chunks = []
+    for p, w in zip(pull.split(_CHUNK, -2), weight.split(_CHUNK, -2), strict=True):
+        along = (p @ columns).clamp_(min=0)
+        half = along / (w @ doubled).clamp_(min=LEAST)
+        chunks.append(look(atoms, along.mul_(half), half))
+    return [torch.cat(parts, -2) for parts in zip(*chunks, strict=True)]
+
+
+def _best(atoms, gain, half):
+    """Index of the best atom and its amplitude, both (n_voxels, 1)."""
+    # Neighbours in memory are of different cells. A maximum over an axis that is not the last one
+    # takes a sixth of the time of a search along all atoms, so the best cell is found first.
+    by_cell = gain.unflatten(-1, (-1, atoms.n_cells))
+    cell = by_cell.amax(-2).argmax(-1, keepdim=True)
+    wanted = cell[..., None, :].expand(*by_cell.shape[:-1], 1)
+    best = by_cell.gather(-1, wanted)[..., 0].argmax(-1, keepdim=True) * atoms.n_cells + cell
+    return best, _BITS * half.gather(-1, best)
+
+
+def _weigh(atoms, gain, half, best, amplitude, n_likeliest):
+    """Fields of a `Posterior`; `gain` is overwritten."""
+    gain.sub_(gain.gather(-1, best))
+    losses = -math.log(2) * gain[..., : atoms.n_cells]
+    # Numbers too small for single precision would be slow, and do not count.
+    likelihood = gain.clamp_(min=_LOWEST).exp2_()
+    cells = likelihood.unflatten(-1, (-1, atoms.n_cells)).sum(-2)
+    total = cells.sum(-1, keepdim=True)
+    tissues = torch.as_tensor(atoms.tissues.T, dtype=total.dtype)
+    # A product with few columns is slow, one with few rows is not.
+    sums = (torch.cat([tissues, tissues.square()]) @ likelihood.mT).mT / total
+    mean, square = sums.chunk(2, -1)
+    mean = mean.clone()
+    variance = (square - mean.square()).clamp(min=0)
+    middle = _BITS * torch.linalg.vecdot(likelihood, half)[..., None] / total
+    mean[..., atoms.amplitude] = (middle / amplitude.clamp(min=LEAST))[..., 0]
+    size = total.square() / torch.linalg.vecdot(likelihood, likelihood)[..., None]
+    top, index = likelihood.topk(n_likeliest, -1)
+    return losses, cells, size, mean, variance, top, _BITS * half.gather(-1, index), index
 
 
 def rows_at(rows, index):
@@ -126,52 +221,13 @@ def rows_at(rows, index):
     return taken.unflatten(-1, rows.shape[index.ndim - 1 :])
 
 
-class Moments(NamedTuple):
-    """Posteriors over the atoms, each of which is as likely before the measurement.
-
-    Attributes
-    ----------
-    cells : tensor of shape (n_voxels, n_cells)
-        Probability of each cell of atoms.
-    size : tensor of shape (n_voxels, 1)
-        Effective number of atoms: ``(sum p)^2 / sum p^2`` of their probabilities p.
-    mean, variance : tensor of shape (n_voxels, n_parameters)
-        Moments of the parameters; the amplitude is relative to that of the best atom.
-    """
-
-    cells: torch.Tensor
-    size: torch.Tensor
-    mean: torch.Tensor
-    variance: torch.Tensor
-
-
-def posterior_moments(atoms, found):
-    """Moments of the posteriors of a `Profile` over its `Atoms`."""
-    cells = found.likelihood.unflatten(-1, (atoms.n_cells, -1)).sum(-1)
-    total = cells.sum(-1, keepdim=True)
-    tissues = torch.as_tensor(atoms.tissues, dtype=total.dtype)
-    sums = found.likelihood @ torch.cat([tissues, tissues.square()], 1) / total
-    mean, square = sums.chunk(2, -1)
-    variance = (square - mean.square()).clamp(min=0)
-    amplitude = _dot(found.likelihood, found.amplitudes) / total
-    relative = amplitude / found.amplitude.clamp(min=LEAST)
-    mean[..., atoms.amplitude] = relative[..., 0]
-    size = total.square() / _dot(found.likelihood, found.likelihood)
-    return Moments(cells / total, size, mean, variance)
-
-
-def _dot(a, b):
-    """Sums of the products of two tensors over the last axis, (n_voxels, 1), in one pass."""
-    return (a[..., None, :] @ b[..., None])[..., 0]
-
-
 def step_from_best(atoms, found, slopes):
     """One step of Newton's method from the best atom, with the atoms' variance as a prior's.
 
     Parameters
     ----------
     atoms : Atoms
-    found : Profile
+    found : Nearest
     slopes : tensor of shape (n_atoms, n_measurements, n_parameters)
         Derivatives of the atoms' signals by the coordinates.
 
@@ -180,10 +236,12 @@ def step_from_best(atoms, found, slopes):
     step, deviation : tensor of shape (n_voxels, n_parameters)
         Step in coordinates, and standard deviations around its end.
     """
-    slope = rows_at(slopes, found.best) * found.amplitude[..., None]
-    prior = torch.as_tensor(1 / atoms.variance(), dtype=slope.dtype)
-    information = (slope * found.weight[..., None]).mT @ slope + torch.diag(prior)
-    gradient = (slope.mT @ found.residual[..., None])[..., 0]
-    # The axes of the systems come first.
-    step, variance, _ = solve_small(information.movedim((-2, -1), (0, 1)), gradient.movedim(-1, 0))
+    # Voxels are the last axes of small systems, by which operations on many of them are fast.
+    slope = (rows_at(slopes, found.best) * found.amplitude[..., None]).movedim((-1, -2), (0, 1))
+    slope = slope.contiguous()
+    weighted = slope * found.weight.movedim(-1, 0)
+    gradient = (slope * found.residual.movedim(-1, 0)).sum(1)
+    information = (weighted[:, None] * slope).sum(2)
+    information.diagonal().add_(torch.as_tensor(1 / atoms.variance(), dtype=slope.dtype))
+    step, variance, _ = solve_small(information, gradient)
     return step.movedim(0, -1), variance.clamp(min=0).sqrt().movedim(0, -1)

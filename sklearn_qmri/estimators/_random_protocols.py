@@ -109,7 +109,9 @@ class RandomProtocols:
         weight = self.span.draw((times * n_tissues, n_parameters), generator)
         weight = weight.repeat_interleave(self.sizes.repeats, 0)
         offset = ((seen.mean.flatten(0, 1) - truth) / deviation).repeat(times, 1)
-        std, size = (part.flatten(0, 1).repeat(times, 1) for part in (seen.std, seen.size))
+        std, size = (
+            part.flatten(0, 1).repeat(times, 1) for part in (seen.std, seen.posterior.size)
+        )
         factor = unit_of_correction(std, size, weight) / deviation.repeat(times, 1)
         inputs = torch.cat(
             [seen.inputs.flatten(0, 1).repeat(times, 1), self.span.inputs(weight)], 1

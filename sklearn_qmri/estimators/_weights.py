@@ -12,7 +12,7 @@ from .._network import BiasWeights, ProtocolFreeNetwork
 from ..dictionary import Atoms
 from ._pretraining import name_of
 
-_FORMAT = 2  # to be raised when older files can no longer be read
+_FORMAT = 3  # to be raised when older files can no longer be read
 _FOLDER = "weights"
 
 
