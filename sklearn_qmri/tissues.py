@@ -200,18 +200,18 @@ def measure(signal_model, noise, parameters, sigma, rng):
     signal_model : SignalModel
     noise : NoiseModel
     parameters : ndarray of shape (n_tissues, n_parameters)
-    sigma : ndarray of shape (n_tissues,)
-        Standard deviation of the Gaussian noise per channel.
+    sigma : ndarray of shape (n_tissues,) or (n_tissues, n_measurements)
+        Standard deviation of the Gaussian noise per channel. Infinity: there is no measurement.
     rng : numpy.random.RandomState
         Generator, which is advanced.
 
     Returns
     -------
     ndarray of shape (n_tissues, n_measurements)
-        Measurements in the units of the amplitudes and of sigma.
+        Measurements in the units of the amplitudes and of sigma; NaN where there is none.
     """
     # Noise models work in units of sigma; (n_tissues, 1) broadcasts against the measurements.
-    sigma = sigma[:, None]
+    sigma = sigma[:, None] if sigma.ndim == 1 else np.where(np.isinf(sigma), np.nan, sigma)
     return noise.sample(signal_model.simulate(parameters) / sigma, rng) * sigma
 
 

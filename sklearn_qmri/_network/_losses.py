@@ -38,7 +38,7 @@ class SignalLikelihood(nn.Module):
         super().__init__()
         self.factor = factor
         self.signal_model = signal_model
-        self.noise = noise
+        self.noise = noise.along(0)
 
     def forward(self, prediction, target):
         """Compute the loss per member.

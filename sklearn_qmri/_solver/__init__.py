@@ -57,7 +57,8 @@ def solve(
     noise : noise model
     X : array of shape (n_voxels, n_measurements)
         Finite and valid under the noise model.
-    sigma : array of shape (n_voxels,)
+    sigma : array of shape (n_voxels,) or (n_voxels, n_measurements)
+        Noise levels; infinity where there is no measurement, at which X has to be 0.
     bounds : array of shape (2, n_parameters)
     fixed : array of shape (n_voxels, n_parameters), default=None
         Values of parameters that are not to be estimated, NaN for the others.
@@ -146,7 +147,7 @@ def out_of_range(X, sigma):
     Parameters
     ----------
     X : ndarray of shape (n_voxels, n_measurements)
-    sigma : ndarray of shape (n_voxels,)
+    sigma : ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
 
     Returns
     -------
@@ -155,10 +156,13 @@ def out_of_range(X, sigma):
     low, high = _RANGE
     lowest, highest = row_extremes(X)
     largest = np.maximum(-lowest, highest)
+    least = most = sigma
+    if sigma.ndim == 2:  # infinity stands for no measurement
+        least, most = sigma.min(axis=1), np.where(np.isinf(sigma), 0.0, sigma).max(axis=1)
     with np.errstate(over="ignore"):
-        ratio = largest / sigma
+        ratio = largest / least
     # Negated, so that NaN, which compares as false, is out of range too.
-    return ~((sigma >= low) & (sigma <= high) & (largest <= high) & (ratio <= high))
+    return ~((least >= low) & (most <= high) & (largest <= high) & (ratio <= high))
 
 
 def _within_range(X, sigma):

@@ -155,9 +155,11 @@ def _describe(objective, best, problem, box):
     residual = x - objective.noise.mean(a)
     # The likelihood is one of x = X / sigma. A density of X is 1 / sigma times that for each
     # measurement, which adds -log(precision) to its negative logarithm.
-    return (
-        theta.T,
-        best.loss + objective.noise.normalizer(x).sum(0) - len(x) * precision.log(),
-        (residual**2).mean(0).sqrt() / precision,
-        ((at_lower | at_upper) & (low < high)).T,
-    )
+    if precision.ndim == 1:
+        loss = best.loss + objective.noise.normalizer(x).sum(0) - len(x) * precision.log()
+        residual_rms = (residual**2).mean(0).sqrt() / precision
+    else:
+        loss = objective.noise.derivatives(x, a)[0] + objective.noise.normalizer(x)
+        loss = box.present(loss - precision.log()).sum(0)
+        residual_rms = (box.present(residual / precision).square().sum(0) / box.n_present).sqrt()
+    return theta.T, loss, residual_rms, ((at_lower | at_upper) & (low < high)).T

@@ -46,8 +46,8 @@ class Problem(NamedTuple):
     ----------
     x : tensor of shape (n_measurements, n_voxels)
         Measurements in units of sigma.
-    precision : tensor of shape (n_voxels,)
-        1 / sigma.
+    precision : tensor of shape (n_voxels,) or (n_measurements, n_voxels)
+        1 / sigma; 0 where there is no measurement.
     lower, upper : tensors of shape (n_parameters, n_voxels) or (n_parameters, 1)
         Box in coordinates, with one column if it is the same for all voxels.
     """
@@ -60,7 +60,16 @@ class Problem(NamedTuple):
     @property
     def n_voxels(self):
         """Number of voxels."""
-        return len(self.precision)
+        return self.x.shape[1]
+
+    @property
+    def n_present(self):
+        """Number of measurements, one for all voxels or (n_voxels,)."""
+        return len(self.x) if self.precision.ndim == 1 else (self.precision > 0).sum(0)
+
+    def present(self, values):
+        """Values (n_measurements, n_voxels), with 0 where there is no measurement."""
+        return values if self.precision.ndim == 1 else torch.where(self.precision > 0, values, 0.0)
 
     def lanes(self, index):
         """The problem of some voxels only."""
@@ -89,7 +98,7 @@ class Objective:
 
     def __init__(self, model, noise, exact=False):
         self.model = model
-        self.noise = noise
+        self.noise = noise.along(0)
         self.exact = exact
         self._log = [j for j, p in enumerate(model.parameters) if p.log]
 
@@ -149,7 +158,11 @@ class Objective:
             second = torch.where(first == 0, second, positive)
         # Squared change of the signal, in sigma, with each parameter. `weighted` is only a buffer
         # from here on.
-        metric = torch.mul(jacobian, jacobian, out=weighted).sum(1) * precision**2
+        metric = torch.mul(jacobian, jacobian, out=weighted)
+        if precision.ndim == 1:  # one factor for all measurements is applied once
+            metric = metric.sum(1) * precision**2
+        else:
+            metric = metric.mul_(precision**2).sum(1)
         hessian = _weighted_products(jacobian, second)
         for (j, k), entry in entries(hessian, len(u)).items():
             if curvature is not None:

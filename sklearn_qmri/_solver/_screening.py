@@ -59,7 +59,7 @@ def quick_start(objective, book, problem, n_voxels):
     # Least squares only approximates the likelihood of measurements at the noise floor. As long as
     # these are few, the other measurements still put the starts into the right order.
     floored = (single.x - data * single.precision > _BIASED).sum(0)
-    floored = (floored - len(data) // 2).clamp(min=0)
+    floored = (floored - single.n_present // 2).clamp(min=0)
     # The gain is a decrease of the loss, so that its negative ranks the starts as a loss does.
     limit = gain.neg().amin(1) + _MARGIN + _FLOOR_MARGIN * floored
     voxel, cell = _worth_following(-gain <= limit[:, None], n_voxels)
@@ -113,9 +113,9 @@ def _look(objective, book, problem, n_voxels, finish):
     # Expected half squared residual, and loss, of a fit that leaves just the noise: half the square
     # of a standard normal variable is 1/2 on average. The gain counts from no signal, where half
     # the squared residual is that of the data; the loss lacks the normalizer.
-    half = 0.5 * len(single.x)
+    half = 0.5 * single.n_present
     noise_gain = half - 0.5 * (data * single.precision).square().sum(0)
-    normalizer = objective.noise.normalizer(single.x).sum(0)
+    normalizer = single.present(objective.noise.normalizer(single.x)).sum(0)
     noise_loss = half * (1 + math.log(2 * math.pi)) - normalizer
     effort = _EXHAUSTIVE if book.n_axes >= _MANY_AXES else _THOROUGH
     limit = _tolerated(-gain, noise_gain, effort.margin)
@@ -155,13 +155,15 @@ def _repeat_last(index, n_voxels):
 def _in_single_precision(objective, problem):
     """The problem in float32, and its measurements, in their own units, without most bias."""
     single = Problem(*(t.to(torch.float32) for t in problem))
-    return single, objective.noise.without_bias(single.x) / single.precision
+    data = objective.noise.without_bias(single.x) / single.precision
+    return single, single.present(data)
 
 
 def _expand_atoms(objective, book, single, data, voxel, atom):
     """The objective around atoms, with their linear parameters fitted, for chosen voxels."""
     starts = single.lanes(voxel)
-    u = objective.to_coordinates(fit_linear(book, take(data, voxel), atom))
+    theta = fit_linear(book, take(data, voxel), starts.precision, atom)
+    u = objective.to_coordinates(theta)
     return objective.expand(starts.clamp(u), starts), starts
 
 

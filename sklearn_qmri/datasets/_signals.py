@@ -77,7 +77,7 @@ def make_signals(
     # The order of the draws (tissues, noise levels, noise) fixes the result of a random state.
     sigmas = _draw_sigma(signal_model, n_samples, snr, sigma, rng)
     y = np.repeat(tissues, n_repeats, axis=0)
-    sigmas = np.repeat(sigmas, n_repeats)
+    sigmas = np.repeat(sigmas, n_repeats, axis=0)
     X = measure(signal_model, noise, y, sigmas, rng)
     return (X, y, sigmas) if return_sigma else (X, y)
 
@@ -86,7 +86,7 @@ def _draw_sigma(signal_model, n_samples, snr, sigma, rng):
     if (snr is None) == (sigma is None):
         raise ValueError(f"Give exactly one of snr and sigma, got snr={snr!r}, sigma={sigma!r}.")
     if sigma is not None:
-        return np.array(check_sigma(sigma, n_samples))
+        return np.array(check_sigma(sigma, n_samples, None, signal_model.n_measurements))
     # One number is a range of zero width, but advances the random state like any other.
     pair = np.broadcast_to(np.asarray(snr, dtype=np.float64), 2)
     if not (np.isfinite(pair).all() and 0 < pair[0] <= pair[1]):

@@ -9,8 +9,9 @@ from ._atoms import (
 )
 from ._interpolation import Interpolation
 from ._kernels import N_KERNELS, mean_over_kernels
+from ._look_up import fit_linear, look_up
 from ._profile import Nearest, Posterior, find_nearest, find_posterior, rows_at, step_from_best
-from ._starts import Dictionary, fit_linear, look_up, make_dictionary
+from ._starts import Dictionary, make_dictionary
 
 __all__ = [
     "N_KERNELS",

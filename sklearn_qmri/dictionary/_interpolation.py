@@ -24,7 +24,7 @@ class Interpolation:
     """
 
     def __init__(self, noise, signals, sigma):
-        self.noise = noise
+        self.noise = noise.along(-2)  # nodes are behind the measurements
         # Offsets from the mean atom are smaller than signals, and so are their float32 errors.
         self.center = signals.mean(axis=0)
         # One pair of a measurement and a signal tells whether there is any difference.

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._torch import LANES, take
 from ..signal_models import SignalModel
 from ._cube import fill_cube
 
@@ -28,7 +27,6 @@ _VERY_DENSE = 4
 _WIDE = 4.0
 _NEAR = 0.6
 _REACH = 3
-_SCORES = 2**19  # voxels times atoms looked up at once: their scores fit into a processor's cache
 
 
 class Dictionary(NamedTuple):
@@ -195,99 +193,3 @@ def _orthonormal(first, second):
     rest = second - (first * second).sum(0) * first
     size = rest.norm(dim=0)
     return first, torch.where(size > 1e-6 * second.norm(dim=0), rest / size.clamp(min=1e-30), 0.0)
-
-
-def look_up(dictionary, data, precision):
-    """Best atom of each cell for each voxel, linear parameters fitted by least squares.
-
-    Parameters
-    ----------
-    dictionary : Dictionary
-    data : tensor of shape (n_measurements, n_voxels)
-    precision : tensor of shape (n_voxels,)
-        1 / sigma.
-
-    Returns
-    -------
-    best : tensor of shape (n_voxels, n_cells)
-        Indices of atoms.
-    gain : tensor of shape (n_voxels, n_cells)
-        Decrease of half the squared residual, in units of sigma, over no signal at all.
-    """
-    rows = (data * precision).T
-    size = max(LANES, _SCORES // dictionary.atoms.shape[1] // LANES * LANES)
-    found = [
-        _look_up(dictionary, r, p)
-        for r, p in zip(rows.split(size), precision.split(size), strict=True)
-    ]
-    best, gain = (torch.cat(field) for field in zip(*found, strict=True))
-    return best, gain
-
-
-def _look_up(dictionary, rows, precision):
-    if not dictionary.linear:
-        columns = dictionary.columns[0]
-        score = rows @ columns * precision[:, None]
-        score -= 0.5 * (columns * columns).sum(0) * (precision**2)[:, None]
-    else:
-        # Twice the gain is the squared length of the projection (p, q) of the data on the columns.
-        first = (rows @ dictionary.tests[0]).clamp_(min=0)
-        score = first * first
-        if len(dictionary.linear) == 2:
-            # A column with a negative coefficient is excluded: the second where q < 0, the first
-            # where p is on the far side of the second, at a distance p * sine - q * cosine < 0.
-            cosine, sine = dictionary.second
-            beyond = rows @ dictionary.tests[1]
-            missing = first.mul_(sine).addcmul_(beyond, cosine, value=-1).clamp_(max=0)
-            beyond.clamp_(min=0)
-            score.addcmul_(beyond, beyond).addcmul_(missing, missing, value=-1)
-    cells = score.view(len(score), dictionary.n_cells, score.shape[1] // dictionary.n_cells)
-    best = _argmax(cells)
-    gain = cells.gather(2, best[..., None])[..., 0]
-    best += torch.arange(dictionary.n_cells, device=best.device) * cells.shape[-1]
-    return best, 0.5 * gain if dictionary.linear else gain
-
-
-def fit_linear(dictionary, data, index):
-    """Parameters of chosen atoms, one per start, with the linear ones fitted to the data.
-
-    Parameters
-    ----------
-    dictionary : Dictionary
-    data : tensor of shape (n_measurements, n_starts)
-    index : tensor of shape (n_starts,)
-
-    Returns
-    -------
-    tensor of shape (n_parameters, n_starts)
-    """
-    theta = take(dictionary.atoms, index)
-    if not dictionary.linear:
-        return theta
-    first, second = take(dictionary.columns, index)
-    # Least squares by Cramer's rule. Where one coefficient is negative, the other column is alone.
-    size, both, other = (first * first).sum(0), (first * second).sum(0), (second * second).sum(0)
-    on_first, on_second = (data * first).sum(0), (data * second).sum(0)
-    determinant = (size * other - both * both).clamp(min=1e-30)
-    a = (other * on_first - both * on_second) / determinant
-    b = (size * on_second - both * on_first) / determinant
-    alone = (on_first / size.clamp(min=1e-30)).clamp(min=0)
-    a, b = torch.where(b <= 0, alone, a), b.clamp(min=0)
-    b = torch.where(a <= 0, (on_second / other.clamp(min=1e-30)).clamp(min=0), b)
-    a = a.clamp(min=0)
-    amplitude, *rest = dictionary.linear
-    if not rest:
-        theta[amplitude] = a
-    elif dictionary.reach == 0:
-        theta[amplitude], theta[rest[0]] = a, b
-    else:
-        theta[amplitude] = a + b
-        theta[rest[0]] += dictionary.reach * b / (a + b).clamp(min=1e-30)
-    return theta
-
-
-def _argmax(tensor):
-    """Argmax along the last axis; NumPy's is several times faster than torch's on a CPU."""
-    if tensor.device.type == "cpu":
-        return torch.from_numpy(tensor.numpy().argmax(-1))
-    return tensor.argmax(-1)

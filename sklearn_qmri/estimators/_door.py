@@ -21,14 +21,17 @@ from ._rows import (
     check_parameters,
     check_signals,
     check_truth,
+    split_missing,
     take_rows,
     usable_rows,
     warn_of_bad_rows,
+    warn_of_missing,
 )
 
 # Constraints of the parameters that estimators have in common.
 NOISE = [StrOptions({"auto", "gaussian", "rician"}), NoiseModel]
 SIGMA = [Interval(Real, 0, None, closed="neither"), None]
+SIGMA_PER_MEASUREMENT = [*SIGMA, "array-like"]
 
 
 def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
@@ -73,17 +76,38 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
         if model is not None:
             check_truth(y, model, getattr(settings, "bounds", None))
     noise = resolve_noise(getattr(settings, "noise", "auto"), model or LinearGaussian)
-    # Sigma is checked after the rows: it may be anything where a row is excluded.
-    usable = usable_rows(X, noise, *([] if y is None else [y]))
     sigma = first_given(sigma, getattr(settings, "sigma", None))
+    sigma = None if sigma is None else as_floats(sigma)
+    per_measurement, missing, others = _is_per_measurement(settings), None, []
+    if per_measurement:
+        n_needed = len(model.parameters) - len(getattr(settings, "fixed", None) or ())
+        X, missing, enough = split_missing(X, sigma, n_needed)
+        others = [] if missing is None else [enough]
+    # Sigma is checked after the rows: it may be anything where a row is excluded.
+    usable = usable_rows(X, noise, *others, *([] if y is None else [y]))
     if sigma is not None:
-        sigma = check_sigma(as_floats(sigma), len(X), usable)
-    rows = Rows(*(take_rows(field, usable) for field in (X, y, sigma)), None, usable)
+        sigma = check_sigma(sigma, len(X), usable, X.shape[1] if per_measurement else None)
+        sigma, missing = _absent(sigma, missing)
+    taken = [take_rows(field, usable) for field in (X, y, sigma, None, missing)]
+    rows = Rows(*taken, usable)
     estimator.signal_model_ = resolve_model(model, rows.X, rows.y)
     estimator.noise_ = noise
     estimator._single_output_ = single_output
     _warn_of_magnitudes(rows.X, estimator.signal_model_)
     return rows
+
+
+def _is_per_measurement(settings):
+    """Whether an estimator takes noise levels per measurement, and missing measurements."""
+    # Without a signal model there is no telling what the other measurements say.
+    return getattr(settings, "_per_measurement", False) and settings.signal_model is not None
+
+
+def _absent(sigma, missing):
+    """Noise levels per measurement are infinite where there is none, and tell which those are."""
+    if missing is None or sigma.ndim == 1:
+        return sigma, missing
+    return np.where(missing, np.inf, sigma), None
 
 
 def _warn_of_magnitudes(X, model):
@@ -101,7 +125,7 @@ def _warn_of_magnitudes(X, model):
 def settle_sigma(estimator, rows, sigma, learn=None, *, needed=True, settings=None):
     """Set ``sigma_``, as given or as learnt, and assign a noise level to every row.
 
-    ``sigma_`` is None if `fit` got one noise level per row.
+    ``sigma_`` is None if `fit` got noise levels per row.
 
     Parameters
     ----------
@@ -138,7 +162,9 @@ def settle_sigma(estimator, rows, sigma, learn=None, *, needed=True, settings=No
         return rows._replace(sigma=np.full(len(rows.X), learnt))
     # Per-row noise levels belong to the rows of `fit` and say nothing about later rows.
     sigma = first_given(sigma, (estimator if settings is None else settings).sigma)
-    estimator.sigma_ = float(sigma) if np.ndim(sigma) == 0 else None
+    sigma = as_floats(sigma)
+    of_all = sigma.ndim == 0 or (sigma.ndim == 2 and len(sigma) == 1)
+    estimator.sigma_ = (sigma if sigma.ndim else float(sigma)) if of_all else None
     return rows
 
 
@@ -149,8 +175,8 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
     ----------
     estimator : fitted estimator
     X : array-like of shape (n_voxels, n_measurements)
-    sigma : float or array-like of shape (n_voxels,), default=None
-        Noise level. None: the one of `fit`.
+    sigma : float or array-like, default=None
+        Noise level, see `check_sigma`. None: the one of `fit`.
     fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
         Known parameters; a voxel with NaN has no estimate.
 
@@ -167,28 +193,38 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
     """
     check_is_fitted(estimator)
     X = check_signals(estimator, X, reset=False)
-    usable = estimator.noise_.is_valid(X)
-    by_name = {name: as_floats(value) for name, value in (fixed or {}).items()}
-    if by_name:
-        fixed = check_fixed(by_name, estimator.signal_model_, estimator.bounds_, len(X))
-    # A map of a known parameter, such as B1, has no values outside its mask.
-    for value in by_name.values():
-        usable &= ~np.isnan(value)
     learnt = estimator.sigma_
     # A learnt NaN means that estimates do not depend on sigma; it would not pass the check below.
-    unneeded = sigma is None and learnt is not None and np.isnan(learnt)
+    unneeded = sigma is None and isinstance(learnt, float) and np.isnan(learnt)
     sigma = first_given(sigma, learnt, getattr(estimator, "sigma", None))
     if sigma is None:
         raise ValueError(
             "Cannot tell sigma of these rows: fit was given one sigma per voxel. Pass sigma here "
             "too."
         )
-    if not unneeded:
-        sigma = check_sigma(sigma, len(X), usable)
-    sigma = np.broadcast_to(sigma, len(X))
+    sigma, missing, per_measurement = as_floats(sigma), None, _is_per_measurement(estimator)
+    if per_measurement:
+        n_needed = len(estimator.signal_model_.parameters) - len(fixed or ())
+        X, missing, enough = split_missing(X, sigma, n_needed)
+    usable = estimator.noise_.is_valid(X)
+    if missing is not None:
+        usable &= enough
+    by_name = {name: as_floats(value) for name, value in (fixed or {}).items()}
+    if by_name:
+        fixed = check_fixed(by_name, estimator.signal_model_, estimator.bounds_, len(X))
+    # A map of a known parameter, such as B1, has no values outside its mask.
+    for value in by_name.values():
+        usable &= ~np.isnan(value)
+    if unneeded:
+        sigma = np.broadcast_to(sigma, len(X))
+    else:
+        sigma = check_sigma(sigma, len(X), usable, X.shape[1] if per_measurement else None)
+    sigma, missing = _absent(sigma, missing)
     warn_of_bad_rows(usable, "their estimates are NaN")
-    taken = (take_rows(field, usable) for field in (X, None, sigma, fixed if by_name else None))
-    return Rows(*taken, usable)
+    fixed = fixed if by_name else None
+    rows = Rows(*(take_rows(f, usable) for f in (X, None, sigma, fixed, missing)), usable)
+    warn_of_missing(rows.missing)
+    return rows
 
 
 def first_given(*values):

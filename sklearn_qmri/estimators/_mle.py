@@ -14,7 +14,7 @@ from ..information import warn_of_unidentified
 from ..noise import CannotLearnSigma, learn_sigma, sigma_from_pairs
 from ..signal_models import SignalModel
 from ..tissues import check_bounds
-from ._door import NOISE, SIGMA, check_estimate, check_fit, settle_sigma
+from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
 from ._optima import optima, solve_rows, warn_unless_converged
 from ._regressor import TissueRegressorMixin, all_or_nothing
 from ._rows import in_pieces, scatter_results, take_rows
@@ -110,10 +110,11 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
     (100, 4)
     """
 
+    _per_measurement = True
     _parameter_constraints: ClassVar = {
         "signal_model": [SignalModel, None],
         "noise": NOISE,
-        "sigma": SIGMA,
+        "sigma": SIGMA_PER_MEASUREMENT,
         "bounds": [dict, None],
         "fixed": [dict, None],
         "init": [StrOptions({"auto"}), "array-like"],
@@ -214,8 +215,9 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         n_free = len(model.parameters) - len(self.fixed or {})
         try:
             sigma, self.n_iter_ = learn_sigma(
-                solve_some, model, self.noise_, rows.X, n_free, self.max_iter, self.verbose
-            )
+                solve_some, model, self.noise_, rows.X, n_free, self.max_iter, rows.missing,
+                self.verbose,
+            )  # fmt: skip
         except CannotLearnSigma as error:
             if self.noise_.estimates_need_sigma:
                 raise

@@ -7,6 +7,7 @@ from .._solver import solve
 from .._warnings import warn
 from ..information import estimate_std
 from ..status import Status
+from ._rows import take_rows
 
 
 def describe_optima(solution, rows, free):
@@ -28,13 +29,13 @@ def describe_optima(solution, rows, free):
     status[solution.at_bound.any(axis=1)] = Status.AT_BOUND
     # Last, as it is the more important one of the two.
     status[~solution.converged] = Status.NOT_CONVERGED
-    nll = np.where(np.isnan(rows.sigma), np.nan, solution.nll)
+    nll = np.where(_is_unknown(rows.sigma), np.nan, solution.nll)
     n_free = np.count_nonzero(free, axis=1)
     return {
         "parameters": solution.parameters,
         "nll": nll,
         "aic": 2 * nll + 2 * n_free,
-        "bic": 2 * nll + np.log(rows.X.shape[1]) * n_free,
+        "bic": 2 * nll + np.log(rows.n_present) * n_free,
         "status": status,
         "at_bound": solution.at_bound,
         "n_iter": solution.n_iter,
@@ -49,6 +50,11 @@ def is_free(rows, n_parameters):
     return np.isnan(rows.fixed)
 
 
+def _is_unknown(sigma):
+    """Whether the noise level of each row is unknown."""
+    return np.isnan(sigma) if sigma.ndim == 1 else np.isnan(sigma).any(axis=1)
+
+
 def sigma_to_solve_with(rows):
     """Noise level of each usable row, with an arbitrary value if it is unknown.
 
@@ -56,7 +62,9 @@ def sigma_to_solve_with(rows):
     tolerance is in nats. A hundredth of the row's own signal does not depend on the units of X.
     """
     size = np.sqrt(np.mean(rows.X**2, axis=1))
-    return np.where(np.isnan(rows.sigma), np.where(size > 0, size / 100, 1.0), rows.sigma)
+    some = np.where(size > 0, size / 100, 1.0)
+    some = some if rows.sigma.ndim == 1 else some[:, None]
+    return np.where(np.isnan(rows.sigma), some, rows.sigma)
 
 
 def solve_rows(estimator, X, sigma, *, fixed=None, common=None, seeds=None, verbose=0):
@@ -69,7 +77,25 @@ def solve_rows(estimator, X, sigma, *, fixed=None, common=None, seeds=None, verb
 
 
 def optima(estimator, rows, common, seeds, return_std):
-    """Results of usable rows by name, see `MLEEstimator.estimate`."""
+    """Results of usable rows by name, see `MLEEstimator.estimate`.
+
+    Rows without missing measurements are solved apart from the others, with one noise level for
+    each, so that their results are the same whatever the others are.
+    """
+    if rows.missing is None:
+        return _optima(estimator, rows, common, seeds, return_std)
+    incomplete, joined = rows.missing.any(axis=1), {}
+    for mask in (incomplete, ~incomplete):
+        some = rows.take(mask)
+        sigma = some.sigma_of_measurements() if mask is incomplete else some.sigma
+        some, start = some._replace(sigma=sigma, missing=None), take_rows(seeds, mask)
+        for name, values in _optima(estimator, some, common, start, return_std).items():
+            joined.setdefault(name, np.empty((len(mask), *values.shape[1:]), values.dtype))
+            joined[name][mask] = values
+    return joined
+
+
+def _optima(estimator, rows, common, seeds, return_std):
     sigma, verbose = sigma_to_solve_with(rows), estimator.verbose
     solution = solve_rows(
         estimator, rows.X, sigma, fixed=rows.fixed, common=common, seeds=seeds, verbose=verbose

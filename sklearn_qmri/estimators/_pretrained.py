@@ -15,7 +15,7 @@ from .._network import ProtocolFreeNetwork
 from ..signal_models import SignalModel
 from ..status import Status
 from ._bias_constrained_training import check_bias_weight
-from ._door import NOISE, SIGMA, check_estimate, check_fit, settle_sigma
+from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
 from ._mle import fit_sigma
 from ._net import expected_within_bounds, warn_of_domain
 from ._pretraining import name_of
@@ -87,11 +87,12 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
     (200, 4)
     """
 
+    _per_measurement = True
     _parameter_constraints: ClassVar = {
         "signal_model": [SignalModel, None],
         "bias_weight": [Interval(Real, 1, None, closed="left"), "array-like"],
         "noise": NOISE,
-        "sigma": SIGMA,
+        "sigma": SIGMA_PER_MEASUREMENT,
         "weights": [ProtocolFreeNetwork, str, PathLike, None],
     }
 
@@ -221,7 +222,8 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         weight = check_bias_weight(weight, n_parameters, largest)
 
         def of_piece(piece):
-            return compute(rows.X[piece], rows.sigma[piece], weight)
+            some = rows.piece(piece)
+            return compute(some.X, some.sigma_of_measurements(), weight)
 
         results = in_pieces(len(rows.X), _BLOCK, of_piece)
         warn_of_domain(results["status"], len(rows.X))
@@ -236,9 +238,12 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         network = self.network_
         parameters, misfit = network.predict(self.signal_model_, self.noise_, X, sigma, weight)
         # Around the optimum the squared residuals have a chi-squared distribution.
-        freedom = max(X.shape[1] - parameters.shape[1], 1)
+        n_present = np.count_nonzero(np.isfinite(sigma), axis=1)
+        freedom = np.maximum(n_present - parameters.shape[1], 1)
         inside = misfit <= chi2.isf(_ALARMS, freedom)
-        snr = parameters[:, network.atoms.amplitude] / sigma
+        # Of measurements that differ in noise, the level of one that tells as much as their mean.
+        level = np.sqrt(n_present / np.sum(sigma**-2.0, axis=1))
+        snr = parameters[:, network.atoms.amplitude] / level
         least, most = network.about["snr"]
         inside &= (snr >= least) & (snr <= most)
         status = np.where(inside, Status.OK, Status.OUT_OF_DOMAIN).astype(np.int8)
@@ -251,7 +256,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         expected = expected_within_bounds(self.signal_model_, self.noise_, parameters, sigma)
         return results | {
             "at_bound": np.zeros(parameters.shape, dtype=bool),
-            "residual_rms": np.sqrt(np.mean((X - expected) ** 2, axis=1)),
+            "residual_rms": np.sqrt(np.nanmean((X - expected) ** 2, axis=1)),
         }
 
 

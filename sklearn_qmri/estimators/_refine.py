@@ -217,7 +217,7 @@ class Refinement:
         x = torch.from_numpy(X.T / sigma)[:, :, None]
         signal = self.signal_model.signal(theta).reshape(-1, n_voxels, n_points)
         signal = signal / torch.from_numpy(sigma)[:, None]
-        log_weights = -self.noise.derivatives(x, signal)[0].sum(0)
+        log_weights = -self.noise.along(0).derivatives(x, signal)[0].sum(0)
         log_weights -= torch.from_numpy(log_proposal)
         log_weights[~torch.from_numpy(inside) | log_weights.isnan()] = -torch.inf
         # The limit keeps -inf minus -inf from being NaN where all points are outside.

@@ -14,6 +14,10 @@ _PREDICTED = frozenset({"parameters", "std", "status"})
 class TissueRegressorMixin(RegressorMixin):
     """Base of regressors from signals to tissue parameters: tags, `predict` and `score`."""
 
+    # Whether noise levels may differ between the measurements of a voxel, and measurements may be
+    # missing (NaN in X). Otherwise a row with NaN is no possible measurement.
+    _per_measurement = False
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True

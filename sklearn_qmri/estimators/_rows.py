@@ -26,10 +26,13 @@ class Rows(NamedTuple):
     ----------
     X : ndarray of shape (n_usable, n_measurements)
     y : ndarray of shape (n_usable, n_parameters) or None
-    sigma : ndarray of shape (n_usable,) or None
+    sigma : ndarray of shape (n_usable,) or (n_usable, n_measurements) or None
         Noise levels. None if the noise level has to be learnt.
     fixed : ndarray of shape (n_usable, n_parameters) or None
         Values of known parameters, NaN for the others.
+    missing : bool ndarray of shape (n_usable, n_measurements) or None
+        Measurements that do not exist, at which X is 0; None if there are none. Where sigma has a
+        value per measurement it is infinite there, and this is None.
     usable : bool ndarray of shape (n_voxels,)
         Whether each row of the arguments is usable.
     """
@@ -38,18 +41,30 @@ class Rows(NamedTuple):
     y: np.ndarray | None
     sigma: np.ndarray | None
     fixed: np.ndarray | None
+    missing: np.ndarray | None
     usable: np.ndarray
+
+    @property
+    def n_present(self):
+        """Number of measurements of each row, (n_usable,)."""
+        return np.count_nonzero(~np.isinf(self.sigma_of_measurements()), axis=1)
+
+    def sigma_of_measurements(self):
+        """Noise levels (n_usable, n_measurements), infinite where there is no measurement."""
+        sigma = self.sigma if self.sigma.ndim == 2 else self.sigma[:, None]
+        sigma = np.broadcast_to(sigma, self.X.shape)
+        return sigma if self.missing is None else np.where(self.missing, np.inf, sigma)
 
     def piece(self, rows):
         """Consecutive usable rows, by a slice."""
-        fields = (None if field is None else field[rows] for field in self[:4])
+        fields = (None if field is None else field[rows] for field in self[:-1])
         return Rows(*fields, np.ones(len(self.X[rows]), dtype=bool))
 
     def take(self, kept):
         """Select some of the usable rows, by a bool array (n_usable,)."""
         usable = self.usable.copy()
         usable[usable] = kept
-        return Rows(*(take_rows(field, kept) for field in self[:4]), usable)
+        return Rows(*(take_rows(field, kept) for field in self[:-1]), usable)
 
 
 def check_signals(estimator, X, *, reset, signal_model=None):
@@ -145,6 +160,45 @@ def check_truth(y, signal_model, bounds=None):
         warn(f"y is outside the bounds of {signal_model!r} in {np.count_nonzero(rows)} rows.")
 
 
+def split_missing(X, sigma, n_needed):
+    """X with 0 for measurements that do not exist, which those are, and rows with enough others.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_voxels, n_measurements)
+        NaN where there is no measurement.
+    sigma : ndarray or None
+        Noise levels; per measurement, infinity means that there is none.
+    n_needed : int
+        Number of measurements that a row with missing ones needs.
+
+    Returns
+    -------
+    X : ndarray of shape (n_voxels, n_measurements)
+    missing : bool ndarray of shape (n_voxels, n_measurements) or None
+    enough : bool ndarray of shape (n_voxels,)
+    """
+    missing = np.isnan(X)
+    if np.ndim(sigma) == 2:
+        missing |= np.isinf(sigma)
+    if not missing.any():
+        return X, None, np.ones(len(X), dtype=bool)
+    n_missing = np.count_nonzero(missing, axis=1)
+    enough = (n_missing == 0) | (X.shape[1] - n_missing >= max(n_needed, 1))
+    return np.where(missing, 0.0, X), missing, enough
+
+
+def warn_of_missing(missing):
+    """Issue one warning for all missing measurements (n_usable, n_measurements), if any."""
+    n_missing = 0 if missing is None else np.count_nonzero(missing)
+    if n_missing:
+        rows = np.count_nonzero(missing.any(axis=1))
+        warn(
+            f"{n_missing} measurements are missing (NaN), in {rows} of {len(missing)} rows: their "
+            "estimates come from the others."
+        )
+
+
 def usable_rows(X, noise, *others):
     """Whether each row can be fitted: X is possible under the noise model, the rest is finite.
 
@@ -157,7 +211,7 @@ def usable_rows(X, noise, *others):
     """
     usable = noise.is_valid(X)
     for other in others:
-        usable &= np.isfinite(other).all(axis=1)
+        usable &= other if other.dtype == bool else np.isfinite(other).all(axis=1)
     if not usable.any():
         raise ValueError(
             f"None of the {len(X)} rows can be used: they hold NaN, infinity, or values that "

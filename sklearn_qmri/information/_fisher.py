@@ -16,7 +16,8 @@ def fisher_information(signal_model, noise, theta, sigma):
     signal_model : SignalModel
     noise : NoiseModel
     theta : ndarray of shape (n_voxels, n_parameters)
-    sigma : ndarray of shape (n_voxels,)
+    sigma : ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
+        Infinity where there is no measurement.
 
     Returns
     -------
@@ -26,7 +27,8 @@ def fisher_information(signal_model, noise, theta, sigma):
         signal, jacobian = signal_model.jacobian(torch.as_tensor(np.ascontiguousarray(theta.T)))
     # The noise model's information, in units of 1 / sigma^2, is one weight per measurement. That on
     # the parameters is J W J^T.
-    weights = noise.information(signal.numpy() / sigma) / sigma**2
+    sigma = sigma.T  # voxels along the last axis, as those of the signal
+    weights = noise.along(0).information(signal.numpy() / sigma) / sigma**2
     # (v, j, i) times (v, i, k): a batch of small matrix products.
     jacobian = np.ascontiguousarray(np.moveaxis(jacobian.numpy(), -1, 0))
     return (jacobian * weights.T[:, None, :]) @ jacobian.swapaxes(1, 2)

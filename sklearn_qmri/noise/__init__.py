@@ -1,7 +1,9 @@
 """Noise models, and the noise level."""
 
+from ._averaged import AveragedMagnitude, DenoisedMagnitude
 from ._base import NoiseModel
 from ._bessel import log_bessel
+from ._chi import NonCentralChi
 from ._expected import expected_measurement
 from ._gaussian import Gaussian, MagnitudeGaussian
 from ._level import CannotLearnSigma, check_sigma, learn_sigma, sigma_from_pairs
@@ -10,9 +12,12 @@ from ._resolve import resolve_noise
 from ._rician import Rician
 
 __all__ = [
+    "AveragedMagnitude",
+    "DenoisedMagnitude",
     "Gaussian",
     "MagnitudeGaussian",
     "NoiseModel",
+    "NonCentralChi",
     "Rician",
     "sigma_from_background",
     "sigma_from_repeats",

@@ -26,6 +26,8 @@ class NoiseModel(Value, ABC):
         True where the likelihood is even in the signal, as that of a magnitude is.
     estimates_need_sigma : bool
         False where maximum-likelihood estimates do not depend on the noise level.
+    n_measurements : int or None
+        Number of measurements, if an argument has a value for each; None: any number.
 
     Examples
     --------
@@ -36,6 +38,7 @@ class NoiseModel(Value, ABC):
 
     even = False
     estimates_need_sigma = True
+    n_measurements = None
 
     @abstractmethod
     def derivatives(self, x, a):
@@ -51,6 +54,22 @@ class NoiseModel(Value, ABC):
         loss, first, second : tensor
             Loss in nats, of the shape that x and a have together.
         """
+
+    def along(self, axis):
+        """The noise model for arrays whose measurements are along an axis.
+
+        Only models with an argument per measurement need to know. Everywhere else measurements are
+        along the last axis.
+
+        Parameters
+        ----------
+        axis : int
+
+        Returns
+        -------
+        NoiseModel
+        """
+        return self
 
     @abstractmethod
     def normalizer(self, x):

@@ -30,7 +30,7 @@ class CannotLearnSigma(ValueError):
     """Error for rows that do not determine the noise level."""
 
 
-def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
+def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, verbose=0):
     """Noise level from the residuals of maximum-likelihood fits.
 
     Joint maximum likelihood would be biased, because every voxel spends parameters on its own noise
@@ -43,8 +43,9 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
     Parameters
     ----------
     solve : callable
-        ``solve(X, sigma, seeds)`` with one sigma per row, which returns a `Solution`. Its only
-        starting points are the seeds, one per row, unless they are None.
+        ``solve(X, sigma, seeds)`` with one sigma per row, or one per measurement if some are
+        missing, which returns a `Solution`. Its only starting points are the seeds, one per row,
+        unless they are None.
     signal_model : SignalModel
     noise : NoiseModel
     X : ndarray of shape (n_voxels, n_measurements)
@@ -53,6 +54,8 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
         Number of parameters that are not fixed.
     max_iter : int
         Largest number of rounds after the first.
+    missing : bool ndarray of shape (n_voxels, n_measurements), default=None
+        Measurements that do not exist, at which X is 0.
     verbose : int, default=0
         Positive: show progress.
 
@@ -82,16 +85,34 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
             f"Cannot learn sigma: {n_measurements} measurements leave no degrees of freedom "
             f"beyond {n_free} free parameters. Pass sigma."
         )
+    n_present = np.full(len(X), n_measurements)
+    if missing is not None:
+        n_present -= np.count_nonzero(missing, axis=1)
+        rest = n_present > n_free
+        if not rest.any():
+            raise CannotLearnSigma(
+                f"Cannot learn sigma: at most {n_present.max()} measurements are present, which "
+                f"leave no degrees of freedom beyond {n_free} free parameters. Pass sigma."
+            )
+        X, missing, n_present = X[rest], missing[rest], n_present[rest]
     # The same rows every time, so that the result is reproducible.
     if len(X) > _ROWS:
-        X = X[np.random.RandomState(0).choice(len(X), _ROWS, replace=False)]
+        some = np.random.RandomState(0).choice(len(X), _ROWS, replace=False)
+        X, n_present = X[some], n_present[some]
+        missing = None if missing is None else missing[some]
 
     def fit(X, sigma, seeds=None):
-        solution = solve(X, np.full(len(X), sigma), seeds)
+        level = np.full(len(X), sigma)
+        if missing is not None:
+            level = np.where(missing, np.inf, sigma)
+        solution = solve(X, level, seeds)
         signal = signal_model.simulate(solution.parameters)
         # A parameter on a bound has not been fitted to the noise.
-        freedom = n_measurements - n_free + np.count_nonzero(solution.at_bound, axis=1)
-        excess = _squared_residual(noise, X, signal, sigma).sum(axis=1) / chi2.median(freedom)
+        freedom = n_present - n_free + np.count_nonzero(solution.at_bound, axis=1)
+        squared = _squared_residual(noise, X, signal, sigma)
+        if missing is not None:
+            squared[missing] = 0.0
+        excess = squared.sum(axis=1) / chi2.median(freedom)
         return _Fit(solution.parameters, np.abs(signal).max(axis=1), excess)
 
     # Below, `sigma` is first the small one of this round, then the noise level that it gives.
@@ -101,7 +122,8 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
     if not noise.estimates_need_sigma:
         _check_signals(first, sigma)
         return sigma, 1
-    X = X[strong]
+    X, n_present = X[strong], n_present[strong]
+    missing = None if missing is None else missing[strong]
     last = _Fit(*(field[strong] for field in first))
     with tqdm(desc="noise level", unit=" rounds", disable=not verbose) as progress:
 
@@ -261,20 +283,23 @@ def _squared_residual(noise, X, signal, sigma):
     return (X / sigma - noise.mean(a).numpy()) ** 2 / noise.variance(a).numpy()
 
 
-def check_sigma(sigma, n_voxels, usable=None):
-    """Validate sigma, a positive number or one per voxel, and return one per voxel.
+def check_sigma(sigma, n_voxels, usable=None, n_measurements=None):
+    """Validate sigma: a positive number, one per voxel, or one per measurement.
 
     Parameters
     ----------
-    sigma : float or array-like of shape (n_voxels,)
-        Noise levels; masked ones count as NaN.
+    sigma : float or array-like
+        Noise levels of shape (n_voxels,), (n_voxels, n_measurements) or (1, n_measurements); masked
+        ones count as NaN. Per measurement, infinity means that there is none.
     n_voxels : int
     usable : bool ndarray of shape (n_voxels,), default=None
         Voxels that need a valid sigma. None: all.
+    n_measurements : int, default=None
+        Number of measurements. None: one sigma per measurement is refused.
 
     Returns
     -------
-    ndarray of shape (n_voxels,)
+    ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
 
     Raises
     ------
@@ -282,17 +307,28 @@ def check_sigma(sigma, n_voxels, usable=None):
         If sigma has another shape, or a value that is needed is not positive and finite.
     """
     values = as_floats(sigma)
-    if values.shape not in ((), (n_voxels,)):
-        raise ValueError(
-            f"sigma expects a number or one per voxel ({n_voxels}), got shape {values.shape}."
+    shapes = [(), (n_voxels,)]
+    if n_measurements is not None:
+        shapes += [(n_voxels, n_measurements), (1, n_measurements)]
+    if values.shape not in shapes:
+        expected = "a number or one per voxel" + (
+            f" ({n_voxels})"
+            if n_measurements is None
+            else f", shape ({n_voxels},), or per measurement, shape ({n_voxels}, {n_measurements}) "
+            f"or (1, {n_measurements})"
         )
-    wrong = ~(np.isfinite(values) & (values > 0))
-    if usable is not None and values.ndim:
-        wrong &= usable
+        raise ValueError(f"sigma expects {expected}, got shape {values.shape}.")
+    valid = values > 0
+    if values.ndim < 2:
+        valid &= values < np.inf
+    wrong = ~valid
+    if usable is not None and len(values.shape) and len(values) == n_voxels:
+        wrong &= usable if values.ndim == 1 else usable[:, None]
     if wrong.any():
-        where = f" in {np.count_nonzero(wrong)} of {values.size} voxels" if values.ndim else ""
+        rows = np.count_nonzero(wrong if values.ndim < 2 else wrong.any(axis=1))
+        where = f" in {rows} of {len(values)} voxels" if values.ndim else ""
         raise ValueError(
             "sigma expects positive finite numbers in the units of the signal, got "
             f"{values[wrong][:5].tolist()}{where}."
         )
-    return np.broadcast_to(values, n_voxels)
+    return np.broadcast_to(values, (n_voxels, n_measurements) if values.ndim == 2 else n_voxels)

@@ -22,9 +22,15 @@ def resolve_noise(noise, signal_model):
     Raises
     ------
     ValueError
-        If `noise` is an unknown name.
+        If `noise` is an unknown name, or is for another number of measurements.
     """
     if not isinstance(noise, str):
+        expected = getattr(signal_model, "n_measurements", noise.n_measurements)
+        if noise.n_measurements not in (None, expected):
+            raise ValueError(
+                f"noise expects {expected} values, one per measurement of {signal_model!r}, got "
+                f"{noise!r} with {noise.n_measurements}."
+            )
         return noise
     name = ("rician" if signal_model.magnitude else "gaussian") if noise == "auto" else noise
     if name not in NAMED_NOISE:
