@@ -194,8 +194,8 @@ def warn_of_missing(missing):
     if n_missing:
         rows = np.count_nonzero(missing.any(axis=1))
         warn(
-            f"{n_missing} measurements are missing (NaN), in {rows} of {len(missing)} rows: their "
-            "estimates come from the others."
+            f"Measurements are missing (NaN) in {rows} of {len(missing)} rows, {n_missing} in all: "
+            "the estimates of these rows come from the others."
         )
 
 

@@ -103,7 +103,7 @@ class AveragedMagnitude(_AboutMean):
             )
         self.n_averages = n_averages
 
-    _axis = -1  # of the measurements
+    axis = -1  # of the measurements
 
     @property
     def n_measurements(self):
@@ -111,9 +111,7 @@ class AveragedMagnitude(_AboutMean):
         return len(self.n_averages) if np.ndim(self.n_averages) else None
 
     def along(self, axis):
-        aligned = AveragedMagnitude(self.n_averages)
-        aligned._axis = axis
-        return aligned
+        return _AveragedAlong(self.n_averages, axis)
 
     def _moments(self, a):
         mean, m1, m2 = rician_mean(a)
@@ -122,12 +120,20 @@ class AveragedMagnitude(_AboutMean):
         s1, s2 = 2 * (a - mean * m1), 2 * (1 - m1 * m1 - mean * m2)
         n = torch.as_tensor(np.asarray(self.n_averages, dtype=np.float64)).to(a)
         if n.ndim:
-            behind = (-1 if self._axis < 0 else a.ndim - 1) - self._axis
+            behind = (-1 if self.axis < 0 else a.ndim - 1) - self.axis
             n = n.reshape(-1, *[1] * behind)
         return (mean, m1, m2), (variance / n, s1 / n, s2 / n)
 
     def without_bias(self, x):
         return _without_rician_bias(x)
+
+
+class _AveragedAlong(AveragedMagnitude):
+    """`AveragedMagnitude` for arrays whose measurements are along an axis."""
+
+    def __init__(self, n_averages, axis):
+        super().__init__(n_averages)
+        self.axis = axis
 
 
 class DenoisedMagnitude(_AboutMean):

@@ -64,10 +64,12 @@ class NoiseModel(Value, ABC):
         Parameters
         ----------
         axis : int
+            Axis of the measurements.
 
         Returns
         -------
         NoiseModel
+            The model itself, unless it has an argument per measurement.
         """
         return self
 

@@ -311,12 +311,9 @@ def check_sigma(sigma, n_voxels, usable=None, n_measurements=None):
     if n_measurements is not None:
         shapes += [(n_voxels, n_measurements), (1, n_measurements)]
     if values.shape not in shapes:
-        expected = "a number or one per voxel" + (
-            f" ({n_voxels})"
-            if n_measurements is None
-            else f", shape ({n_voxels},), or per measurement, shape ({n_voxels}, {n_measurements}) "
-            f"or (1, {n_measurements})"
-        )
+        expected = f"a number or one per voxel ({n_voxels})"
+        if n_measurements is not None:
+            expected += f", or one per measurement (shape {shapes[2]} or {shapes[3]})"
         raise ValueError(f"sigma expects {expected}, got shape {values.shape}.")
     valid = values > 0
     if values.ndim < 2:
