@@ -179,7 +179,7 @@ def split_missing(X, sigma, n_needed):
     enough : bool ndarray of shape (n_voxels,)
     """
     missing = np.isnan(X)
-    if np.ndim(sigma) == 2:
+    if np.shape(sigma) in (X.shape, (1, X.shape[1])):
         missing |= np.isinf(sigma)
     if not missing.any():
         return X, None, np.ones(len(X), dtype=bool)

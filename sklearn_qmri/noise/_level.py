@@ -8,7 +8,6 @@ from scipy.stats import chi2
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
-from .._arrays import as_floats
 from .._warnings import warn
 
 _ROWS = 5000  # enough for a standard error of 1 % on most protocols
@@ -23,6 +22,9 @@ _START, _SMALL = 1e-4, 10.0
 # _LIKELY: if the share of such voxels exceeds _SHARE, they are signals. Strong voxels have peaks
 # above _SURE, or above _HALF of the median of likely peaks.
 _SURE, _LIKELY, _SHARE, _HALF = 5.0, 3.0, 0.05, 0.5
+# Mean over standard deviation of a magnitude without signal (1.9 for one coil) up to which the first
+# sigma may be trusted; and largest step in log(sigma) from below where it may not.
+_LOW, _CLIMB = 2.0, 0.2
 _SLOPES = -2.0, -0.25  # range of the slopes that a step of the search may assume
 
 
@@ -117,8 +119,11 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, v
 
     # Below, `sigma` is first the small one of this round, then the noise level that it gives.
     first, sigma, floor = _fit_far_below(fit, X)
-    sigma, strong = _strong_voxels(first, sigma)
-    sigma = max(sigma, floor)
+    # A noise floor that is high beside the noise itself, as that of averages, counts as residual
+    # here. The search then begins far enough below, and climbs to the first solution.
+    beyond = max(1.0, _height_of_floor(noise, n_measurements) / _LOW)
+    sigma, strong = _strong_voxels(first, sigma / beyond)
+    sigma, climb = max(sigma, floor), np.inf if beyond == 1 else _CLIMB
     if not noise.estimates_need_sigma:
         _check_signals(first, sigma)
         return sigma, 1
@@ -135,7 +140,7 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, v
 
         limits = floor, _scale(X)  # even data of noise alone have a root mean square >= sigma
         start = sigma
-        sigma, n_iter = _find_sigma(excess, sigma, limits, max_iter)
+        sigma, n_iter = _find_sigma(excess, sigma, limits, max_iter, climb)
         # Far from the first round, followed optima may no longer be global: fit afresh and, if that
         # changes the median, search once more.
         if abs(np.log(sigma / start)) > _NEAR and n_iter < max_iter:
@@ -239,8 +244,16 @@ def _scale(X):
     return float(np.sqrt(np.mean(X**2))) or 1.0
 
 
-def _find_sigma(excess, sigma, limits, max_iter):
+def _height_of_floor(noise, n_measurements):
+    """Mean of a measurement without signal, over its standard deviation; the largest of all."""
+    none = torch.zeros(n_measurements, dtype=torch.float64)
+    return float((noise.mean(none) / noise.variance(none).sqrt()).max())
+
+
+def _find_sigma(excess, sigma, limits, max_iter, climb=np.inf):
     """Sigma at which ``excess(sigma)`` is 1, from one near it, and the rounds that it took.
+
+    Until a sigma is found that is large enough, steps are at most `climb`, in log(sigma).
 
     With s = log(sigma) it is the zero of ``F(s) = log(excess) / 2``, found by the secant method.
     Residuals that do not change with sigma make the excess proportional to ``1 / sigma^2``, so that
@@ -261,6 +274,8 @@ def _find_sigma(excess, sigma, limits, max_iter):
             slope = np.clip((value - last[1]) / (s - last[0]), *_SLOPES)
         last = s, value
         s = np.clip(s - value / slope, *np.log(limits))
+        if high == np.inf:
+            s = min(s, last[0] + climb)
         # A secant step out of the bracket is replaced by bisection.
         if not low <= s <= high:
             s = (low + high) / 2
@@ -281,51 +296,3 @@ def _squared_residual(noise, X, signal, sigma):
     """Squared residual over its expectation under the noise model."""
     a = torch.as_tensor(signal / sigma)
     return (X / sigma - noise.mean(a).numpy()) ** 2 / noise.variance(a).numpy()
-
-
-def check_sigma(sigma, n_voxels, usable=None, n_measurements=None):
-    """Validate sigma: a positive number, one per voxel, or one per measurement.
-
-    Parameters
-    ----------
-    sigma : float or array-like
-        Noise levels of shape (n_voxels,), (n_voxels, n_measurements) or (1, n_measurements); masked
-        ones count as NaN. Per measurement, infinity means that there is none.
-    n_voxels : int
-    usable : bool ndarray of shape (n_voxels,), default=None
-        Voxels that need a valid sigma. None: all.
-    n_measurements : int, default=None
-        Number of measurements. None: one sigma per measurement is refused.
-
-    Returns
-    -------
-    ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
-
-    Raises
-    ------
-    ValueError
-        If sigma has another shape, or a value that is needed is not positive and finite.
-    """
-    values = as_floats(sigma)
-    shapes = [(), (n_voxels,)]
-    if n_measurements is not None:
-        shapes += [(n_voxels, n_measurements), (1, n_measurements)]
-    if values.shape not in shapes:
-        expected = f"a number or one per voxel ({n_voxels})"
-        if n_measurements is not None:
-            expected += f", or one per measurement (shape {shapes[2]} or {shapes[3]})"
-        raise ValueError(f"sigma expects {expected}, got shape {values.shape}.")
-    valid = values > 0
-    if values.ndim < 2:
-        valid &= values < np.inf
-    wrong = ~valid
-    if usable is not None and len(values.shape) and len(values) == n_voxels:
-        wrong &= usable if values.ndim == 1 else usable[:, None]
-    if wrong.any():
-        rows = np.count_nonzero(wrong if values.ndim < 2 else wrong.any(axis=1))
-        where = f" in {rows} of {len(values)} voxels" if values.ndim else ""
-        raise ValueError(
-            "sigma expects positive finite numbers in the units of the signal, got "
-            f"{values[wrong][:5].tolist()}{where}."
-        )
-    return np.broadcast_to(values, (n_voxels, n_measurements) if values.ndim == 2 else n_voxels)
