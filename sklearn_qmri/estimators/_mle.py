@@ -16,6 +16,7 @@ from ..signal_models import SignalModel
 from ..tissues import check_bounds
 from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
 from ._optima import optima, solve_rows, warn_unless_converged
+from ._outliers import warn_of_whole_measurements
 from ._regressor import TissueRegressorMixin, all_or_nothing
 from ._rows import in_pieces, scatter_results, take_rows
 
@@ -46,6 +47,10 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
     init : "auto" or array-like of shape (n_parameters,) or (n_voxels, n_parameters), default="auto"
         Seeds that replace the solver's own starting points. They are meant for reproductions of
         published fits: a single seed often leads to a local optimum.
+    outliers : {"keep", "reject"}, default="keep"
+        "reject": single measurements that no tissue explains, as of a volume with motion, lose
+        their weight, and the voxel is fitted again. A measurement is one if its residual is so
+        large that of faultless voxels at most 1 % would have any.
     n_starts : int, default=8
         Number of starting points per row, a power of 2. Those that cannot win are dropped early.
         Signal models with many local optima, and rows that do not converge, get 8 to 32 times as
@@ -118,6 +123,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         "bounds": [dict, None],
         "fixed": [dict, None],
         "init": [StrOptions({"auto"}), "array-like"],
+        "outliers": [StrOptions({"keep", "reject"})],
         "n_starts": [Options(Integral, {1, 2, 4, 8, 16, 32, 64})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -135,6 +141,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         bounds=None,
         fixed=None,
         init="auto",
+        outliers="keep",
         n_starts=8,
         max_iter=100,
         tol=1e-8,
@@ -148,6 +155,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         self.bounds = bounds
         self.fixed = fixed
         self.init = init
+        self.outliers = outliers
         self.n_starts = n_starts
         self.max_iter = max_iter
         self.tol = tol
@@ -251,7 +259,9 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
             that are on a bound, fixed, or not identified by the measurement. In a voxel with a
             parameter on a bound they are also NaN for the others, unless the bound makes little
             difference to them. Without a noise level `nll`, `aic`, `bic` and `std` are NaN.
-            Estimates are NaN for rows that are not possible measurements.
+            With ``outliers="reject"`` there are also `outliers` (n_voxels, n_measurements), the
+            measurements that were rejected, and `n_outliers`. Estimates are NaN for rows that are
+            not possible measurements.
 
         Raises
         ------
@@ -275,9 +285,11 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
             some = rows.piece(piece)
             start = None if seeds is None else seeds[piece]
             results = optima(self, some, common, start, return_std)
-            return {n: v for n, v in results.items() if names is None or n in names}
+            return {n: v for n, v in results.items() if names is None or n in {*names, "outliers"}}
 
         results = in_pieces(len(rows.X), _PIECE, compute)
+        if "outliers" in results:
+            warn_of_whole_measurements(results["outliers"])
         warn_unless_converged(results["status"], self.max_iter)
         return scatter_results(rows.usable, **results)
 

@@ -7,6 +7,7 @@ from .._solver import solve
 from .._warnings import warn
 from ..information import estimate_std
 from ..status import Status
+from ._outliers import without_outliers
 from ._rows import take_rows
 
 
@@ -77,10 +78,22 @@ def solve_rows(estimator, X, sigma, *, fixed=None, common=None, seeds=None, verb
 
 
 def optima(estimator, rows, common, seeds, return_std):
-    """Results of usable rows by name, see `MLEEstimator.estimate`.
+    """Results of usable rows by name, see `MLEEstimator.estimate`."""
+    results = _of_complete_and_others(estimator, rows, common, seeds, return_std)
+    if estimator.outliers == "keep":
+        return results
 
-    Rows without missing measurements are solved apart from the others, with one noise level for
-    each, so that their results are the same whatever the others are.
+    def refit(some, index):
+        return _optima(estimator, some, common, None if seeds is None else seeds[index], return_std)
+
+    return without_outliers(estimator, rows, results, refit)
+
+
+def _of_complete_and_others(estimator, rows, common, seeds, return_std):
+    """Results of rows without missing measurements, and of those with some.
+
+    The former are solved apart from the others, with one noise level for each, so that their
+    results are the same whatever the others are.
     """
     if rows.missing is None:
         return _optima(estimator, rows, common, seeds, return_std)

@@ -16,7 +16,9 @@ from ..tissues import check_bounds, outside_bounds
 # be plausible tissues beyond textbook ranges. This many mean a wrong unit or order of columns.
 _MOST_OUTSIDE = 0.1
 # Results for a row that is not a possible measurement; NaN for those not named here.
-_FILL = {"status": Status.BAD_INPUT, "at_bound": False, "n_iter": 0}
+_FILL = {
+    "status": Status.BAD_INPUT, "at_bound": False, "n_iter": 0, "outliers": False, "n_outliers": 0,
+}  # fmt: skip
 
 
 class Rows(NamedTuple):

@@ -5,6 +5,7 @@ from ._estimates import estimate_std
 from ._fisher import (
     bayesian_covariances,
     bayesian_deviations,
+    covariances,
     fisher_information,
     standard_deviations,
 )
@@ -13,6 +14,7 @@ from ._identifiability import hardly_identified, unidentified, warn_of_unidentif
 __all__ = [
     "bayesian_covariances",
     "bayesian_deviations",
+    "covariances",
     "cramer_rao_bound",
     "estimate_std",
     "fisher_information",

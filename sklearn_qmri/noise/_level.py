@@ -22,7 +22,7 @@ _START, _SMALL = 1e-4, 10.0
 # _LIKELY: if the share of such voxels exceeds _SHARE, they are signals. Strong voxels have peaks
 # above _SURE, or above _HALF of the median of likely peaks.
 _SURE, _LIKELY, _SHARE, _HALF = 5.0, 3.0, 0.05, 0.5
-# Mean over standard deviation of a magnitude without signal (1.9 for one coil) up to which the first
+# Mean over standard deviation of magnitudes without signal (1.9 for one coil) up to which the first
 # sigma may be trusted; and largest step in log(sigma) from below where it may not.
 _LOW, _CLIMB = 2.0, 0.2
 _SLOPES = -2.0, -0.25  # range of the slopes that a step of the search may assume
