@@ -25,6 +25,7 @@ from ..image._estimators import core, signal_model_of, takes
 from ..persistence import load_estimator
 from ._console import console, notes, unfinished
 from ._estimators import Method, method_of, parse_alpha, parse_bias_weight, refuse_unused
+from ._given import Given
 from ._options import (
     Alpha,
     BiasWeight,
@@ -51,6 +52,7 @@ from ._options import (
 from ._protocol import (
     known_acquisition,
     make_model,
+    number_or_map,
     parse_bounds,
     parse_fixed,
     parse_prior,
@@ -134,13 +136,15 @@ def fit(
         opened, known, noise = _average(opened, known)
     signal_model = make_model(model, None, settings or [], known)
     ranges = parse_prior(prior, signal_model)
+    given = Given(number_or_map(sigma, "--sigma"), parse_fixed(fixed, signal_model))
     alphas = parse_alpha(alpha, signal_model)
     weights = parse_bias_weight(bias_weight, signal_model)
     mle = MLEEstimator(
-        signal_model, noise=noise, sigma=sigma, bounds=parse_bounds(bounds, signal_model),
-        fixed=parse_fixed(fixed, signal_model), device=device,
-    )  # fmt: skip
+        signal_model, noise=noise, bounds=parse_bounds(bounds, signal_model), device=device
+    )
     task = _begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite)
+    task = task._replace(scan=given.add_to(task.scan))
+    mle.set_params(**given.typical(task.scan))
     with unfinished(task.folder, resume) as parts:
         X = sample_voxels(task.scan, random_state=seed)
         # The estimator is kept as a file, by which the parts of the maps are known: with --resume
@@ -149,7 +153,7 @@ def fit(
             _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
         parts = parts.of(model_file)
-        _finish(task, fitted, noise_level, parts, _Output(std, n_jobs, chunk_size, as_json))
+        _finish(task, fitted, noise_level, given, parts, _Output(std, n_jobs, chunk_size, as_json))
 
 
 def predict(
@@ -180,6 +184,7 @@ def predict(
     signal_model = signal_model_of(estimator)
     if sigma is not None and not takes(estimator, "sigma"):
         raise ValueError(f"--sigma expects a model whose estimates depend on it: {model_file}.")
+    sigma = number_or_map(sigma, "--sigma")
     bias_weight = _weigh_bias(estimator, bias_weight, model_file)
     opened = open_scan(scan if len(scan) > 1 else scan[0])
     refuse_other_protocol(signal_model, known_acquisition(opened, b_values), model_file)
@@ -192,8 +197,9 @@ def predict(
             mle = MLEEstimator(signal_model, noise=core(estimator).noise, device=device)
             fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
             sigma = float(fitted.sigma_)
-        parts = parts.of(model_file, bias_weight)
-        _finish(task, estimator, sigma, parts, _Output(std, n_jobs, chunk_size, as_json))
+        parts, given = parts.of(model_file, bias_weight), Given(sigma, {})
+        task = task._replace(scan=given.add_to(task.scan))
+        _finish(task, estimator, None, given, parts, _Output(std, n_jobs, chunk_size, as_json))
 
 
 def _versions():
@@ -258,16 +264,20 @@ def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions, bias_weight=No
     return fitted.estimator, fitted.sigma
 
 
-def _finish(task, made, sigma, parts, output):
-    """Estimate the maps, write them and print a summary."""
+def _finish(task, made, sigma, given, parts, output):
+    """Estimate the maps, write them and print a summary.
+
+    `sigma` is the noise level to predict with where the scan has none.
+    """
     maps = predict_image(
-        made, task.scan, sigma=sigma, return_std=output.std, chunk_size=output.chunk_size,
-        n_jobs=output.n_jobs, memory=parts, verbose=1,
+        made, task.scan, sigma=sigma if given.sigma is None else None, return_std=output.std,
+        chunk_size=output.chunk_size, n_jobs=output.n_jobs, memory=parts, verbose=1,
     )  # fmt: skip
     # `_begin` has refused maps that must not be replaced.
     paths = write_maps(
-        maps, task.out, made, prefix=task.prefix, description=task.description, sigma=sigma,
-        sources=task.files, overwrite=True,
+        maps, task.out, made, prefix=task.prefix, description=task.description,
+        sigma=sigma if given.sigma is None else given.sigma, fixed=given.fixed, sources=task.files,
+        overwrite=True,
     )  # fmt: skip
     model = signal_model_of(made)
     rows = {name: read_volume(image)[task.scan.inside] for name, image in maps.items()}

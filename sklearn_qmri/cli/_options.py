@@ -39,10 +39,13 @@ Bounds = Annotated[
     list[str] | None, typer.Option(help="Bounds of maximum likelihood, e.g. f=0:0.5.")
 ]
 Fixed = Annotated[
-    list[str] | None, typer.Option(help="Known parameter, which is not fitted, e.g. B1=1.0.")
+    list[str] | None,
+    typer.Option(help="Known parameter, which is not fitted: a number, or a map, B1=b1.nii.gz."),
 ]
 Samples = Annotated[int, typer.Option(min=100, help="Simulated tissues to train on.")]
-Sigma = Annotated[float | None, typer.Option(help="Noise level; default: learnt from the scan.")]
+Sigma = Annotated[
+    str | None, typer.Option(help="Noise level, or a map of it; default: learnt from the scan.")
+]
 Std = Annotated[
     bool, typer.Option("--std", help="Also write maps of standard deviations, if there are any.")
 ]

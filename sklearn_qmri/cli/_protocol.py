@@ -141,13 +141,20 @@ def parse_bounds(texts, model):
 
 
 def parse_fixed(texts, model):
-    """Known parameters, from texts like ``B1=1.0``; None if there are no texts."""
+    """Known parameters, numbers and paths of maps, from texts like ``B1=1.0``."""
     fixed = {}
     for name, value in (_split(text, "--fixed") for text in texts or []):
         if name not in model.parameter_names:
             raise ValueError(f"--fixed expects one of {model.parameter_names}, got {name!r}.")
-        (fixed[name],) = _floats([value], "--fixed", "name=number")
-    return fixed or None
+        fixed[name] = number_or_map(value, "--fixed", "name=number or name=map.nii.gz")
+    return fixed
+
+
+def number_or_map(text, option, expected="a number, or a map in NIfTI format"):
+    """Number, or path of a map, from a text; None without a text."""
+    if text is None or str(text).endswith((".nii", ".nii.gz")):
+        return text
+    return _floats([text], option, expected)[0]
 
 
 def parse_weights(text, option, default, model):

@@ -18,8 +18,9 @@ _GENERATED_BY = [{"Name": "sklearn_qmri", "Version": __version__}]
 
 
 def write_maps(
-    maps, out_dir, estimator, *, prefix, description, sigma=None, sources=(), overwrite=False
-):
+    maps, out_dir, estimator, *, prefix, description, sigma=None, fixed=None, sources=(),
+    overwrite=False,
+):  # fmt: skip
     """Write maps of `predict_image` and their JSON sidecars.
 
     Names follow BIDS derivatives, ``<prefix>_desc-<description>_<parameter>map.nii.gz``, without
@@ -42,6 +43,8 @@ def write_maps(
         Letters and digits, e.g. ``"mle"``.
     sigma : float or path-like, default=None
         Noise level that `predict_image` was given, or the file of its map. None: the estimator's.
+    fixed : dict of {str: float or path-like}, default=None
+        Known parameters that `predict_image` was given, or the files of their maps.
     sources : sequence of path-like, default=()
         Files that the maps were made from.
     overwrite : bool, default=False
@@ -82,7 +85,7 @@ def write_maps(
     present = present_maps(out_dir, prefix, description)
     if present and not overwrite:
         raise FileExistsError(f"{present[0]} exists already.")
-    texts = _sidecars(maps, estimator, sigma, sources)
+    texts = _sidecars(maps, estimator, sigma, fixed, sources)
     out_dir.mkdir(parents=True, exist_ok=True)
     # A run counts as finished if its sidecars exist. So they are the first to go and the last to
     # come: a kill at any moment leaves maps that a cohort makes again.
@@ -203,11 +206,13 @@ def finished_maps(names, out_dir, prefix, description):
     return present_maps(out_dir, prefix, description), read_sidecar(sidecars[0])
 
 
-def describe_run(estimator, sigma, sources):
+def describe_run(estimator, sigma, sources, fixed=None):
     """Fields of a sidecar that determine the values of the maps."""
     story = describe(estimator) | {"Sources": [str(source) for source in sources]}
     if sigma is not None:
         story["Sigma"] = float(sigma) if isinstance(sigma, Real) else str(sigma)
+    if fixed:
+        story["Fixed"] = {n: v if isinstance(v, Real) else str(v) for n, v in fixed.items()}
     # Through JSON and back, so that it compares equal to a sidecar that was read from disk.
     return json.loads(json.dumps(story, default=repr))
 
@@ -230,7 +235,7 @@ def voxel_counts(maps):
     return count_statuses(read_volume(maps["status"])) if "status" in maps else {}
 
 
-def _sidecars(maps, estimator, sigma, sources):
+def _sidecars(maps, estimator, sigma, fixed, sources):
     """Text of each map's sidecar."""
     units = _units(estimator)
     levels = {"-1": "outside the mask"} | {str(code.value): code.name for code in Status}
@@ -238,7 +243,7 @@ def _sidecars(maps, estimator, sigma, sources):
     common = {
         "GeneratedBy": _GENERATED_BY,
         "Libraries": library_versions(),
-        **describe_run(estimator, sigma, sources),
+        **describe_run(estimator, sigma, sources, fixed),
         "Voxels": voxel_counts(maps),
         "Use": "research only",
     }

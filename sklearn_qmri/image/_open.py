@@ -14,19 +14,21 @@ from ._scan import Scan
 _DUST = 1e-6
 
 
-def open_scan(image, mask=None, sigma=None, *, n_expected=None):
+def open_scan(image, mask=None, sigma=None, *, fixed=None, n_expected=None):
     """Open a scan, and check that its parts fit together.
 
     Parameters
     ----------
     image : path-like, nibabel image, list of them, or Scan
         One image of four dimensions, or one image of three dimensions for each measurement. A scan
-        that is open already keeps its mask and sigma unless others are given.
+        that is open already keeps its mask, sigma and known parameters unless others are given.
     mask : path-like, nibabel image or array-like, default=None
         Nonzero where voxels are inside. None: all voxels. In a mask of fractions (a probability
         map, a resampled mask) voxels of at least 0.5 are inside, and a warning says so.
     sigma : float, path-like, nibabel image or array-like, default=None
         Noise level, or a map of it, in the units of the image.
+    fixed : dict of {str: float, path-like, nibabel image or array-like}, default=None
+        Known parameters by name, numbers or maps.
     n_expected : int, default=None
         Number of measurements that the image must have.
 
@@ -68,7 +70,18 @@ def open_scan(image, mask=None, sigma=None, *, n_expected=None):
         sigma = opened.sigma
     elif not isinstance(sigma, Real):
         sigma = as_floats(_fitting(sigma, first, "sigma"))
-    return Scan(opened.images, inside, sigma)
+    fixed = opened.fixed if fixed is None else _known(fixed, first)
+    return Scan(opened.images, inside, sigma, fixed)
+
+
+def _known(fixed, image):
+    """Known parameters by name: numbers as they are, maps as arrays that fit the image."""
+    return {
+        name: value
+        if isinstance(value, Real)
+        else as_floats(_fitting(value, image, f"fixed[{name!r}]"))
+        for name, value in fixed.items()
+    }
 
 
 def open_images(image):

@@ -1,5 +1,6 @@
 """Estimates of all voxels of an image, slab by slab."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,6 +23,7 @@ def predict_image(
     mask=None,
     *,
     sigma=None,
+    fixed=None,
     return_std=False,
     fill=np.nan,
     chunk_size=65536,
@@ -49,6 +51,10 @@ def predict_image(
     sigma : float, path-like, nibabel image or array-like, default=None
         Noise level, same as for the estimator's `predict`, or a map of it. Voxels where a map is
         not positive and finite get the status ``BAD_INPUT``.
+    fixed : dict of {str: float, path-like, nibabel image or array-like}, default=None
+        Known parameters by name, numbers or maps (such as B1), for estimators that take them.
+        Voxels where a map is NaN or outside the bounds of the parameter, as 0 often is outside of
+        a map's own mask, get the status ``BAD_INPUT``, and one warning counts them.
     return_std : bool, default=False
         Also return maps of standard deviations, if the estimator's `predict` has them.
     fill : float, default=nan
@@ -98,7 +104,8 @@ def predict_image(
     >>> sorted(maps)
     ['D', 'D_star', 'S0', 'f', 'residual_rms', 'status']
     """
-    scan = open_scan(image, mask, sigma, n_expected=getattr(estimator, "n_features_in_", None))
+    n_expected = getattr(estimator, "n_features_in_", None)
+    scan = open_scan(image, mask, sigma, fixed=fixed, n_expected=n_expected)
     run = partial(on_processes, n_jobs) if client is None else partial(on_workers, client)
     return estimate_scan(
         estimator, scan, run, return_std=return_std, fill=fill, chunk_size=chunk_size,
@@ -121,12 +128,16 @@ def estimate_scan(
     # Every `estimate` of this package takes sigma, if only to check it. A `predict` alone may not.
     if not (scan.sigma is None or hasattr(estimator, "estimate") or takes(estimator, "sigma")):
         raise ValueError(f"{name} takes no sigma: its estimates do not depend on the noise level.")
+    if scan.fixed:
+        scan = _with_known_voxels(estimator, scan)
     slabs = scan.slabs(chunk_size)
     estimate = check_memory(memory).cache(estimate_rows)
     versions = (__version__, library_versions())
     zeros = Zeros(scan.n_measurements)
     # A generator: a slab is read when `run` has room for it, and its zeros are counted on the way.
-    arguments = ((*zeros.counted(*scan.read(slab)), return_std, versions) for slab in slabs)
+    arguments = (
+        (*zeros.counted(*scan.read(slab)), scan.known(slab), return_std, versions) for slab in slabs
+    )
     maps = {}
     with tqdm(total=scan.n_voxels, desc="maps", unit=" voxels", disable=not verbose) as bar:
         for slab, rows in zip(slabs, run(estimate, estimator, arguments), strict=True):
@@ -144,7 +155,35 @@ def estimate_scan(
     return {name: like(scan.images[0], values) for name, values in maps.items()}
 
 
-def estimate_rows(estimator, X, sigma, return_std, versions):
+def _with_known_voxels(estimator, scan):
+    """Scan whose maps of known parameters are NaN outside their bounds, of which a warning tells.
+
+    Raises
+    ------
+    ValueError
+        If the estimator takes no known parameters, or has no parameter of a name.
+    """
+    if not takes(estimator, "fixed"):
+        raise ValueError(f"{type(estimator).__name__} takes no known parameters, got fixed.")
+    inner, known = core(estimator), {}
+    names = signal_model_of(estimator).parameter_names
+    for name, value in scan.fixed.items():
+        if name not in names:
+            raise ValueError(f"fixed names {name!r}, but the parameters are {list(names)}.")
+        low, high = inner.bounds_[:, names.index(name)]
+        if np.ndim(value):
+            value = np.where((value >= low) & (value <= high), value, np.nan)
+            n_lost = np.count_nonzero(np.isnan(value[scan.inside]))
+            if n_lost:
+                warn(
+                    f"The map of {name} is NaN or outside its bounds of {low:g} to {high:g} in "
+                    f"{n_lost} of {scan.n_voxels} voxels, which have no estimate."
+                )
+        known[name] = value
+    return replace(scan, fixed=known)
+
+
+def estimate_rows(estimator, X, sigma, fixed, return_std, versions):
     """Values of the maps of some voxels, by name, without warnings: the status reports problems.
 
     Results may be cached. `versions` is not used, but makes the cache key depend on the versions.
@@ -160,6 +199,8 @@ def estimate_rows(estimator, X, sigma, return_std, versions):
             unknown = ~(np.isfinite(sigma) & (sigma > 0))
             X[unknown], sigma[unknown] = np.nan, 1.0
         options["sigma"] = sigma
+    if fixed:
+        options["fixed"] = fixed
     std, values = None, {}
     with quiet():
         if hasattr(estimator, "estimate"):

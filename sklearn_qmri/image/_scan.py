@@ -24,6 +24,8 @@ class Scan:
         True for the voxels inside the mask.
     sigma : None, float or ndarray of shape (n_x, n_y, n_z), default=None
         Noise level: unknown, one for all, or one for each voxel.
+    fixed : dict of {str: float or ndarray of shape (n_x, n_y, n_z)}, default=None
+        Known parameters by name.
 
     Examples
     --------
@@ -38,6 +40,7 @@ class Scan:
     images: list
     inside: np.ndarray
     sigma: object = None
+    fixed: dict | None = None
 
     @property
     def n_measurements(self):
@@ -120,6 +123,25 @@ class Scan:
                 signals[place[:, :, within][there]] = values
         return signals, self.sigma[:, :, slab][here] if np.ndim(self.sigma) else self.sigma
 
+    def known(self, slab):
+        """Known parameters of the voxels inside a slab.
+
+        Parameters
+        ----------
+        slab : slice
+            Part of the third axis.
+
+        Returns
+        -------
+        dict of {str: float or ndarray of shape (n_voxels,)}
+            Values by name, in the order of the rows of `read`.
+        """
+        here = self.inside[:, :, slab]
+        return {
+            name: value[:, :, slab][here] if np.ndim(value) else value
+            for name, value in (self.fixed or {}).items()
+        }
+
     def mean(self):
         """Mean magnitude of each voxel, inside or not.
 
@@ -168,7 +190,9 @@ class Scan:
         # The drawn voxels become the mask of a scan, which is read part by part like any other.
         drawn = np.zeros_like(self.inside)
         drawn.flat[places] = True
-        signals, _ = replace(self, inside=drawn, sigma=None).read(slice(0, drawn.shape[2]))
+        signals, _ = replace(self, inside=drawn, sigma=None, fixed=None).read(
+            slice(0, drawn.shape[2])
+        )
         return signals.astype(np.float64)
 
     def _parts(self, slab):

@@ -1,0 +1,137 @@
+"""Maps of known parameters and of the noise level, in Python and on the command line."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from test_cli import run
+
+from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator, Status
+from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.image import predict_image, read_map
+from sklearn_qmri.signal_models import IVIM, SPGR
+
+ANGLES, SHAPE, SIGMA = [2, 4, 8, 12, 18, 25], (12, 10, 4), 0.5
+SETTINGS = [
+    "--model",
+    "SPGR",
+    "--with",
+    "flip_angles=2,4,8,12,18,25",
+    "--with",
+    "repetition_time=15",
+]
+
+
+@pytest.fixture(scope="module")
+def vfa(tmp_path_factory):
+    """Scan of variable flip angles whose B1 varies, with maps of B1 and of T1."""
+    folder = tmp_path_factory.mktemp("vfa")
+    rng, model = np.random.RandomState(0), SPGR(ANGLES, repetition_time=15)
+    n = np.prod(SHAPE)
+    truth = np.column_stack(
+        [rng.uniform(1500, 2500, n), rng.uniform(600, 1800, n), np.linspace(0.7, 1.3, n)]
+    )
+    X, _ = make_signals(model, n, sigma=SIGMA, prior=lambda *_: truth, random_state=1)
+    images = {"scan": X.reshape(*SHAPE, -1), "T1": truth[:, 1], "B1": truth[:, 2]}
+    images["sigma"] = np.full(n, SIGMA)
+    for name, values in images.items():
+        values = values.reshape(*SHAPE, -1) if name == "scan" else values.reshape(SHAPE)
+        nibabel.save(
+            nibabel.Nifti1Image(values.astype(np.float32), np.eye(4)), folder / f"{name}.nii.gz"
+        )
+    return folder
+
+
+def error(T1, folder, inside=slice(None)):
+    """Median relative error of T1."""
+    truth = nibabel.load(folder / "T1.nii.gz").get_fdata()
+    return np.median(np.abs(T1 / truth - 1)[inside])
+
+
+def test_map_of_b1_in_python(vfa):
+    model = SPGR(ANGLES, repetition_time=15)
+    mle = MLEEstimator(model, sigma=SIGMA, fixed={"B1": 1.0}).fit(np.ones((1, 6)))
+    scan = vfa / "scan.nii.gz"
+    right = predict_image(mle, scan, fixed={"B1": vfa / "B1.nii.gz"}, n_jobs=1)
+    wrong = predict_image(mle, scan)
+    assert error(right["T1"].get_fdata(), vfa) < 0.02
+    assert error(wrong["T1"].get_fdata(), vfa) > 0.1
+    np.testing.assert_allclose(
+        right["B1"].get_fdata(), nibabel.load(vfa / "B1.nii.gz").get_fdata(), rtol=1e-6
+    )
+    slabs = predict_image(mle, scan, fixed={"B1": vfa / "B1.nii.gz"}, chunk_size=1)
+    np.testing.assert_array_equal(slabs["T1"].get_fdata(), right["T1"].get_fdata())
+
+
+def test_voxels_outside_a_map(vfa):
+    """Zeros and NaN outside the mask of a map are voxels without estimate, and are counted."""
+    mle = MLEEstimator(SPGR(ANGLES, repetition_time=15), sigma=SIGMA, fixed={"B1": 1.0})
+    B1 = nibabel.load(vfa / "B1.nii.gz").get_fdata()
+    B1[0], B1[1, 0, 0], B1[2, 0, 0] = 0.0, np.nan, 7.0
+    mle.fit(np.ones((1, 6)))
+    message = r"B1 is NaN or outside its bounds of 0.5 to 1.5 in 42 of 480 voxels"
+    with pytest.warns(UserWarning, match=message):
+        maps = predict_image(mle, vfa / "scan.nii.gz", fixed={"B1": B1})
+    lost = maps["status"].get_fdata() == Status.BAD_INPUT
+    assert lost.sum() == 42
+    assert np.isnan(maps["T1"].get_fdata()[lost]).all()
+    assert error(maps["T1"].get_fdata(), vfa, ~lost) < 0.02
+
+
+def test_bad_maps(vfa, tmp_path):
+    mle = MLEEstimator(SPGR(ANGLES, repetition_time=15), sigma=SIGMA, fixed={"B1": 1.0})
+    mle.fit(np.ones((1, 6)))
+    scan = vfa / "scan.nii.gz"
+    with pytest.raises(ValueError, match=r"fixed names 'B2', but the parameters are \['S0', 'T1'"):
+        predict_image(mle, scan, fixed={"B2": 1.0})
+    with pytest.raises(ValueError, match=r"fixed\['B1'\] has shape \(3, 3, 3\), but the image"):
+        predict_image(mle, scan, fixed={"B1": np.ones((3, 3, 3))})
+    other = nibabel.Nifti1Image(np.ones(SHAPE, np.float32), np.diag([2.0, 2, 2, 1]))
+    with pytest.raises(ValueError, match=r"affine of fixed\['B1'\] is not that of the image"):
+        predict_image(mle, scan, fixed={"B1": other})
+    X, _ = make_signals(IVIM([0, 50, 200, 800]), 20, snr=30, random_state=0)
+    posterior = PosteriorMeanEstimator(IVIM([0, 50, 200, 800]), sigma=1 / 30, n_atoms=64).fit(X)
+    image = nibabel.Nifti1Image(X.reshape(5, 4, 1, 4), np.eye(4))
+    with pytest.raises(ValueError, match="takes no known parameters"):
+        predict_image(posterior, image, fixed={"f": 0.1})
+
+
+def test_maps_on_the_command_line(vfa, tmp_path, monkeypatch, capsys):
+    arguments = [
+        "fit", str(vfa / "scan.nii.gz"), *SETTINGS, "--fixed", f"B1={vfa / 'B1.nii.gz'}",
+        "--sigma", str(vfa / "sigma.nii.gz"), "--out", str(tmp_path),
+    ]  # fmt: skip
+    code, _, err = run(monkeypatch, capsys, *arguments)
+    assert code == 0, err
+    (path,) = tmp_path.glob("*T1map.nii.gz")
+    assert error(read_map(path), vfa) < 0.02
+    story = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+    assert story["Fixed"] == {"B1": str(vfa / "B1.nii.gz")}
+    assert story["Sigma"] == str(vfa / "sigma.nii.gz")
+
+
+def test_noise_level_is_learnt_beside_a_map(vfa, tmp_path, monkeypatch, capsys):
+    arguments = ["fit", str(vfa / "scan.nii.gz"), *SETTINGS, "--out", str(tmp_path)]
+    code, _, err = run(monkeypatch, capsys, *arguments, "--fixed", f"B1={vfa / 'B1.nii.gz'}")
+    assert code == 0, err
+    (path,) = tmp_path.glob("*T1map.nii.gz")
+    story = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+    assert story["Sigma"] == pytest.approx(SIGMA, rel=0.1)
+    assert error(read_map(path), vfa) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fixed", "B1=high"], "--fixed expects name=number or name=map.nii.gz"),
+        (["--sigma", "low"], "--sigma expects a number, or a map"),
+        (["--fixed", "B1=none.nii.gz"], "none.nii.gz"),
+    ],
+)
+def test_bad_maps_on_the_command_line(vfa, tmp_path, monkeypatch, capsys, arguments, message):
+    command = ["fit", str(vfa / "scan.nii.gz"), *SETTINGS, "--out", str(tmp_path / "maps")]
+    code, _, err = run(monkeypatch, capsys, *command, *arguments)
+    assert code != 0
+    assert message in " ".join(err.split())
+    assert not (tmp_path / "maps").exists()
