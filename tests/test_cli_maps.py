@@ -327,10 +327,10 @@ def test_averaging_is_asked_for_and_told(crop, tmp_path, monkeypatch, capsys):
     arguments += ["--std"]
     code, _, err = run(monkeypatch, capsys, *arguments, "--average", "--out", str(tmp_path / "a"))
     assert code == 0, err
-    assert "Averaged 20 volumes into 10, 2 to 2 in each: noise counts as Gaussian" in err
+    assert "Averaged 20 volumes into 10, 2 to 2 in each: sigma is that of one of them" in err
     assert (tmp_path / "a" / "dwi_desc-mle_Dstdmap.nii.gz").exists()
     story = json.loads((tmp_path / "a" / "dwi_desc-mle_Dmap.json").read_text())
-    assert story["Noise"] == "Gaussian()"
+    assert story["Noise"] == f"AveragedMagnitude(n_averages={[2] * 10})"
     code, _, err = run(monkeypatch, capsys, *arguments, "--out", str(tmp_path / "b"))
     story = json.loads((tmp_path / "b" / "dwi_desc-mle_Dmap.json").read_text())
     assert story["Noise"] == "Rician()"

@@ -22,6 +22,7 @@ from ..image import (
 )
 from ..image._derivatives import present_maps
 from ..image._estimators import core, signal_model_of, takes
+from ..noise import AveragedMagnitude
 from ..persistence import load_estimator
 from ._console import console, notes, unfinished
 from ._estimators import Method, method_of, parse_alpha, parse_bias_weight, refuse_unused
@@ -53,6 +54,7 @@ from ._protocol import (
     known_acquisition,
     make_model,
     number_or_map,
+    parse_averages,
     parse_bounds,
     parse_fixed,
     parse_prior,
@@ -83,7 +85,11 @@ class _Task(NamedTuple):
 
 
 Average = Annotated[
-    bool, typer.Option("--average", help="Average repeats; the noise is then Gaussian.")
+    bool, typer.Option("--average", help="Average repeats, and count how many there are.")
+]
+Averages = Annotated[
+    str | None,
+    typer.Option(help="Number of averages of each measurement by the scanner: a list, or a file."),
 ]
 
 
@@ -103,6 +109,7 @@ def fit(
     model: Model = "IVIM",
     settings: Settings = None,
     average: Average = False,
+    averages: Averages = None,
     estimator: Annotated[Method, typer.Option(help="How to estimate.")] = Method.mle,
     alpha: Alpha = None,
     bias_weight: BiasWeight = None,
@@ -135,6 +142,8 @@ def fit(
     if average:
         opened, known, noise = _average(opened, known)
     signal_model = make_model(model, None, settings or [], known)
+    if averages is not None:
+        noise = parse_averages(averages, signal_model, average)
     ranges = parse_prior(prior, signal_model)
     given = Given(number_or_map(sigma, "--sigma"), parse_fixed(fixed, signal_model))
     alphas = parse_alpha(alpha, signal_model)
@@ -232,9 +241,9 @@ def _average(scan, known):
         raise ValueError("--average expects repeats, but no b-value occurs twice.")
     notes.print(
         f"Averaged {n_volumes} volumes into {len(shells)}, {min(counts)} to {max(counts)} in each: "
-        "noise counts as Gaussian; its bias of small signals remains."
+        "sigma is that of one of them, whose noise floor the averages keep."
     )
-    return open_scan(means), {"b_values": shells}, "gaussian"
+    return open_scan(means), {"b_values": shells}, AveragedMagnitude(counts)
 
 
 def _begin(scan, files, mask, out, method, signal_model, resume, overwrite):

@@ -7,6 +7,7 @@ import numpy as np
 from .. import signal_models
 from ..image import compute_mask, mean_signal, read_acquisition, read_b_values
 from ..image._protocols import acquisition_of, different_arguments, is_same, plain
+from ..noise import AveragedMagnitude
 from ..signal_models import LinearGaussian, SignalModel
 from ..tissues import check_bounds, prior_ranges
 from ._console import notes
@@ -148,6 +149,26 @@ def parse_fixed(texts, model):
             raise ValueError(f"--fixed expects one of {model.parameter_names}, got {name!r}.")
         fixed[name] = number_or_map(value, "--fixed", "name=number or name=map.nii.gz")
     return fixed
+
+
+def parse_averages(text, model, average=False):
+    """Noise model of averages, from a text that lists their numbers or names a file.
+
+    `average` tells whether repeats are averaged too, whose numbers are known.
+    """
+    if average:
+        raise ValueError(
+            "--averages counts averages of the scanner, --average makes them: use one."
+        )
+    if not model.magnitude:
+        raise ValueError(f"--averages expects a signal model of magnitudes, got {model!r}.")
+    numbers = _numbers(text, "--averages")
+    if len(numbers) != model.n_measurements:
+        raise ValueError(
+            f"--averages expects {model.n_measurements} numbers, one per measurement, got "
+            f"{len(numbers)}."
+        )
+    return AveragedMagnitude(numbers.tolist())
 
 
 def number_or_map(text, option, expected="a number, or a map in NIfTI format"):

@@ -54,7 +54,7 @@ class NonCentralChi(NoiseModel):
     >>> import torch
     >>> from sklearn_qmri.noise import NonCentralChi
     >>> NonCentralChi(8).mean(torch.tensor([0.0, 10.0], dtype=torch.float64)).numpy().round(3)
-    array([ 3.938, 10.726])
+    array([ 3.938, 10.727])
     """
 
     even = True
