@@ -21,7 +21,7 @@ class Status(IntEnum):  # numpydoc ignore=PR01
     OUT_OF_DOMAIN : 3
         Unlike anything that the network was trained on.
     BAD_INPUT : 4
-        No possible measurement (e.g. NaN); estimates are NaN.
+        No possible measurement (e.g. infinity), or too few of them; estimates are NaN.
     TOO_FEW_ATOMS : 5
         Too few simulated tissues resemble the voxel for a reliable mean.
 

@@ -37,7 +37,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         and y.
     noise : {"auto", "gaussian", "rician"} or NoiseModel, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
-    sigma : float, default=None
+    sigma : float or array-like of shape (1, n_measurements), default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
         `fit` from the residuals, which include everything that the model does not explain.
     bounds : dict of {str: (float, float)}, default=None
@@ -72,7 +72,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
     noise_ : NoiseModel
     bounds_ : ndarray of shape (2, n_parameters)
         Lower and upper bounds of the estimates.
-    sigma_ : float or None
+    sigma_ : float, ndarray of shape (1, n_measurements), or None
         Noise level, as given or as learnt. None if `fit` got one per row. NaN if it cannot be
         learnt and estimates do not depend on it, which is the case for Gaussian noise.
     n_iter_ : int
@@ -175,11 +175,11 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
+            Signals, a voxel per row; NaN where there is no measurement.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,), default=None
             True parameters, which are needed only without a signal model. Otherwise they are only
             checked, and rows where they are not finite are excluded.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Takes precedence over the parameter of the same name.
 
         Returns
@@ -239,9 +239,9 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            Noise level. None: the one of `fit`.
+            Signals, a voxel per row; NaN where there is no measurement.
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
+            Noise level; infinity where there is no measurement. None: the one of `fit`.
         fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
             Known parameters by name. They add to, or replace, those of the estimator's `fixed`.
             Voxels with NaN here have no estimate.

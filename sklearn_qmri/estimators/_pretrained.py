@@ -45,7 +45,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         estimates are means of the posterior.
     noise : {"auto", "gaussian", "rician"} or NoiseModel, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
-    sigma : float, default=None
+    sigma : float or array-like of shape (1, n_measurements), default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
         `fit` by maximum likelihood.
     weights : ProtocolFreeNetwork or path-like, default=None
@@ -56,7 +56,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
     ----------
     signal_model_ : SignalModel
     noise_ : NoiseModel
-    sigma_ : float or None
+    sigma_ : float, ndarray of shape (1, n_measurements), or None
         Noise level: as given, or as learnt; None if `fit` got one per row.
     network_ : ProtocolFreeNetwork
         The network. Its `about` has the tissues, protocols and noise levels of its training.
@@ -117,10 +117,10 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
+            Signals, a voxel per row; NaN where there is no measurement.
         y : array-like of shape (n_voxels, n_parameters), default=None
             Not needed. It is only checked.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Takes precedence over the parameter of the same name.
 
         Returns
@@ -154,9 +154,9 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            Noise level. None: the one of `fit`.
+            Signals, a voxel per row; NaN where there is no measurement.
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
+            Noise level; infinity where there is no measurement. None: the one of `fit`.
         fixed : None
             Known parameters are refused; `MLEEstimator` takes them.
         return_std : bool, default=False
@@ -188,9 +188,9 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            Noise level. None: the one of `fit`.
+            Signals, a voxel per row; NaN where there is no measurement.
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
+            Noise level; infinity where there is no measurement. None: the one of `fit`.
         fixed : None
             Refused, see `estimate`.
         return_std : bool, default=False
