@@ -172,3 +172,23 @@ def test_learning_follows_the_definition(model):
     squared = ((X / mle.sigma_ - mean) ** 2 / variance).sum(axis=1)
     freedom = 10 - 4 + found.at_bound.sum(axis=1)
     assert np.median(squared / chi2.median(freedom)) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "noise", "snr"),
+    [
+        (ADC([0, 200, 400, 800, 1500]), "rician", 10),
+        (IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800]), "rician", 30),
+        (T2Decay([10, 20, 40, 80, 120]), "gaussian", 30),
+    ],
+)
+def test_standard_error_of_a_learnt_level(model, noise, snr):
+    """It is the standard deviation over scans, within the 20 % that 50 scans can tell."""
+    levels, errors = [], []
+    for seed in range(50):
+        X, _ = make_signals(model, 300, snr=snr, noise=noise, random_state=seed)
+        mle = MLEEstimator(model, noise=noise).fit(X)
+        levels.append(mle.sigma_)
+        errors.append(mle.sigma_error_)
+    assert np.mean(errors) == pytest.approx(np.std(levels), rel=0.3)
+    assert np.isnan(MLEEstimator(model, noise=noise, sigma=1 / snr).fit(X).sigma_error_)

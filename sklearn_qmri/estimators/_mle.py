@@ -15,7 +15,7 @@ from ..noise import CannotLearnSigma, learn_sigma, sigma_from_pairs
 from ..signal_models import SignalModel
 from ..tissues import check_bounds
 from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
-from ._optima import optima, solve_rows, warn_unless_converged
+from ._optima import optima, solver_of_some, warn_unless_converged
 from ._outliers import warn_of_whole_measurements
 from ._regressor import TissueRegressorMixin, all_or_nothing
 from ._rows import in_pieces, scatter_results, take_rows
@@ -75,6 +75,8 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
     sigma_ : float, ndarray of shape (1, n_measurements), or None
         Noise level, as given or as learnt. None if `fit` got one per row. NaN if it cannot be
         learnt and estimates do not depend on it, which is the case for Gaussian noise.
+    sigma_error_ : float
+        Standard error of a learnt noise level by the number of voxels. NaN if it was given.
     n_iter_ : int
         Number of rounds of learning the noise level, 0 if it was given.
     n_features_in_ : int
@@ -200,7 +202,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         check_fixed(self.fixed, self.signal_model_, self.bounds_, len(rows.usable))
         if self.signal_model is not None:
             warn_of_unidentified(self.signal_model_, self.fixed or ())
-        self.n_iter_ = 0
+        self.n_iter_, self.sigma_error_ = 0, np.nan
         learn = partial(self._learn_sigma, rows)
         settle_sigma(self, rows, sigma, learn, needed=self.noise_.estimates_need_sigma)
         return self
@@ -212,26 +214,19 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         if self.signal_model is None:
             self.n_iter_ = 1
             return sigma_from_pairs(model, self.noise_, rows.X, rows.y)
-        fixed = check_fixed(self.fixed, model, self.bounds_, 1)
-
-        # `init` is not used: it may have one seed for each row, and these are only some rows.
-        def solve_some(X, sigma, seeds):
-            per_row = None if fixed is None else np.broadcast_to(fixed, (len(X), fixed.shape[1]))
-            common = None if fixed is None else fixed[0]
-            return solve_rows(self, X, sigma, fixed=per_row, common=common, seeds=seeds)
-
+        solve = solver_of_some(self, check_fixed(self.fixed, model, self.bounds_, 1))
         n_free = len(model.parameters) - len(self.fixed or {})
         try:
-            sigma, self.n_iter_ = learn_sigma(
-                solve_some, model, self.noise_, rows.X, n_free, self.max_iter, rows.missing,
-                self.verbose,
-            )  # fmt: skip
+            learnt = learn_sigma(
+                solve, model, self.noise_, rows.X, n_free, self.max_iter, rows.missing, self.verbose
+            )
         except CannotLearnSigma as error:
             if self.noise_.estimates_need_sigma:
                 raise
             warn(f"{error} Until then likelihoods and standard deviations are NaN.")
             return np.nan
-        return sigma
+        self.sigma_error_, self.n_iter_ = learnt.error, learnt.n_iter
+        return learnt.sigma
 
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Maximum-likelihood estimates with what is known about each of them.

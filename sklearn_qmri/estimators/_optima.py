@@ -77,6 +77,18 @@ def solve_rows(estimator, X, sigma, *, fixed=None, common=None, seeds=None, verb
     )  # fmt: skip
 
 
+def solver_of_some(estimator, fixed):
+    """The `solve` of `learn_sigma`; `fixed` are known values (1, n_parameters), or None."""
+
+    # `init` is not used: it may have one seed for each row, and these are only some rows.
+    def solve_some(X, sigma, seeds):
+        per_row = None if fixed is None else np.broadcast_to(fixed, (len(X), fixed.shape[1]))
+        common = None if fixed is None else fixed[0]
+        return solve_rows(estimator, X, sigma, fixed=per_row, common=common, seeds=seeds)
+
+    return solve_some
+
+
 def optima(estimator, rows, common, seeds, return_std):
     """Results of usable rows by name, see `MLEEstimator.estimate`."""
     results = _of_complete_and_others(estimator, rows, common, seeds, return_std)

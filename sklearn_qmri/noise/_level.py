@@ -5,14 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.stats import chi2
-from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
-from .._warnings import warn
+from ._search import TOLERANCE, find_sigma
 
 _ROWS = 5000  # enough for a standard error of 1 % on most protocols
 _FLOOR = 1e-6  # smallest sigma, over the root mean square of the data; perfect data would give 0
-_TOL = 2e-3  # relative tolerance of sigma, whose standard error is larger
 _MAX_ROUNDS = 100
 _NEAR = 0.02  # change of log(sigma) up to which optima are taken to stay global
 # The first sigma over the root mean square of the data. It was small enough if its residuals give
@@ -25,7 +23,14 @@ _SURE, _LIKELY, _SHARE, _HALF = 5.0, 3.0, 0.05, 0.5
 # Mean over standard deviation of magnitudes without signal (1.9 for one coil) up to which the first
 # sigma may be trusted; and largest step in log(sigma) from below where it may not.
 _LOW, _CLIMB = 2.0, 0.2
-_SLOPES = -2.0, -0.25  # range of the slopes that a step of the search may assume
+
+
+class LearntLevel(NamedTuple):
+    """Learnt noise level, its standard error, and the rounds needed, the first included."""
+
+    sigma: float
+    error: float
+    n_iter: int
 
 
 class CannotLearnSigma(ValueError):
@@ -63,9 +68,7 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, v
 
     Returns
     -------
-    sigma : float
-    n_iter : int
-        Rounds needed, the first included.
+    LearntLevel
 
     Raises
     ------
@@ -126,7 +129,7 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, v
     sigma, climb = max(sigma, floor), np.inf if beyond == 1 else _CLIMB
     if not noise.estimates_need_sigma:
         _check_signals(first, sigma)
-        return sigma, 1
+        return LearntLevel(sigma, sigma * _error_of_log(first.excess[strong], -1.0), 1)
     X, n_present = X[strong], n_present[strong]
     missing = None if missing is None else missing[strong]
     last = _Fit(*(field[strong] for field in first))
@@ -140,17 +143,29 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, v
 
         limits = floor, _scale(X)  # even data of noise alone have a root mean square >= sigma
         start = sigma
-        sigma, n_iter = _find_sigma(excess, sigma, limits, max_iter, climb)
+        sigma, n_iter, slope = find_sigma(excess, sigma, limits, max_iter, climb)
         # Far from the first round, followed optima may no longer be global: fit afresh and, if that
         # changes the median, search once more.
         if abs(np.log(sigma / start)) > _NEAR and n_iter < max_iter:
             last = fit(X, sigma)
             n_iter += 1
-            if abs(np.log(np.median(last.excess))) > 2 * _TOL and n_iter < max_iter:
-                sigma, more = _find_sigma(excess, sigma, limits, max_iter - n_iter)
+            if abs(np.log(np.median(last.excess))) > 2 * TOLERANCE and n_iter < max_iter:
+                sigma, more, slope = find_sigma(excess, sigma, limits, max_iter - n_iter)
                 n_iter += more
     _check_signals(last, sigma)
-    return sigma, n_iter + 1
+    return LearntLevel(sigma, sigma * _error_of_log(last.excess, slope), n_iter + 1)
+
+
+def _error_of_log(excess, slope):
+    """Standard error of the log(sigma) at which the median of `excess` is 1.
+
+    The median of n values is between those of rank n / 2 - sqrt(n) / 2 and n / 2 + sqrt(n) / 2 in
+    68 % of samples, as its rank has a binomial distribution. The slope is that of half the
+    logarithm of the median by log(sigma).
+    """
+    half = 0.5 / np.sqrt(len(excess))
+    low, high = np.quantile(excess, [max(0.5 - half, 0.0), min(0.5 + half, 1.0)])
+    return float(np.log(high / low) / 4 / abs(slope)) if low > 0 else np.inf
 
 
 class _Fit(NamedTuple):
@@ -236,7 +251,7 @@ def sigma_from_pairs(signal_model, noise, X, y):
     start = _START * scale
     limits = _FLOOR * scale, np.inf
     sigma = max(start * np.sqrt(excess(start)), limits[0])
-    return _find_sigma(excess, sigma, limits, _MAX_ROUNDS)[0]
+    return find_sigma(excess, sigma, limits, _MAX_ROUNDS)[0]
 
 
 def _scale(X):
@@ -248,48 +263,6 @@ def _height_of_floor(noise, n_measurements):
     """Mean of a measurement without signal, over its standard deviation; the largest of all."""
     none = torch.zeros(n_measurements, dtype=torch.float64)
     return float((noise.mean(none) / noise.variance(none).sqrt()).max())
-
-
-def _find_sigma(excess, sigma, limits, max_iter, climb=np.inf):
-    """Sigma at which ``excess(sigma)`` is 1, from one near it, and the rounds that it took.
-
-    Until a sigma is found that is large enough, steps are at most `climb`, in log(sigma).
-
-    With s = log(sigma) it is the zero of ``F(s) = log(excess) / 2``, found by the secant method.
-    Residuals that do not change with sigma make the excess proportional to ``1 / sigma^2``, so that
-    F has a slope of -1, the first one assumed. Near the noise floor of magnitudes it is flatter.
-    """
-    s = np.log(sigma)
-    low, high = -np.inf, np.inf  # F is positive at low, and not at high
-    slope, last, n_iter = -1.0, None, 0
-    while True:
-        n_iter += 1
-        # An excess of 0 has no logarithm.
-        value = 0.5 * np.log(max(excess(np.exp(s)), 1e-300))
-        if value > 0:
-            low = s
-        else:
-            high = s
-        if last is not None and s != last[0]:
-            slope = np.clip((value - last[1]) / (s - last[0]), *_SLOPES)
-        last = s, value
-        s = np.clip(s - value / slope, *np.log(limits))
-        if high == np.inf:
-            s = min(s, last[0] + climb)
-        # A secant step out of the bracket is replaced by bisection.
-        if not low <= s <= high:
-            s = (low + high) / 2
-        change = s - last[0]
-        if abs(change) < _TOL:
-            break
-        if n_iter == max_iter:
-            warn(
-                f"The noise level was still changing by {abs(np.expm1(change)):.1%} after "
-                f"{n_iter} rounds.",
-                ConvergenceWarning,
-            )
-            break
-    return float(np.exp(s)), n_iter
 
 
 def _squared_residual(noise, X, signal, sigma):
