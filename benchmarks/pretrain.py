@@ -1,7 +1,7 @@
 """Train the networks that come with the package, one signal model at a time.
 
     python benchmarks/pretrain.py                       # lists the models
-    python benchmarks/pretrain.py IVIM-additive         # 8 minutes on one core
+    python benchmarks/pretrain.py IVIM-additive         # 20 to 50 minutes on one core
     python benchmarks/pretrain.py ADC --epochs 1 --out /tmp   # a look at it
 
 The state of the training is kept after every epoch: the same command takes it up after a break.
@@ -85,7 +85,7 @@ WIDE_T1 = {"T1": (50.0, 5000.0), "eta": (0.5, 1.0)}
 # Protocols, prior and noise models, and the number of epochs of 200 steps.
 MODELS = {
     "IVIM-additive": (
-        model_of(IVIM, IVIM_B, convention="additive"), WIDE_IVIM, MAGNITUDES, 60,
+        model_of(IVIM, IVIM_B, convention="additive"), WIDE_IVIM, MAGNITUDES, 150,
     ),
     "IVIM-total": (
         model_of(IVIM, IVIM_B, convention="total"),

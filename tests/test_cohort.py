@@ -120,7 +120,7 @@ def test_half_finished_maps_are_made_again(mle, cohort, tmp_path):
     assert report.outcome == "done"
     assert files(tmp_path / "maps") == before
     (report,) = predict_cohort(mle, images, masks, tmp_path / "maps", return_std=True)
-    assert (report.outcome, len(report.maps)) == ("done", 6)
+    assert (report.outcome, len(report.maps)) == ("done", 9)
     (report,) = predict_cohort(mle, images, masks, tmp_path / "maps")
     assert (report.outcome, sum(report.voxels.values())) == ("skipped", 80)
     predict_cohort(mle, images, masks, tmp_path / "maps", overwrite=True)

@@ -57,7 +57,8 @@ def test_maps_are_the_estimates_in_place(scan, crop):
     inside = read_volume(mask) != 0
     expected = mle.estimate(apply_mask(read_volume(image), inside))
     maps = predict_image(mle, crop / "dwi.nii.gz", crop / "mask.nii.gz")
-    assert set(maps) == {"S0", "f", "D", "D_star", "status", "residual_rms"}
+    extra = {"status", "residual_rms", "at_bound", "aic", "bic"}
+    assert set(maps) == {"S0", "f", "D", "D_star", *extra}
     for j, name in enumerate(mle.signal_model_.parameter_names):
         values = maps[name].get_fdata()
         # Rows come slice by slice there, so that blocks of voxels differ.
@@ -74,12 +75,35 @@ def test_maps_are_the_estimates_in_place(scan, crop):
     assert np.bincount(status[inside])[1] == pytest.approx(np.sum(expected.status == 1), rel=0.01)
 
 
+def test_maps_of_bounds_and_criteria(scan, crop, tmp_path):
+    image, mask, mle = scan
+    inside = read_volume(mask) != 0
+    maps = predict_image(mle, image, mask)
+    bits = read_volume(maps["at_bound"])
+    assert not bits[~inside].any()
+    for j, name in enumerate(mle.signal_model_.parameter_names):
+        low, high = mle.bounds_[:, j].astype(np.float32)
+        values = read_volume(maps[name])[inside]
+        on = (values == low) | (values == high)
+        told = bits[inside] // 2**j % 2 == 1
+        # An estimate that single precision rounds to the bound is not on it.
+        assert on[told].all()
+        assert np.mean(on != told) < 1e-3
+    assert (bits > 0).any()
+    # The number of parameters is 4 and that of measurements 10.
+    rest = read_volume(maps["bic"])[inside] - read_volume(maps["aic"])[inside]
+    np.testing.assert_allclose(rest, 4 * np.log(10) - 8, atol=0.01)
+    write_maps(maps, tmp_path, mle, prefix="sub-01", description="mle")
+    story = json.loads((tmp_path / "sub-01_desc-mle_atboundmap.json").read_text())
+    assert story["Bits"]["4"] == "D is on a bound"
+
+
 def test_jobs_change_no_bit(scan):
     image, mask, mle = scan
     one, two = (
         predict_image(mle, image, mask, n_jobs=n, chunk_size=500, return_std=True) for n in (1, 2)
     )
-    assert len(one) == 10
+    assert len(one) == 13
     for name in one:
         np.testing.assert_array_equal(one[name].get_fdata(), two[name].get_fdata())
 
@@ -198,7 +222,7 @@ def test_scan_is_not_read_at_once(tmp_path, rng):
         [sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True
     )
     grown, n_maps = run.stdout.split()
-    assert int(n_maps) == 4
+    assert int(n_maps) == 7
     assert float(grown) < 60
 
 

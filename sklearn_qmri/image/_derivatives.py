@@ -239,7 +239,9 @@ def _sidecars(maps, estimator, sigma, fixed, sources):
     """Text of each map's sidecar."""
     units = _units(estimator)
     levels = {"-1": "outside the mask"} | {str(code.value): code.name for code in Status}
-    of_one = {"status": {"Levels": levels}}
+    names = signal_model_of(estimator).parameter_names
+    bits = {str(2**j): f"{name} is on a bound" for j, name in enumerate(names)}
+    of_one = {"status": {"Levels": levels}, "at_bound": {"Bits": bits}}
     common = {
         "GeneratedBy": _GENERATED_BY,
         "Libraries": library_versions(),

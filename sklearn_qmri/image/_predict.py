@@ -79,7 +79,9 @@ def predict_image(
     dict of {str: nibabel image}
         Maps by parameter name, float32, with the geometry of the scan. If the estimator has
         `estimate`, also ``"status"`` (int8, see `Status`) and ``"residual_rms"``; with
-        `return_std` also ``"<name>_std"``.
+        `return_std` also ``"<name>_std"``. Maximum likelihood has ``"aic"`` and ``"bic"`` too.
+        Estimators with bounds have ``"at_bound"`` (int16), the sum of 2^j over the parameters j on
+        a bound, the first being 0.
 
     Raises
     ------
@@ -102,7 +104,7 @@ def predict_image(
     >>> mle = MLEEstimator(model, sigma=1 / 30).fit(phantom.data[phantom.mask])
     >>> maps = predict_image(mle, scan, phantom.mask)
     >>> sorted(maps)
-    ['D', 'D_star', 'S0', 'f', 'residual_rms', 'status']
+    ['D', 'D_star', 'S0', 'aic', 'at_bound', 'bic', 'f', 'residual_rms', 'status']
     """
     n_expected = getattr(estimator, "n_features_in_", None)
     scan = open_scan(image, mask, sigma, fixed=fixed, n_expected=n_expected)
@@ -144,7 +146,7 @@ def estimate_scan(
             here = scan.inside[:, :, slab]
             for name, values in rows.items():
                 if name not in maps:  # the first slab tells which maps there are
-                    outside = -1 if name == "status" else fill
+                    outside = {"status": -1, "at_bound": 0}.get(name, fill)
                     maps[name] = np.full(scan.inside.shape, outside, dtype=values.dtype)
                 maps[name][:, :, slab][here] = values
             bar.update(np.count_nonzero(here))
@@ -208,6 +210,9 @@ def estimate_rows(estimator, X, sigma, fixed, return_std, versions):
             asked = {"return_std": True} if return_std else {}
             result = estimator.estimate(X, **options, **asked)
             values = {"status": result.status, "residual_rms": result.get("residual_rms")}
+            values |= {"aic": result.get("aic"), "bic": result.get("bic")}
+            if hasattr(core(estimator), "bounds_"):  # others are never on a bound
+                values["at_bound"] = result.at_bound @ 2 ** np.arange(len(names))
             parameters, std = result.parameters, result.get("std")
         elif return_std:
             parameters, std = estimator.predict(X, **options, return_std=True)
@@ -218,7 +223,7 @@ def estimate_rows(estimator, X, sigma, fixed, return_std, versions):
     if return_std:
         columns |= zip((f"{name}_std" for name in names), std.reshape(len(X), -1).T, strict=True)
     columns |= values
-    kinds = {"status": np.int8}
+    kinds = {"status": np.int8, "at_bound": np.int16}
     return {
         name: column.astype(kinds.get(name, np.float32))
         for name, column in columns.items()
