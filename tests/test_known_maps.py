@@ -71,9 +71,13 @@ def test_voxels_outside_a_map(vfa):
     B1 = nibabel.load(vfa / "B1.nii.gz").get_fdata()
     B1[0], B1[1, 0, 0], B1[2, 0, 0] = 0.0, np.nan, 7.0
     mle.fit(np.ones((1, 6)))
-    message = r"B1 is NaN or outside its bounds of 0.5 to 1.5 in 42 of 480 voxels"
+    message = r"B1 is NaN or outside its bounds of 0.5 to 1.5 in 42 of 480 voxels: their status"
     with pytest.warns(UserWarning, match=message):
         maps = predict_image(mle, vfa / "scan.nii.gz", fixed={"B1": B1})
+    hidden = np.ma.masked_array(B1, mask=np.arange(480).reshape(SHAPE) >= 400)
+    with pytest.warns(UserWarning, match="BAD_INPUT"):
+        masked = predict_image(mle, vfa / "scan.nii.gz", fixed={"B1": hidden})
+    assert (masked["status"].get_fdata().ravel()[400:] == Status.BAD_INPUT).all()
     lost = maps["status"].get_fdata() == Status.BAD_INPUT
     assert lost.sum() == 42
     assert np.isnan(maps["T1"].get_fdata()[lost]).all()

@@ -5,8 +5,15 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate
+from sklearn.linear_model import LinearRegression
 
-from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator, PretrainedNetRegressor, Status
+from sklearn_qmri import (
+    HybridLabelRegressor,
+    MLEEstimator,
+    PosteriorMeanEstimator,
+    PretrainedNetRegressor,
+    Status,
+)
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import (
     AveragedMagnitude,
@@ -18,13 +25,14 @@ from sklearn_qmri.noise import (
     Rician,
     log_bessel,
 )
+from sklearn_qmri.persistence import load_estimator, save_estimator
 from sklearn_qmri.signal_models import ADC, IVIM, BiexponentialT2, InversionRecovery, T2Decay
 
 B = [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
 MODELS = [
     Gaussian(), MagnitudeGaussian(), Rician(), NonCentralChi(1), NonCentralChi(4),
-    NonCentralChi(32), AveragedMagnitude(1), AveragedMagnitude(6.5), DenoisedMagnitude(3.0),
-    DenoisedMagnitude(0),
+    NonCentralChi(32), NonCentralChi(128), AveragedMagnitude(1), AveragedMagnitude(6.5),
+    DenoisedMagnitude(3.0), DenoisedMagnitude(0),
 ]  # fmt: skip
 SIGNALS = [0.5, 1.3, 3.0, 7.0, 11.9, 12.1, 100.0, 1e4]
 ids = {"ids": repr}
@@ -99,7 +107,7 @@ def test_even_models_do_not_see_the_sign(noise):
         torch.testing.assert_close(ours, sign * theirs)
 
 
-@pytest.mark.parametrize("order", [1, 7, 31])
+@pytest.mark.parametrize("order", [1, 7, 31, 127])
 def test_bessel_functions_of_higher_order(order):
     z = np.concatenate([[1e-6, 1e-2], np.geomspace(0.1, 1e7, 40)])
     found = np.array([part.numpy() for part in log_bessel(torch.tensor(z), order)])
@@ -110,9 +118,9 @@ def test_bessel_functions_of_higher_order(order):
             exact = mpmath.log(own) - value - order * mpmath.log(mpmath.mpf(value) / 2)
             exact += mpmath.loggamma(order + 1)
             curve = 1 - ratio**2 - (2 * order + 1) / mpmath.mpf(value) * ratio
-        assert log == pytest.approx(float(exact), abs=1e-10)
-        assert slope == pytest.approx(float(ratio - 1), rel=1e-8)
-        assert bend == pytest.approx(float(curve), rel=1e-5)
+        assert log == pytest.approx(float(exact), abs=1e-10 if order < 64 else 1e-7)
+        assert slope == pytest.approx(float(ratio - 1), rel=1e-8 if order < 64 else 1e-6)
+        assert bend == pytest.approx(float(curve), rel=1e-5 if order < 64 else 1e-4)
 
 
 def test_one_coil_is_rician():
@@ -124,13 +132,15 @@ def test_one_coil_is_rician():
     assert NonCentralChi(1).variance(a).item() == pytest.approx(Rician().variance(a).item(), 1e-8)
 
 
-@pytest.mark.parametrize("n_coils", [0, -1, 2.0, True, "8"])
+@pytest.mark.parametrize("n_coils", [0, -1, 2.0, True, "8", 129])
 def test_bad_numbers_of_coils(n_coils):
     with pytest.raises(ValueError, match="n_coils expects a positive integer"):
         NonCentralChi(n_coils)
 
 
-@pytest.mark.parametrize("n_averages", [0, -1, [1, 0], [1, np.nan], np.inf, [[1, 2]]])
+@pytest.mark.parametrize(
+    "n_averages", [0, -1, [1, 0], [1, np.nan], np.inf, [[1, 2]], "4", ["1", "4"], True, []]
+)
 def test_bad_numbers_of_averages(n_averages):
     with pytest.raises(ValueError, match="n_averages expects a positive number"):
         AveragedMagnitude(n_averages)
@@ -321,10 +331,11 @@ def test_rows_with_missing_measurements(estimator):
         np.testing.assert_array_equal(fitted.predict(spoilt[5:6])[0], found.parameters[5])
 
 
-def test_sigma_is_learnt_from_what_is_there(rng):
+@pytest.mark.parametrize("estimator", [MLEEstimator, PretrainedNetRegressor])
+def test_sigma_is_learnt_from_what_is_there(estimator, rng):
     X, _ = make_signals(IVIM(B), 1500, snr=30, random_state=0)
     X[rng.random(X.shape) < 0.1] = np.nan
-    assert MLEEstimator(IVIM(B)).fit(X).sigma_ * 30 == pytest.approx(1, rel=0.05)
+    assert estimator(IVIM(B)).fit(X).sigma_ * 30 == pytest.approx(1, rel=0.05)
     X[:, :6] = np.nan
     with pytest.raises(ValueError, match="at most 4 measurements are present"):
         MLEEstimator(IVIM(B)).fit(X)
@@ -358,6 +369,77 @@ def test_levels_of_simulated_signals():
     X, _ = make_signals(model, 3, sigma=np.append(sigma[:, 1:], np.inf)[None], random_state=0)
     assert np.isnan(X[:, -1]).all()
     assert np.isfinite(X[:, :-1]).all()
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        NonCentralChi(8), NonCentralChi(32), AveragedMagnitude(16), DenoisedMagnitude(5.0),
+        AveragedMagnitude([1, 1, 1, 4, 8, 16, 32]), DenoisedMagnitude(8.0),
+    ],
+    **ids,
+)  # fmt: skip
+@pytest.mark.parametrize("snr", [15, 50])
+def test_level_is_learnt_beside_a_high_floor(noise, snr):
+    model = ADC([0, 200, 400, 800, 1500, 2500, 3500])
+    X, y = make_signals(model, 600, snr=snr, noise=noise, random_state=0)
+    posterior = PosteriorMeanEstimator(model, noise=noise, n_atoms=256, random_state=0)
+    assert posterior.fit(X, y).sigma_ * snr == pytest.approx(1, rel=0.03)
+    mle = MLEEstimator(model, noise=noise).fit(X)
+    assert abs(mle.sigma_ * snr - 1) < max(0.05, 3 * mle.sigma_error_ * snr)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_levels_in_any_unit(name, scale):
+    """Weighted sums of squares stay within the range of single precision."""
+    model = PROTOCOLS[name]
+    X, _ = make_signals(model, 100, snr=60, random_state=0)
+    levels = np.full((1, model.n_measurements), 1 / 60)
+    one = MLEEstimator(model, sigma=levels).fit(X).estimate(X)
+    other = MLEEstimator(model, sigma=scale * levels).fit(scale * X).estimate(scale * X)
+    shift = model.n_measurements * np.log(scale)
+    assert np.isclose(other.nll - shift, one.nll, atol=1e-5).mean() > 0.98
+
+
+def test_hybrid_of_a_label_estimator_with_levels():
+    X, y = make_signals(IVIM(B), 40, snr=30, random_state=0)
+    labels = MLEEstimator(IVIM(B), sigma=np.full((1, len(B)), 1 / 30))
+    found = HybridLabelRegressor(LinearRegression(), label_estimator=labels).fit(X, y).estimate(X)
+    single = MLEEstimator(IVIM(B), sigma=1 / 30)
+    expected = (
+        HybridLabelRegressor(LinearRegression(), label_estimator=single).fit(X, y).estimate(X)
+    )
+    np.testing.assert_allclose(found.residual_rms, expected.residual_rms, rtol=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [np.full(30, 0.1), [["0.1"] * 10], np.full((2, 10), 0.1)])
+def test_bad_levels_as_a_parameter(sigma):
+    X, _ = make_signals(IVIM(B), 30, snr=30, random_state=0)
+    with pytest.raises(
+        ValueError, match="The parameter sigma of MLEEstimator expects a number, or"
+    ):
+        MLEEstimator(IVIM(B), sigma=sigma).fit(X)
+
+
+def test_model_files_with_noise_per_measurement(tmp_path):
+    X, _ = make_signals(ADC([0, 500, 1000]), 50, snr=30, random_state=0)
+    noise = AveragedMagnitude([1, 2, 4])
+    for estimator in (MLEEstimator, PosteriorMeanEstimator):
+        fitted = estimator(ADC([0, 500, 1000]), noise=noise, sigma=1 / 30).fit(X)
+        save_estimator(fitted, tmp_path / f"{estimator.__name__}.skops")
+        loaded = load_estimator(tmp_path / f"{estimator.__name__}.skops")
+        np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
+
+
+def test_nan_in_sigma_of_a_missing_measurement():
+    X, _ = make_signals(IVIM(B), 30, snr=30, random_state=0)
+    X[0, 2] = np.nan
+    sigma = np.full(X.shape, 1 / 30)
+    sigma[0, 2] = np.nan
+    fitted = MLEEstimator(IVIM(B)).fit(X, sigma=sigma)
+    with pytest.warns(UserWarning, match="missing"):
+        assert np.isfinite(fitted.predict(X, sigma=sigma)[0]).all()
 
 
 def test_the_bound_of_levels_per_measurement():

@@ -172,8 +172,9 @@ def _within_range(X, sigma):
     if not refused.any():
         return X, sigma, refused
     if refused.all():
+        most = sigma[np.isfinite(sigma)].max(initial=0)
         raise ValueError(
-            f"Cannot compute with signals up to {np.abs(X).max():.3g} and sigma={sigma.max():.3g}: "
+            f"Cannot compute with signals up to {np.abs(X).max():.3g} and sigma={most:.3g}: "
             f"expected sigma between {low:g} and {high:g}, and signals, also relative to sigma, "
             f"up to {high:g}. Is sigma in the units of X?"
         )

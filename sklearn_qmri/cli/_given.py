@@ -23,17 +23,25 @@ class Given(NamedTuple):
         """The scan with these, whose maps are checked against it."""
         return open_scan(scan, sigma=self.sigma, fixed=self.fixed)
 
-    def typical(self, scan):
+    def typical(self, scan, signal_model):
         """One number for each, by which the noise level is learnt: medians of maps in the mask."""
-        fixed = {name: _median(value, scan.inside) for name, value in scan.fixed.items()}
-        return {"sigma": _median(scan.sigma, scan.inside), "fixed": fixed or None}
+        ranges = {p.name: p.bounds for p in signal_model.parameters}
+        fixed = {
+            name: _median(value, scan.inside, *ranges[name], f"--fixed {name}")
+            for name, value in scan.fixed.items()
+        }
+        least = np.finfo(float).tiny
+        sigma = _median(scan.sigma, scan.inside, least, np.inf, "--sigma")
+        return {"sigma": sigma, "fixed": fixed or None}
 
 
-def _median(value, inside):
-    """Median of the positive values of a map within a mask; a number or None as it is."""
+def _median(value, inside, low, high, option):
+    """Median of the values of a map within a mask and a range; a number or None as it is."""
     if np.ndim(value) == 0:
         return value
-    positive = value[inside][value[inside] > 0]
-    if not len(positive):
-        raise ValueError("A map of --sigma or --fixed has no positive value in the mask.")
-    return float(np.median(positive))
+    within = value[inside][(value[inside] >= low) & (value[inside] <= high)]
+    if not len(within):
+        raise ValueError(
+            f"The map of {option} has no value from {low:.3g} to {high:.3g} in the mask."
+        )
+    return float(np.median(within))

@@ -51,10 +51,10 @@ from ._options import (
     Std,
 )
 from ._protocol import (
+    averaged_noise,
     known_acquisition,
     make_model,
     number_or_map,
-    parse_averages,
     parse_bounds,
     parse_fixed,
     parse_prior,
@@ -142,8 +142,7 @@ def fit(
     if average:
         opened, known, noise = _average(opened, known)
     signal_model = make_model(model, None, settings or [], known)
-    if averages is not None:
-        noise = parse_averages(averages, signal_model, average)
+    noise = averaged_noise(averages, noise, signal_model, estimator)
     ranges = parse_prior(prior, signal_model)
     given = Given(number_or_map(sigma, "--sigma"), parse_fixed(fixed, signal_model))
     alphas = parse_alpha(alpha, signal_model)
@@ -153,7 +152,7 @@ def fit(
     )
     task = _begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite)
     task = task._replace(scan=given.add_to(task.scan))
-    mle.set_params(**given.typical(task.scan))
+    mle.set_params(**given.typical(task.scan, signal_model))
     with unfinished(task.folder, resume) as parts:
         X = sample_voxels(task.scan, random_state=seed)
         # The estimator is kept as a file, by which the parts of the maps are known: with --resume

@@ -119,7 +119,12 @@ def scan_mask(scan, mask):
     """Mask of a scan: the file that the option names, or a mask made from the scan."""
     if mask is None:
         # Voxels without any signal are outside, such as those that a scanner has set to 0.
-        return mean_signal(scan) > 0
+        inside = mean_signal(scan) > 0
+        notes.print(
+            f"No mask: all {np.count_nonzero(inside):,} voxels with any signal count, also air in "
+            "medians and in the noise level. Give --mask FILE, or --mask auto for a threshold."
+        )
+        return inside
     if mask != "auto":
         return mask
     inside = compute_mask(scan)
@@ -151,12 +156,17 @@ def parse_fixed(texts, model):
     return fixed
 
 
-def parse_averages(text, model, average=False):
+def averaged_noise(text, noise, model, method):
     """Noise model of averages, from a text that lists their numbers or names a file.
 
-    `average` tells whether repeats are averaged too, whose numbers are known.
+    `noise` is that of repeats that are averaged here, whose numbers are known, or "auto".
     """
-    if average:
+    if text is None:
+        # Signed signals have no noise floor: "auto" is Gaussian then.
+        return noise if model.magnitude else "auto"
+    if method == "segmented":
+        raise ValueError("--averages is not for --estimator segmented, which has no likelihood.")
+    if noise != "auto":
         raise ValueError(
             "--averages counts averages of the scanner, --average makes them: use one."
         )

@@ -24,7 +24,7 @@ class Interpolation:
     """
 
     def __init__(self, noise, signals, sigma):
-        self.noise = noise.along(-2)  # nodes are behind the measurements
+        self.noise = noise
         # Offsets from the mean atom are smaller than signals, and so are their float32 errors.
         self.center = signals.mean(axis=0)
         # One pair of a measurement and a signal tells whether there is any difference.
@@ -66,4 +66,5 @@ class Interpolation:
     def _beyond_gaussian(self, x, a):
         """Log-likelihood less that of Gaussian noise, for all x[..., None] and a."""
         x, a = torch.as_tensor(x)[..., None], torch.as_tensor(a)
-        return (0.5 * (x - a) ** 2 - self.noise.derivatives(x, a)[0]).numpy()
+        noise = self.noise.along(-2)  # nodes are behind the measurements
+        return (0.5 * (x - a) ** 2 - noise.derivatives(x, a)[0]).numpy()

@@ -59,6 +59,13 @@ def _look_up(dictionary, rows, precision):
 
 def _look_up_weighted(dictionary, rows, precision):
     """Same as `_look_up`, with a precision (n_voxels, n_measurements) per measurement."""
+    # Relative to the largest precision of a voxel: fourth powers would leave single precision.
+    unit = precision.amax(1, keepdim=True)
+    score = _score_in_units(dictionary, rows / unit, precision / unit)
+    return score * unit.square()
+
+
+def _score_in_units(dictionary, rows, precision):
     weight, pull = precision.square(), rows * precision
     columns = dictionary.columns
     if not dictionary.linear:
@@ -109,7 +116,8 @@ def fit_linear(dictionary, data, precision, index):
         return theta
     first, second = take(dictionary.columns, index)
     if precision.ndim == 2:
-        first, second, data = (part * precision for part in (first, second, data))
+        relative = precision / precision.amax(0)
+        first, second, data = (part * relative for part in (first, second, data))
     # Least squares by Cramer's rule. Where one coefficient is negative, the other column is alone.
     size, both, other = (first * first).sum(0), (first * second).sum(0), (second * second).sum(0)
     on_first, on_second = (data * first).sum(0), (data * second).sum(0)

@@ -9,13 +9,15 @@ noise. In all arrays, voxels and atoms may have a leading axis of protocols.
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from ._elimination import solve_small
 
 _LOWEST = -60.0  # least logarithm to base 2 of a likelihood, relative to that of the best atom
 _COARSE = 4  # of as many atoms, one is looked at first
-_AWAY = 1.5  # distance between signals, in units of sigma, over which a curvature is measured
+_AWAY = 1.5  # distance between signals, in standard deviations, over which a curvature is measured
+_STRONG = 1e4  # signal, in units of sigma, at which all noise is normal
 # Voxels whose likelihoods are computed at once: with a thousand atoms they fit a processor's cache.
 _CHUNK = 256
 LEAST = 1e-20  # keeps divisions by sums over no measurement finite
@@ -157,11 +159,14 @@ def _expand(noise, x, signal):
     loss at the signal and `_AWAY` above it.
     """
     loss, gradient, _ = noise.derivatives(x, signal)
-    above = noise.derivatives(x, signal + _AWAY)[0]
-    secant = 2 * (above - loss - gradient * _AWAY) / _AWAY**2
+    # Of a strong signal, whose noise is normal; 1 for all noise models but those of averages.
+    most = torch.as_tensor(noise.information(np.full(x.shape[-1], _STRONG)), dtype=x.dtype)
+    away = _AWAY / most.sqrt()
+    above = noise.derivatives(x, signal + away)[0]
+    secant = 2 * (above - loss - gradient * away) / away**2
     information = torch.as_tensor(noise.information(signal.numpy()), dtype=x.dtype)
-    # No noise model bends more than a normal one: a curvature beyond 1 comes from rounding.
-    return gradient, torch.maximum(information, secant.clamp(max=1))
+    # No noise model bends more than a normal one: a larger curvature comes from rounding.
+    return gradient, torch.maximum(information, torch.minimum(secant, most))
 
 
 def _chunked(look, atoms, pull, weight, columns, doubled, few=None):

@@ -75,8 +75,17 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
         y, single_output = check_parameters(y, X, model)
         if model is not None:
             check_truth(y, model, getattr(settings, "bounds", None))
-    noise = resolve_noise(getattr(settings, "noise", "auto"), model or LinearGaussian)
-    sigma = first_given(sigma, getattr(settings, "sigma", None))
+    noise = resolve_noise(getattr(settings, "noise", "auto"), model or LinearGaussian, X.shape[1])
+    own = getattr(settings, "sigma", None)
+    if own is not None and (
+        np.asarray(own).dtype.kind not in "iuf" or np.shape(own)[:-1] not in ((), (1,)) or
+        np.ndim(own) == 1
+    ):  # fmt: skip
+        raise ValueError(
+            f"The parameter sigma of {type(settings).__name__} expects a number, or numbers of "
+            f"shape (1, n_measurements), got {own!r}: pass levels of rows to fit."
+        )
+    sigma = first_given(sigma, own)
     sigma = None if sigma is None else as_floats(sigma)
     per_measurement, missing, others = _is_per_measurement(settings), None, []
     if per_measurement:
@@ -86,8 +95,8 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
     # Sigma is checked after the rows: it may be anything where a row is excluded.
     usable = usable_rows(X, noise, *others, *([] if y is None else [y]))
     if sigma is not None:
-        sigma = check_sigma(sigma, len(X), usable, X.shape[1] if per_measurement else None)
         sigma, missing = _absent(sigma, missing)
+        sigma = check_sigma(sigma, len(X), usable, X.shape[1] if per_measurement else None)
     taken = [take_rows(field, usable) for field in (X, y, sigma, None, missing)]
     rows = Rows(*taken, usable)
     estimator.signal_model_ = resolve_model(model, rows.X, rows.y)
@@ -105,7 +114,7 @@ def _is_per_measurement(settings):
 
 def _absent(sigma, missing):
     """Noise levels per measurement are infinite where there is none, and tell which those are."""
-    if missing is None or sigma.ndim == 1:
+    if missing is None or sigma.shape not in (missing.shape, (1, missing.shape[1])):
         return sigma, missing
     return np.where(missing, np.inf, sigma), None
 
@@ -162,7 +171,7 @@ def settle_sigma(estimator, rows, sigma, learn=None, *, needed=True, settings=No
         return rows._replace(sigma=np.full(len(rows.X), learnt))
     # Per-row noise levels belong to the rows of `fit` and say nothing about later rows.
     sigma = first_given(sigma, (estimator if settings is None else settings).sigma)
-    sigma = as_floats(sigma)
+    sigma = np.array(as_floats(sigma))  # a copy, which later changes of the argument leave alone
     of_all = sigma.ndim == 0 or (sigma.ndim == 2 and len(sigma) == 1)
     estimator.sigma_ = (sigma if sigma.ndim else float(sigma)) if of_all else None
     return rows
@@ -203,6 +212,7 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
             "too."
         )
     sigma, missing, per_measurement = as_floats(sigma), None, _is_per_measurement(estimator)
+    unknown = np.isnan(X) if per_measurement else None
     if per_measurement:
         n_needed = len(estimator.signal_model_.parameters) - len(fixed or ())
         X, missing, enough = split_missing(X, sigma, n_needed)
@@ -215,16 +225,15 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
     # A map of a known parameter, such as B1, has no values outside its mask.
     for value in by_name.values():
         usable &= ~np.isnan(value)
+    sigma, missing = _absent(sigma, missing)
     if unneeded:
         sigma = np.broadcast_to(sigma, len(X))
     else:
         sigma = check_sigma(sigma, len(X), usable, X.shape[1] if per_measurement else None)
-    sigma, missing = _absent(sigma, missing)
     warn_of_bad_rows(usable, "their estimates are NaN")
+    warn_of_missing(take_rows(unknown, usable))
     fixed = fixed if by_name else None
-    rows = Rows(*(take_rows(f, usable) for f in (X, None, sigma, fixed, missing)), usable)
-    warn_of_missing(rows.missing)
-    return rows
+    return Rows(*(take_rows(f, usable) for f in (X, None, sigma, fixed, missing)), usable)
 
 
 def first_given(*values):

@@ -282,8 +282,12 @@ class HybridLabelRegressor(MetaEstimatorMixin, TissueRegressorMixin, BaseEstimat
         if model is None or sigma is None:
             return np.full(len(X), np.nan)
         parameters = parameters.astype(np.float64)
-        expected = expected_measurement(model, noise, parameters, np.full(len(X), sigma))
-        return np.sqrt(np.mean((X - expected) ** 2, axis=1))
+        sigma = np.asarray(sigma)
+        sigma = np.broadcast_to(sigma, (len(X), X.shape[1]) if sigma.ndim == 2 else len(X))
+        residual = X - expected_measurement(model, noise, parameters, sigma)
+        n_present = np.maximum(np.count_nonzero(np.isfinite(residual), axis=1), 1)
+        mean = np.nansum(residual**2, axis=1) / n_present
+        return np.sqrt(np.where(np.isfinite(parameters).all(axis=1), mean, np.nan))
 
     def _route(self, caller, sigma, params):
         """Metadata for the methods of both estimators; sigma is one of them."""

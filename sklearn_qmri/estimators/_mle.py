@@ -284,7 +284,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
 
         results = in_pieces(len(rows.X), _PIECE, compute)
         if "outliers" in results:
-            warn_of_whole_measurements(results["outliers"])
+            warn_of_whole_measurements(results["outliers"], rows.sigma)
         warn_unless_converged(results["status"], self.max_iter)
         return scatter_results(rows.usable, **results)
 

@@ -145,7 +145,7 @@ def _fitting(values, image, name):
         values = load_nifti(values)
         _check_geometry(values, image, name)
         return read_volume(values)
-    values = np.asarray(values)
+    values = np.asanyarray(values)  # masked arrays stay masked
     if values.shape != image.shape[:3]:
         raise ValueError(f"{name} has shape {values.shape}, but the image {image.shape[:3]}.")
     return values

@@ -179,7 +179,7 @@ def _with_known_voxels(estimator, scan):
             if n_lost:
                 warn(
                     f"The map of {name} is NaN or outside its bounds of {low:g} to {high:g} in "
-                    f"{n_lost} of {scan.n_voxels} voxels, which have no estimate."
+                    f"{n_lost} of {scan.n_voxels} voxels: their status is BAD_INPUT."
                 )
         known[name] = value
     return replace(scan, fixed=known)

@@ -11,6 +11,9 @@ from .._arrays import row_extremes
 from ._base import NoiseModel
 from ._rician import Rician, rician_mean
 
+_FAR = 100.0  # signal from which on the derivatives of the variance are those of its series
+_NO_FLOOR = 1e-3  # noise floors below this are none: they are beyond the digits of the noise
+
 
 class _AboutMean(NoiseModel):
     """Gaussian noise about the mean of a magnitude, with a mean m(a) and variance s(a)."""
@@ -96,8 +99,9 @@ class AveragedMagnitude(_AboutMean):
     """
 
     def __init__(self, n_averages):
-        numbers = np.asarray(n_averages, dtype=np.float64)
-        if numbers.ndim > 1 or not (np.isfinite(numbers) & (numbers > 0)).all():
+        numbers = np.asarray(n_averages)
+        of_numbers = numbers.dtype.kind in "iuf" and numbers.ndim < 2 and numbers.size > 0
+        if not of_numbers or not (np.isfinite(numbers) & (numbers > 0)).all():
             raise ValueError(
                 f"n_averages expects a positive number, or one per measurement, got {n_averages!r}."
             )
@@ -116,8 +120,11 @@ class AveragedMagnitude(_AboutMean):
     def _moments(self, a):
         mean, m1, m2 = rician_mean(a)
         variance = Rician().variance(a)
-        # Variance 2 + a^2 - m^2 and its derivatives.
-        s1, s2 = 2 * (a - mean * m1), 2 * (1 - m1 * m1 - mean * m2)
+        # Variance 2 + a^2 - m^2 and its derivatives. For large a, where these lose their digits, it
+        # tends to 1 - 1 / (2 a^2), see `rician_mean` and DLMF 13.7.
+        far = a.clamp(min=_FAR)
+        s1 = torch.where(a > _FAR, far**-3, 2 * (a - mean * m1))
+        s2 = torch.where(a > _FAR, -3 * far**-4, 2 * (1 - m1 * m1 - mean * m2))
         n = torch.as_tensor(np.asarray(self.n_averages, dtype=np.float64)).to(a)
         if n.ndim:
             behind = (-1 if self.axis < 0 else a.ndim - 1) - self.axis
@@ -179,13 +186,13 @@ class DenoisedMagnitude(_AboutMean):
     def _moments(self, a):
         r = self.floor
         one, zero = torch.ones_like(a), torch.zeros_like(a)
-        if r == 0:
+        if r < _NO_FLOOR:
             return (a, one, zero), (one, zero, zero)
         mean, m1, m2 = rician_mean(a / r)
         return (r * mean, m1, m2 / r), (one, zero, zero)
 
     def without_bias(self, x):
-        return x if self.floor == 0 else self.floor * _without_rician_bias(x / self.floor)
+        return x if self.floor < _NO_FLOOR else self.floor * _without_rician_bias(x / self.floor)
 
 
 def _without_rician_bias(mean):

@@ -9,6 +9,7 @@ from scipy import special
 
 _CENTER = 4.0  # z at t = 1/2 for order 0
 _KNOTS = 2048
+_TINY = 1e-280  # below, a Bessel function is taken from its power series
 
 
 def log_bessel(z, order=0):
@@ -57,6 +58,22 @@ def log_bessel(z, order=0):
     return value, slope, bend * square * center**-2
 
 
+def log_scaled_bessel(order, z):
+    """``log(exp(-z) * I_k(z))`` and ``I_{k+1}(z) / I_k(z)`` for arrays z > 0.
+
+    Where high orders are too small for double precision, their power series is
+    ``I_k(z) = (z / 2)^k / k! * (1 + q / (k + 1) + q^2 / (2 (k + 1) (k + 2)) + ...)``, q = z^2 / 4.
+    """
+    scaled, above = special.ive(order, z), special.ive(order + 1, z)
+    tiny = scaled < _TINY
+    scaled, above = np.where(tiny, 1.0, scaled), np.where(tiny, 1.0, above)
+    q, k = z * z / 4, order + 1
+    series = order * np.log(z / 2) - special.gammaln(k) - z
+    series += np.log1p(q / k + q * q / (2 * k * (k + 1)))
+    small = z / (2 * k) * (1 + q / (k + 1)) / (1 + q / k)
+    return np.where(tiny, series, np.log(scaled)), np.where(tiny, small, above / scaled)
+
+
 def _center(order):
     """The z at t = 1/2: functions of higher order take longer to reach their asymptotic form."""
     return _CENTER + order * (2 + 0.25 * order)
@@ -68,11 +85,11 @@ def _bessel_table(order, dtype, device):
     center, power = _center(order), order + 0.5
     t = np.arange(1, _KNOTS) / _KNOTS
     z = center * (1 - t) / t
-    scaled, above = special.ive(order, z), special.ive(order + 1, z)
+    log_scaled, ratio = log_scaled_bessel(order, z)
     log_factorial = special.gammaln(order + 1)
-    value = np.log(scaled) - order * np.log(z / 2) + log_factorial - power * np.log(t)
+    value = log_scaled - order * np.log(z / 2) + log_factorial - power * np.log(t)
     # The slope I_{k+1} / I_k - 1 by z, times dz/dt = -c / t^2, less that of p log(t).
-    slope = (1 - above / scaled) * center / t**2 - power / t
+    slope = (1 - ratio) * center / t**2 - power / t
     # At t = 0 (infinite z) the asymptotic series of I_k, DLMF 10.40.1, gives the value
     #   -log(2 pi z) / 2 - k log(z / 2) + log(k!) - (4 k^2 - 1) / (8 z) + ...,
     # with z = c (1 - t) / t. So F = log(k!) + k log(2) - log(2 pi) / 2 - p log(c) there and, as

@@ -6,12 +6,11 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from scipy import special
 from scipy.interpolate import CubicSpline
 
 from .._arrays import row_extremes
 from ._base import NoiseModel
-from ._bessel import log_bessel
+from ._bessel import log_bessel, log_scaled_bessel
 
 
 class NonCentralChi(NoiseModel):
@@ -26,7 +25,7 @@ class NonCentralChi(NoiseModel):
     Raises
     ------
     ValueError
-        If `n_coils` is not a positive integer.
+        If `n_coils` is not an integer from 1 to 128.
 
     Notes
     -----
@@ -60,8 +59,11 @@ class NonCentralChi(NoiseModel):
     even = True
 
     def __init__(self, n_coils):
-        if not isinstance(n_coils, Integral) or isinstance(n_coils, bool) or n_coils < 1:
-            raise ValueError(f"n_coils expects a positive integer, got {n_coils!r}.")
+        whole = isinstance(n_coils, Integral) and not isinstance(n_coils, bool)
+        if not whole or not 1 <= n_coils <= _MOST_COILS:
+            raise ValueError(
+                f"n_coils expects a positive integer up to {_MOST_COILS}, got {n_coils!r}."
+            )
         self.n_coils = n_coils
 
     def derivatives(self, x, a):
@@ -108,6 +110,7 @@ class NonCentralChi(NoiseModel):
         return (low >= 0) & (high > 0) & (high < np.inf)
 
 
+_MOST_COILS = 128  # up to which the splines and the Bessel functions are tested
 _CENTER = 2.0  # signal at the middle of the splines, times the root of the number of coils
 _KNOTS = 256
 
@@ -135,9 +138,9 @@ def _moments(n_coils):
     x, a = low[:, None] + half * (nodes + 1), a[:, None]
     # Not from `log_bessel`, whose error would count 1 / a times at small a.
     order = n_coils - 1
-    scaled = special.ive(order, x * a)
-    score = x * special.ive(order + 1, x * a) / scaled - a
-    log_density = n_coils * np.log(x) - order * np.log(a) + np.log(scaled) - 0.5 * (x - a) ** 2
+    log_scaled, bessel_ratio = log_scaled_bessel(order, x * a)
+    score = x * bessel_ratio - a
+    log_density = n_coils * np.log(x) - order * np.log(a) + log_scaled - 0.5 * (x - a) ** 2
     density = half * weights * np.exp(log_density)
     mean = (density * x).sum(axis=1, keepdims=True)
     variance = (density * (x - mean) ** 2).sum(axis=1)

@@ -124,9 +124,9 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, v
     first, sigma, floor = _fit_far_below(fit, X)
     # A noise floor that is high beside the noise itself, as that of averages, counts as residual
     # here. The search then begins far enough below, and climbs to the first solution.
-    beyond = max(1.0, _height_of_floor(noise, n_measurements) / _LOW)
+    beyond, climb = _caution(noise, n_measurements)
     sigma, strong = _strong_voxels(first, sigma / beyond)
-    sigma, climb = max(sigma, floor), np.inf if beyond == 1 else _CLIMB
+    sigma = max(sigma, floor)
     if not noise.estimates_need_sigma:
         _check_signals(first, sigma)
         return LearntLevel(sigma, sigma * _error_of_log(first.excess[strong], -1.0), 1)
@@ -249,9 +249,11 @@ def sigma_from_pairs(signal_model, noise, X, y):
 
     scale = _scale(X)
     start = _START * scale
-    limits = _FLOOR * scale, np.inf
-    sigma = max(start * np.sqrt(excess(start)), limits[0])
-    return find_sigma(excess, sigma, limits, _MAX_ROUNDS)[0]
+    beyond, climb = _caution(noise, X.shape[1])
+    # Even data of noise alone have a root mean square of at least sigma, if there is a floor.
+    limits = _FLOOR * scale, np.inf if beyond == 1 else scale
+    sigma = max(start * np.sqrt(excess(start)) / beyond, limits[0])
+    return find_sigma(excess, sigma, limits, _MAX_ROUNDS, climb)[0]
 
 
 def _scale(X):
@@ -259,10 +261,16 @@ def _scale(X):
     return float(np.sqrt(np.mean(X**2))) or 1.0
 
 
-def _height_of_floor(noise, n_measurements):
-    """Mean of a measurement without signal, over its standard deviation; the largest of all."""
+def _caution(noise, n_measurements):
+    """How far below its first value the search for sigma begins, and its largest step upwards.
+
+    The noise floor is the mean of a measurement without signal. Where it is h standard deviations
+    high, residuals of a fit without a floor make the first sigma up to h times too large. Around
+    the solution sigma may vary by about 1 / h before the floor is out of the noise again.
+    """
     none = torch.zeros(n_measurements, dtype=torch.float64)
-    return float((noise.mean(none) / noise.variance(none).sqrt()).max())
+    height = float((noise.mean(none) / noise.variance(none).sqrt()).max())
+    return (1.0, np.inf) if height <= _LOW else (height, min(_CLIMB, 0.5 / height))
 
 
 def _squared_residual(noise, X, signal, sigma):

@@ -6,7 +6,7 @@ from ._rician import Rician
 NAMED_NOISE = {"gaussian": Gaussian, "rician": Rician}
 
 
-def resolve_noise(noise, signal_model):
+def resolve_noise(noise, signal_model, n_measurements=None):
     """Noise model of a short name; a noise model itself is returned as it is.
 
     Parameters
@@ -14,6 +14,8 @@ def resolve_noise(noise, signal_model):
     noise : {"auto", "gaussian", "rician"} or NoiseModel
         "auto": Rician where the signal model is one of magnitudes, else Gaussian.
     signal_model : SignalModel
+    n_measurements : int, default=None
+        Number of measurements, for the check of a noise model with a value for each.
 
     Returns
     -------
@@ -25,11 +27,10 @@ def resolve_noise(noise, signal_model):
         If `noise` is an unknown name, or is for another number of measurements.
     """
     if not isinstance(noise, str):
-        expected = getattr(signal_model, "n_measurements", noise.n_measurements)
-        if noise.n_measurements not in (None, expected):
+        if n_measurements is not None and noise.n_measurements not in (None, n_measurements):
             raise ValueError(
-                f"noise expects {expected} values, one per measurement of {signal_model!r}, got "
-                f"{noise!r} with {noise.n_measurements}."
+                f"noise expects {n_measurements} values, one per measurement, got {noise!r} with "
+                f"{noise.n_measurements}."
             )
         return noise
     name = ("rician" if signal_model.magnitude else "gaussian") if noise == "auto" else noise
