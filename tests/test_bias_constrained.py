@@ -88,7 +88,7 @@ def test_control_variate_leaves_the_loss_unbiased():
 def test_control_variate_averages_out(model, noise):
     """Its mean over the noise is 0, whatever the tissue, and it explains errors of estimates."""
     X, y = make_signals(model, 8, snr=30, random_state=0)
-    rows = Rows(X, y, np.full(8, 1 / 30), None, np.ones(8, dtype=bool))
+    rows = Rows(X, y, np.full(8, 1 / 30), None, None, np.ones(8, dtype=bool))
     n_repeats = 40_000
     repeats = FreshRepeats(model, noise, rows, n_repeats, y.std(axis=0), np.random.RandomState(1))
     X, control = repeats.draw(np.arange(8))
@@ -263,20 +263,12 @@ def test_tissue_without_information(model):
 def test_deviations_add_the_information_of_the_prior(model, signals):
     _, y = signals
     sigma = np.full(len(y), 0.05)
-    information = fisher_information(model, Noise(), y, sigma)
+    information = fisher_information(model, Gaussian(), y, sigma)
     prior = y.var(axis=0)
     expected = [np.sqrt(np.diag(np.linalg.inv(f + np.diag(1 / prior)))) for f in information]
     np.testing.assert_allclose(bayesian_deviations(information, prior), expected, rtol=1e-6)
     unknown = np.full_like(information[:1], np.nan)
     np.testing.assert_allclose(bayesian_deviations(unknown, prior)[0], np.sqrt(prior))
-
-
-class Noise:
-    """Information of Gaussian noise."""
-
-    @staticmethod
-    def information(a):
-        return np.ones_like(a)
 
 
 def test_region_metrics():

@@ -76,17 +76,7 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
         if model is not None:
             check_truth(y, model, getattr(settings, "bounds", None))
     noise = resolve_noise(getattr(settings, "noise", "auto"), model or LinearGaussian, X.shape[1])
-    own = getattr(settings, "sigma", None)
-    if own is not None and (
-        np.asarray(own).dtype.kind not in "iuf" or np.shape(own)[:-1] not in ((), (1,)) or
-        np.ndim(own) == 1
-    ):  # fmt: skip
-        raise ValueError(
-            f"The parameter sigma of {type(settings).__name__} expects a number, or numbers of "
-            f"shape (1, n_measurements), got {own!r}: pass levels of rows to fit."
-        )
-    sigma = first_given(sigma, own)
-    sigma = None if sigma is None else as_floats(sigma)
+    sigma = _checked_level(settings, sigma)
     per_measurement, missing, others = _is_per_measurement(settings), None, []
     if per_measurement:
         n_needed = len(model.parameters) - len(getattr(settings, "fixed", None) or ())
@@ -104,6 +94,21 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
     estimator._single_output_ = single_output
     _warn_of_magnitudes(rows.X, estimator.signal_model_)
     return rows
+
+
+def _checked_level(settings, sigma):
+    """Noise level by the argument of `fit` or by the parameter; None if it has to be learnt."""
+    own = getattr(settings, "sigma", None)
+    if own is not None and (
+        np.asarray(own).dtype.kind not in "iuf" or np.shape(own)[:-1] not in ((), (1,)) or
+        np.ndim(own) == 1
+    ):  # fmt: skip
+        raise ValueError(
+            f"The parameter sigma of {type(settings).__name__} expects a number, or numbers of "
+            f"shape (1, n_measurements), got {own!r}: pass levels of rows to fit."
+        )
+    sigma = first_given(sigma, own)
+    return None if sigma is None else as_floats(sigma)
 
 
 def _is_per_measurement(settings):
@@ -202,17 +207,8 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
     """
     check_is_fitted(estimator)
     X = check_signals(estimator, X, reset=False)
-    learnt = estimator.sigma_
-    # A learnt NaN means that estimates do not depend on sigma; it would not pass the check below.
-    unneeded = sigma is None and isinstance(learnt, float) and np.isnan(learnt)
-    sigma = first_given(sigma, learnt, getattr(estimator, "sigma", None))
-    if sigma is None:
-        raise ValueError(
-            "Cannot tell sigma of these rows: fit was given one sigma per voxel. Pass sigma here "
-            "too."
-        )
-    sigma, missing, per_measurement = as_floats(sigma), None, _is_per_measurement(estimator)
-    unknown = np.isnan(X) if per_measurement else None
+    sigma, unneeded = _level_of(estimator, sigma)
+    given, missing, per_measurement = X, None, _is_per_measurement(estimator)
     if per_measurement:
         n_needed = len(estimator.signal_model_.parameters) - len(fixed or ())
         X, missing, enough = split_missing(X, sigma, n_needed)
@@ -225,15 +221,30 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
     # A map of a known parameter, such as B1, has no values outside its mask.
     for value in by_name.values():
         usable &= ~np.isnan(value)
-    sigma, missing = _absent(sigma, missing)
+    absent, (sigma, missing) = missing, _absent(sigma, missing)
     if unneeded:
         sigma = np.broadcast_to(sigma, len(X))
     else:
         sigma = check_sigma(sigma, len(X), usable, X.shape[1] if per_measurement else None)
     warn_of_bad_rows(usable, "their estimates are NaN")
-    warn_of_missing(take_rows(unknown, usable))
+    if absent is not None:
+        warn_of_missing(take_rows(np.isnan(given), usable))
     fixed = fixed if by_name else None
     return Rows(*(take_rows(f, usable) for f in (X, None, sigma, fixed, missing)), usable)
+
+
+def _level_of(estimator, sigma):
+    """Noise level by the argument, by `fit` or by the parameter, and whether none is needed."""
+    learnt = estimator.sigma_
+    # A learnt NaN means that estimates do not depend on sigma; it would not pass any check.
+    unneeded = sigma is None and isinstance(learnt, float) and np.isnan(learnt)
+    sigma = first_given(sigma, learnt, getattr(estimator, "sigma", None))
+    if sigma is None:
+        raise ValueError(
+            "Cannot tell sigma of these rows: fit was given one sigma per voxel. Pass sigma here "
+            "too."
+        )
+    return as_floats(sigma), unneeded
 
 
 def first_given(*values):

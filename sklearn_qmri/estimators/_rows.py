@@ -15,6 +15,7 @@ from ..tissues import check_bounds, outside_bounds
 # Share of the rows of y outside the signal model's bounds above which y is refused. A few rows may
 # be plausible tissues beyond textbook ranges. This many mean a wrong unit or order of columns.
 _MOST_OUTSIDE = 0.1
+_BLOCK = 65536  # rows that are looked through at once
 # Results for a row that is not a possible measurement; NaN for those not named here.
 _FILL = {
     "status": Status.BAD_INPUT, "at_bound": False, "n_iter": 0, "outliers": False, "n_outliers": 0,
@@ -180,14 +181,23 @@ def split_missing(X, sigma, n_needed):
     missing : bool ndarray of shape (n_voxels, n_measurements) or None
     enough : bool ndarray of shape (n_voxels,)
     """
+    enough = np.ones(len(X), dtype=bool)
+    of_measurements = np.shape(sigma) in (X.shape, (1, X.shape[1]))
+    # A mask of all measurements takes an eighth of the memory of X, which most data need not have.
+    if not (of_measurements or _has_nan(X)):
+        return X, None, enough
     missing = np.isnan(X)
-    if np.shape(sigma) in (X.shape, (1, X.shape[1])):
+    if of_measurements:
         missing |= np.isinf(sigma)
     if not missing.any():
-        return X, None, np.ones(len(X), dtype=bool)
+        return X, None, enough
     n_missing = np.count_nonzero(missing, axis=1)
     enough = (n_missing == 0) | (X.shape[1] - n_missing >= max(n_needed, 1))
     return np.where(missing, 0.0, X), missing, enough
+
+
+def _has_nan(X):
+    return any(np.isnan(X[i : i + _BLOCK]).any() for i in range(0, len(X), _BLOCK))
 
 
 def warn_of_missing(missing):
