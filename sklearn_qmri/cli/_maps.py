@@ -11,7 +11,6 @@ from .._version import __version__, library_versions
 from ..estimators import MLEEstimator, entry_of
 from ..image import (
     Scan,
-    average_repeats,
     derivative_prefix,
     fit_to_scan,
     open_scan,
@@ -22,11 +21,11 @@ from ..image import (
 )
 from ..image._derivatives import present_maps
 from ..image._estimators import core, signal_model_of, takes
-from ..noise import AveragedMagnitude
 from ..persistence import load_estimator
 from ._console import console, notes, unfinished
 from ._estimators import Method, method_of, parse_alpha, parse_bias_weight, refuse_unused
 from ._given import Given
+from ._opening import open_for_fit
 from ._options import (
     Alpha,
     BiasWeight,
@@ -51,9 +50,7 @@ from ._options import (
     Std,
 )
 from ._protocol import (
-    averaged_noise,
     known_acquisition,
-    make_model,
     number_or_map,
     parse_bounds,
     parse_fixed,
@@ -137,12 +134,9 @@ def fit(
     """
     options = {"alpha": alpha, "bias_weight": bias_weight, "prior": prior, "bounds": bounds}
     refuse_unused(estimator, options | {"fixed": fixed, "std": std, "sigma": sigma})
-    opened, noise = open_scan(scan if len(scan) > 1 else scan[0]), "auto"
-    known = known_acquisition(opened, b_values)
-    if average:
-        opened, known, noise = _average(opened, known)
-    signal_model = make_model(model, None, settings or [], known)
-    noise = averaged_noise(averages, noise, signal_model, estimator)
+    opened, signal_model, noise = open_for_fit(
+        scan, b_values, model, settings, average, averages, estimator
+    )
     ranges = parse_prior(prior, signal_model)
     given = Given(number_or_map(sigma, "--sigma"), parse_fixed(fixed, signal_model))
     alphas = parse_alpha(alpha, signal_model)
@@ -155,8 +149,7 @@ def fit(
     mle.set_params(**given.typical(task.scan, signal_model))
     with unfinished(task.folder, resume) as parts:
         X = sample_voxels(task.scan, random_state=seed)
-        # The estimator is kept as a file, by which the parts of the maps are known: with --resume
-        # both are taken up, and the maps are the same bytes as those of an uninterrupted run.
+        # Kept as a file: with --resume the maps are the bytes of an uninterrupted run.
         fitted, noise_level, model_file = parts.fitted(
             _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
@@ -228,21 +221,6 @@ def _weigh_bias(estimator, text, model_file):
     weight = parse_bias_weight(text, signal_model_of(net), net)
     net.set_params(bias_weight=weight)
     return weight
-
-
-def _average(scan, known):
-    """Scan of the means of repeats, its acquisition, and its noise model."""
-    if "b_values" not in known or len(scan.images) > 1:
-        raise ValueError("--average expects one scan of 4 dimensions and its b-values.")
-    n_volumes = len(known["b_values"])
-    means, shells, counts = average_repeats(scan.images[0], known["b_values"])
-    if max(counts) == 1:
-        raise ValueError("--average expects repeats, but no b-value occurs twice.")
-    notes.print(
-        f"Averaged {n_volumes} volumes into {len(shells)}, {min(counts)} to {max(counts)} in each: "
-        "sigma is that of one of them, whose noise floor the averages keep."
-    )
-    return open_scan(means), {"b_values": shells}, AveragedMagnitude(counts)
 
 
 def _begin(scan, files, mask, out, method, signal_model, resume, overwrite):

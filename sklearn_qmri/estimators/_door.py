@@ -16,16 +16,15 @@ from .._solver import check_fixed
 from .._warnings import warn
 from ..noise import CannotLearnSigma, NoiseModel, check_sigma, resolve_noise, sigma_from_pairs
 from ..signal_models import LinearGaussian, resolve_model
+from ._missing import split_missing, warn_of_missing
 from ._rows import (
     Rows,
     check_parameters,
     check_signals,
     check_truth,
-    split_missing,
     take_rows,
     usable_rows,
     warn_of_bad_rows,
-    warn_of_missing,
 )
 
 # Constraints of the parameters that estimators have in common.

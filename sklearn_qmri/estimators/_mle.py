@@ -218,7 +218,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         n_free = len(model.parameters) - len(self.fixed or {})
         try:
             learnt = learn_sigma(
-                solve, model, self.noise_, rows.X, n_free, self.max_iter, rows.missing, self.verbose
+                solve, model, self.noise_, rows.measured, n_free, self.max_iter, self.verbose
             )
         except CannotLearnSigma as error:
             if self.noise_.estimates_need_sigma:

@@ -143,8 +143,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         check_protocol(model, network.about["protocols"])
         largest = network.about["max_bias_weight"]
         check_bias_weight(self.bias_weight, len(model.parameters), largest)
-        X = rows.X if rows.missing is None else np.where(rows.missing, np.nan, rows.X)
-        learn = partial(fit_sigma, model, self.noise_, X, False)
+        learn = partial(fit_sigma, model, self.noise_, rows.measured, False)
         settle_sigma(self, rows, sigma, learn)
         self.network_ = network
         return self

@@ -15,7 +15,6 @@ from ..tissues import check_bounds, outside_bounds
 # Share of the rows of y outside the signal model's bounds above which y is refused. A few rows may
 # be plausible tissues beyond textbook ranges. This many mean a wrong unit or order of columns.
 _MOST_OUTSIDE = 0.1
-_BLOCK = 65536  # rows that are looked through at once
 # Results for a row that is not a possible measurement; NaN for those not named here.
 _FILL = {
     "status": Status.BAD_INPUT, "at_bound": False, "n_iter": 0, "outliers": False, "n_outliers": 0,
@@ -46,6 +45,11 @@ class Rows(NamedTuple):
     fixed: np.ndarray | None
     missing: np.ndarray | None
     usable: np.ndarray
+
+    @property
+    def measured(self):
+        """X with NaN where there is no measurement."""
+        return self.X if self.missing is None else np.where(self.missing, np.nan, self.X)
 
     @property
     def n_present(self):
@@ -161,54 +165,6 @@ def check_truth(y, signal_model, bounds=None):
     rows = outside.any(axis=1)
     if rows.any():
         warn(f"y is outside the bounds of {signal_model!r} in {np.count_nonzero(rows)} rows.")
-
-
-def split_missing(X, sigma, n_needed):
-    """X with 0 for measurements that do not exist, which those are, and rows with enough others.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_voxels, n_measurements)
-        NaN where there is no measurement.
-    sigma : ndarray or None
-        Noise levels; per measurement, infinity means that there is none.
-    n_needed : int
-        Number of measurements that a row with missing ones needs.
-
-    Returns
-    -------
-    X : ndarray of shape (n_voxels, n_measurements)
-    missing : bool ndarray of shape (n_voxels, n_measurements) or None
-    enough : bool ndarray of shape (n_voxels,)
-    """
-    enough = np.ones(len(X), dtype=bool)
-    of_measurements = np.shape(sigma) in (X.shape, (1, X.shape[1]))
-    # A mask of all measurements takes an eighth of the memory of X, which most data need not have.
-    if not (of_measurements or _has_nan(X)):
-        return X, None, enough
-    missing = np.isnan(X)
-    if of_measurements:
-        missing |= np.isinf(sigma)
-    if not missing.any():
-        return X, None, enough
-    n_missing = np.count_nonzero(missing, axis=1)
-    enough = (n_missing == 0) | (X.shape[1] - n_missing >= max(n_needed, 1))
-    return np.where(missing, 0.0, X), missing, enough
-
-
-def _has_nan(X):
-    return any(np.isnan(X[i : i + _BLOCK]).any() for i in range(0, len(X), _BLOCK))
-
-
-def warn_of_missing(missing):
-    """Issue one warning for all missing measurements (n_usable, n_measurements), if any."""
-    n_missing = 0 if missing is None else np.count_nonzero(missing)
-    if n_missing:
-        rows = np.count_nonzero(missing.any(axis=1))
-        warn(
-            f"Measurements are missing (NaN) in {rows} of {len(missing)} rows, {n_missing} in all: "
-            "the estimates of these rows come from the others."
-        )
 
 
 def usable_rows(X, noise, *others):

@@ -1,5 +1,6 @@
 """The noise level, given or learnt from residuals."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class CannotLearnSigma(ValueError):
     """Error for rows that do not determine the noise level."""
 
 
-def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, verbose=0):
+def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, verbose=0):
     """Noise level from the residuals of maximum-likelihood fits.
 
     Joint maximum likelihood would be biased, because every voxel spends parameters on its own noise
@@ -56,13 +57,12 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, v
     signal_model : SignalModel
     noise : NoiseModel
     X : ndarray of shape (n_voxels, n_measurements)
-        Signals; of more than a few thousand rows, a random choice is used.
+        Signals, NaN where there is no measurement; of more than a few thousand rows, a random
+        choice is used.
     n_free : int
         Number of parameters that are not fixed.
     max_iter : int
         Largest number of rounds after the first.
-    missing : bool ndarray of shape (n_voxels, n_measurements), default=None
-        Measurements that do not exist, at which X is 0.
     verbose : int, default=0
         Positive: show progress.
 
@@ -84,55 +84,52 @@ def learn_sigma(solve, signal_model, noise, X, n_free, max_iter, missing=None, v
     follow the optima to the sigma at which the median is 1. If that is not near the first one, a
     round starts afresh, because the optima may no longer be global.
     """
-    n_measurements = X.shape[1]
-    if n_measurements <= n_free:
-        raise CannotLearnSigma(
-            f"Cannot learn sigma: {n_measurements} measurements leave no degrees of freedom "
-            f"beyond {n_free} free parameters. Pass sigma."
-        )
-    n_present = np.full(len(X), n_measurements)
-    if missing is not None:
-        n_present -= np.count_nonzero(missing, axis=1)
-        rest = n_present > n_free
-        if not rest.any():
-            raise CannotLearnSigma(
-                f"Cannot learn sigma: at most {n_present.max()} measurements are present, which "
-                f"leave no degrees of freedom beyond {n_free} free parameters. Pass sigma."
-            )
-        X, missing, n_present = X[rest], missing[rest], n_present[rest]
-    # The same rows every time, so that the result is reproducible.
-    if len(X) > _ROWS:
-        some = np.random.RandomState(0).choice(len(X), _ROWS, replace=False)
-        X, n_present = X[some], n_present[some]
-        missing = None if missing is None else missing[some]
-
-    def fit(X, sigma, seeds=None):
-        level = np.full(len(X), sigma)
-        if missing is not None:
-            level = np.where(missing, np.inf, sigma)
-        solution = solve(X, level, seeds)
-        signal = signal_model.simulate(solution.parameters)
-        # A parameter on a bound has not been fitted to the noise.
-        freedom = n_present - n_free + np.count_nonzero(solution.at_bound, axis=1)
-        squared = _squared_residual(noise, X, signal, sigma)
-        if missing is not None:
-            squared[missing] = 0.0
-        excess = squared.sum(axis=1) / chi2.median(freedom)
-        return _Fit(solution.parameters, np.abs(signal).max(axis=1), excess)
-
+    beyond, climb = _caution(noise, X.shape[1])
+    X = _choose_rows(X, n_free)
+    fit = partial(_fit, solve, signal_model, noise, n_free)
     # Below, `sigma` is first the small one of this round, then the noise level that it gives.
     first, sigma, floor = _fit_far_below(fit, X)
     # A noise floor that is high beside the noise itself, as that of averages, counts as residual
     # here. The search then begins far enough below, and climbs to the first solution.
-    beyond, climb = _caution(noise, n_measurements)
     sigma, strong = _strong_voxels(first, sigma / beyond)
     sigma = max(sigma, floor)
     if not noise.estimates_need_sigma:
         _check_signals(first, sigma)
         return LearntLevel(sigma, sigma * _error_of_log(first.excess[strong], -1.0), 1)
-    X, n_present = X[strong], n_present[strong]
-    missing = None if missing is None else missing[strong]
-    last = _Fit(*(field[strong] for field in first))
+    first = _Fit(*(field[strong] for field in first))
+    return _follow(fit, X[strong], first, sigma, floor, climb, max_iter, verbose)
+
+
+def _choose_rows(X, n_free):
+    """Rows with more measurements than free parameters, at most `_ROWS` of them."""
+    n_present = np.count_nonzero(~np.isnan(X), axis=1)
+    if n_present.max() <= n_free:
+        raise CannotLearnSigma(
+            f"Cannot learn sigma: {n_present.max()} measurements leave no degrees of freedom "
+            f"beyond {n_free} free parameters. Pass sigma."
+        )
+    X = X[n_present > n_free]
+    # The same rows every time, so that the result is reproducible.
+    return X[np.random.RandomState(0).choice(len(X), _ROWS, False)] if len(X) > _ROWS else X
+
+
+def _fit(solve, signal_model, noise, n_free, X, sigma, seeds=None):
+    """`_Fit` of rows at one sigma."""
+    missing = np.isnan(X)
+    # One level per row where it can be, which is faster.
+    level = np.where(missing, np.inf, sigma) if missing.any() else np.full(len(X), sigma)
+    solution = solve(np.where(missing, 0.0, X), level, seeds)
+    signal = signal_model.simulate(solution.parameters)
+    # A parameter on a bound has not been fitted to the noise.
+    freedom = np.count_nonzero(~missing, axis=1) - n_free
+    freedom += np.count_nonzero(solution.at_bound, axis=1)
+    squared = np.nansum(_squared_residual(noise, X, signal, sigma), axis=1)
+    excess = squared / chi2.median(freedom)
+    return _Fit(solution.parameters, np.abs(signal).max(axis=1), excess)
+
+
+def _follow(fit, X, last, sigma, floor, climb, max_iter, verbose):
+    """`LearntLevel` to which the optima `last` lead from a first sigma."""
     with tqdm(desc="noise level", unit=" rounds", disable=not verbose) as progress:
 
         def excess(sigma):
@@ -258,7 +255,7 @@ def sigma_from_pairs(signal_model, noise, X, y):
 
 def _scale(X):
     """Root mean square, or 1 where it is 0."""
-    return float(np.sqrt(np.mean(X**2))) or 1.0
+    return float(np.sqrt(np.nanmean(X**2))) or 1.0
 
 
 def _caution(noise, n_measurements):
