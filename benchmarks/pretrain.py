@@ -89,7 +89,7 @@ MODELS = {
     ),
     "IVIM-total": (
         model_of(IVIM, IVIM_B, convention="total"),
-        WIDE_IVIM | {"D_star": (5.0, 200.0)}, MAGNITUDES, 60,
+        WIDE_IVIM | {"D_star": (5.0, 200.0)}, MAGNITUDES, 150,
     ),
     "ADC": (
         model_of(ADC, b_values((2, 24), (300.0, 2000.0), (1, 4))), {"D": (0.05, 4.0)},
