@@ -54,7 +54,13 @@ def test_maps_lie_as_the_scans_do(mle, cohort, tmp_path):
     report = predict_cohort(mle, *cohort, tmp_path / "maps", return_std=True)
     assert [row.outcome for row in report] == ["done"] * 3
     assert [sum(row.voxels.values()) for row in report] == [80, 60, 40]
-    path = tmp_path / "maps" / "sub-02" / "dwi" / "sub-02_desc-mleestimator_Dmap.nii.gz"
+    path = (
+        tmp_path
+        / "maps"
+        / "sub-02"
+        / "dwi"
+        / "sub-02_model-ADC_param-D_desc-mleestimator_dwimap.nii.gz"
+    )
     assert path in report[1].maps
     assert np.isfinite(nibabel.load(path).get_fdata()).sum() == 60
     story = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
@@ -101,7 +107,7 @@ def test_what_cannot_be_right_is_told_at_once(mle, cohort, tmp_path):
         predict_cohort(mle, str(images[0]), None, tmp_path / "maps")
     with pytest.raises(ValueError, match="images expects a sequence of at least one scan"):
         predict_cohort(mle, [], None, tmp_path / "maps")
-    twin = images[0].with_name("sub-01_sbref.nii.gz")
+    twin = images[0].with_name("sub-01_dwi.nii")
     with pytest.raises(ValueError, match="would have the same names"):
         predict_cohort(mle, [images[0], twin], None, tmp_path / "maps")
     (tmp_path / "file").write_text("no folder")
@@ -114,7 +120,7 @@ def test_half_finished_maps_are_made_again(mle, cohort, tmp_path):
     images, masks = (given[:1] for given in cohort)
     predict_cohort(mle, images, masks, tmp_path / "maps")
     before = files(tmp_path / "maps")
-    sidecar = next((tmp_path / "maps").rglob("*_S0map.json"))
+    sidecar = next((tmp_path / "maps").rglob("*_param-S0_*.json"))
     sidecar.unlink()  # the last thing that is written
     (report,) = predict_cohort(mle, images, masks, tmp_path / "maps")
     assert report.outcome == "done"
@@ -140,7 +146,7 @@ def test_noise_maps_are_told_in_the_sidecar(mle, cohort, tmp_path):
     level = tmp_path / "noise.nii.gz"
     write_nifti(level, np.full(SHAPE, 0.05), np.eye(4))
     predict_cohort(mle, images[:1], masks[:1], tmp_path / "maps", sigma=[level])
-    story = json.loads(next((tmp_path / "maps").rglob("*_Dmap.json")).read_text())
+    story = json.loads(next((tmp_path / "maps").rglob("*_param-D_*.json")).read_text())
     assert story["Sigma"] == str(level)
     assert story["Sources"] == [str(images[0]), str(masks[0]), str(level)]
 
@@ -157,7 +163,7 @@ def test_paths_are_taken_from_where_the_caller_is(mle, cohort, tmp_path, monkeyp
 
 def test_a_sidecar_that_is_not_ours_costs_its_scan_alone(mle, cohort, tmp_path):
     predict_cohort(mle, *cohort, tmp_path / "maps")
-    sidecars = sorted((tmp_path / "maps").rglob("*_S0map.json"))
+    sidecars = sorted((tmp_path / "maps").rglob("*_param-S0_*.json"))
     story = json.loads(sidecars[0].read_text())
     sidecars[0].write_text(json.dumps(story | {"Voxels": None}))
     sidecars[1].write_text("{")
@@ -206,7 +212,7 @@ def test_each_scan_has_its_own_protocol(protocols, tmp_path, kind):
         expected = predict_image(
             kind(own, sigma=1 / 30).fit(own.simulate([[1, 1]])), images[n], masks[n]
         )
-        found = read_map(next(path for path in report[n].maps if "_Dmap" in path.name))
+        found = read_map(next(path for path in report[n].maps if "_param-D_" in path.name))
         np.testing.assert_allclose(found, expected["D"].get_fdata(), rtol=1e-6)
     with (tmp_path / "maps" / "cohort.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))

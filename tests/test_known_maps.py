@@ -158,7 +158,7 @@ def test_averages_on_the_command_line(tmp_path, monkeypatch, capsys):
             "--out", str(out), *extra,
         )  # fmt: skip
         assert code == 0, err
-        (file,) = out.glob("*_Dmap.nii.gz")
+        (file,) = out.glob("*_param-D_*.nii.gz")
         error.append(abs(np.median(read_map(file)) - 1.5))
         story = json.loads(file.with_name(file.name.replace(".nii.gz", ".json")).read_text())
         levels.append(story["Sigma"] * snr)

@@ -94,7 +94,9 @@ def test_maps_of_bounds_and_criteria(scan, crop, tmp_path):
     rest = read_volume(maps["bic"])[inside] - read_volume(maps["aic"])[inside]
     np.testing.assert_allclose(rest, 4 * np.log(10) - 8, atol=0.01)
     write_maps(maps, tmp_path, mle, prefix="sub-01", description="mle")
-    story = json.loads((tmp_path / "sub-01_desc-mle_atboundmap.json").read_text())
+    story = json.loads(
+        (tmp_path / "sub-01_model-IVIM_param-atbound_desc-mle_dwimap.json").read_text()
+    )
     assert story["Bits"]["4"] == "D is on a bound"
 
 
@@ -312,8 +314,10 @@ def test_maps_of_a_story(scan, tmp_path):
     maps = predict_image(mle, image, mask)
     given = {"prefix": "sub-01", "description": "mle", "sigma": 12.5, "sources": ["dwi.nii.gz"]}
     paths = write_maps(maps, tmp_path, mle, **given)
-    assert [p.name for p in paths][3] == "sub-01_desc-mle_Dstarmap.nii.gz"
-    story = json.loads((tmp_path / "sub-01_desc-mle_Dstarmap.json").read_text())
+    assert [p.name for p in paths][3] == "sub-01_model-IVIM_param-Dstar_desc-mle_dwimap.nii.gz"
+    story = json.loads(
+        (tmp_path / "sub-01_model-IVIM_param-Dstar_desc-mle_dwimap.json").read_text()
+    )
     assert story["Parameter"] == "D_star"
     assert story["Units"] == "mm^2/s"
     assert story["Sigma"] == 12.5
@@ -503,16 +507,16 @@ def test_files_are_in_the_units_of_bids_and_read_back(adc, tmp_path):
     image, mle = adc
     maps = predict_image(mle, image, return_std=True)
     given = {"prefix": "sub-01", "description": "mle"}
-    paths = {p.name.split("_")[-1]: p for p in write_maps(maps, tmp_path, mle, **given)}
+    paths = dict(zip(maps, write_maps(maps, tmp_path, mle, **given), strict=True))
     for name in ("D", "D_std"):
-        path, values = paths[f"{name.replace('_', '')}map.nii.gz"], maps[name].get_fdata()
+        path, values = paths[name], maps[name].get_fdata()
         np.testing.assert_allclose(nibabel.load(path).get_fdata(), values / 1000, rtol=1e-6)
         np.testing.assert_allclose(read_map(path), values, rtol=1e-6)
-    np.testing.assert_array_equal(read_map(paths["S0map.nii.gz"]), maps["S0"].get_fdata())
-    sidecar = tmp_path / "sub-01_desc-mle_Dmap.json"
+    np.testing.assert_array_equal(read_map(paths["S0"]), maps["S0"].get_fdata())
+    sidecar = tmp_path / "sub-01_model-ADC_param-D_desc-mle_dwimap.json"
     sidecar.write_text("{}")
     with pytest.raises(ValueError, match="has no Units"):
-        read_map(paths["Dmap.nii.gz"])
+        read_map(paths["D"])
 
 
 def test_a_volume_without_numbers_is_named(adc):

@@ -62,6 +62,7 @@ class Domain:
         self.misfit_ = np.quantile(misfits, 1 - _ALARMS)
         relative = sigma / self.inputs.amplitude(X)[:, 0]
         self.sigma_range_ = relative.min() / _SIGMA_MARGIN, relative.max() * _SIGMA_MARGIN
+        self.training_ = _summarise(self.signal_model, X, sigma, tissues)
         scaled = np.concatenate(predicted / self.inputs.parameter_scale(X))
         self.parameter_range_ = np.quantile(scaled, [_TAIL, 1 - _TAIL], axis=0)
         return self
@@ -109,6 +110,22 @@ class Domain:
                 found = misfit_of_nearest(simulated, self.noise, *block)
                 misfit[rows] = found[: len(X[rows])].numpy()
         return misfit
+
+
+def _summarise(signal_model, X, sigma, tissues):
+    """Number of the training rows, and the ranges of their tissues and SNR, ready for JSON.
+
+    The SNR is that of the first amplitude; without tissues, that of the largest measurement.
+    """
+    summary, peak = {"rows": len(X)}, np.abs(X).max(axis=1)
+    if tissues is not None:
+        parameters = signal_model.parameters
+        ends = np.transpose([tissues.min(axis=0), tissues.max(axis=0)]).tolist()
+        summary["prior"] = dict(zip(signal_model.parameter_names, ends, strict=True))
+        amplitudes = [j for j, p in enumerate(parameters) if p.amplitude]
+        peak = np.abs(tissues[:, amplitudes[0]]) if amplitudes else peak
+    snr = peak / sigma
+    return summary | {"snr": [float(snr.min()), float(snr.max())]}
 
 
 def _misfit(X, sigma, expected):

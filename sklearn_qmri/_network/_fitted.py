@@ -85,6 +85,11 @@ class FittedNetwork:
         """Number of epochs that were trained."""
         return len(self.history["train_loss"])
 
+    @property
+    def about(self):
+        """Facts about the training by name: "rows", "prior" and "snr", as far as they are known."""
+        return {} if self.domain is None else self.domain.training_
+
     def with_domain(self, domain):
         """Copy of this network with its domain.
 

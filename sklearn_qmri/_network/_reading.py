@@ -16,7 +16,7 @@ from ..dictionary import (
 
 # Rows are read in blocks of exactly this many: their arrays fit into a processor's cache, and a
 # row's result does not depend on the rows beside it, see `FittedNetwork`.
-_ROWS = 1024
+_ROWS = 2048
 _RAREST = 1e-4  # cells with less probability than this are alike to the network
 _FARTHEST = 5.0  # longest way to the nearby optimum that is an input, in standard deviations
 _NARROWEST = 1e-6  # smallest variance of a posterior, as a share of the squared range

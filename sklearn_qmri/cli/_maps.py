@@ -1,17 +1,17 @@
 """Commands: maps of a scan, from a fit or from a network that was trained before."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
 
+from .._files import replacing
 from .._version import __version__, library_versions
 from ..estimators import MLEEstimator, entry_of
 from ..image import (
-    Scan,
-    derivative_prefix,
     fit_to_scan,
     open_scan,
     predict_image,
@@ -19,7 +19,6 @@ from ..image import (
     sample_voxels,
     write_maps,
 )
-from ..image._derivatives import present_maps
 from ..image._estimators import core, signal_model_of, takes
 from ..persistence import load_estimator
 from ._console import console, notes, unfinished
@@ -56,29 +55,11 @@ from ._protocol import (
     parse_fixed,
     parse_prior,
     refuse_other_protocol,
-    scan_mask,
 )
 from ._summary import summarise, summary_table
+from ._task import begin
 
 _CHUNK = 65536  # voxels, same as the default of `predict_image`
-
-
-class _Task(NamedTuple):
-    """A scan with its mask, its files, and the folder and description of its maps."""
-
-    scan: Scan
-    files: list
-    out: Path
-    description: str
-
-    @property
-    def prefix(self):
-        return derivative_prefix(self.files)
-
-    @property
-    def folder(self):
-        """Hidden folder that keeps finished parts until the maps are written."""
-        return self.out / f".{self.prefix}_desc-{self.description}.unfinished"
 
 
 Average = Annotated[
@@ -91,12 +72,13 @@ Averages = Annotated[
 
 
 class _Output(NamedTuple):
-    """Options of the estimation and of the report."""
+    """Options of the estimation and of the report, and the model file to keep beside the maps."""
 
     std: bool
     n_jobs: int
     chunk_size: int
     as_json: bool
+    network: Path | None = None
 
 
 def fit(
@@ -144,17 +126,19 @@ def fit(
     mle = MLEEstimator(
         signal_model, noise=noise, bounds=parse_bounds(bounds, signal_model), device=device
     )
-    task = _begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite)
+    task = begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite)
     task = task._replace(scan=given.add_to(task.scan))
     mle.set_params(**given.typical(task.scan, signal_model))
-    with unfinished(task.folder, resume) as parts:
+    with unfinished(task.unfinished, resume) as parts:
         X = sample_voxels(task.scan, random_state=seed)
         # Kept as a file: with --resume the maps are the bytes of an uninterrupted run.
         fitted, noise_level, model_file = parts.fitted(
             _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
-        parts = parts.of(model_file)
-        _finish(task, fitted, noise_level, given, parts, _Output(std, n_jobs, chunk_size, as_json))
+        # A network that was trained for this scan is kept: another training would differ.
+        trained = hasattr(core(fitted), "network_") and not takes(fitted, "protocol")
+        output = _Output(std, n_jobs, chunk_size, as_json, model_file if trained else None)
+        _finish(task, fitted, noise_level, given, parts.of(model_file), output)
 
 
 def predict(
@@ -189,8 +173,8 @@ def predict(
     bias_weight = _weigh_bias(estimator, bias_weight, model_file)
     opened = open_scan(scan if len(scan) > 1 else scan[0])
     refuse_other_protocol(signal_model, known_acquisition(opened, b_values), model_file)
-    task = _begin(opened, scan, mask, out, method_of(estimator), signal_model, resume, overwrite)
-    with unfinished(task.folder, resume) as parts:
+    task = begin(opened, scan, mask, out, method_of(estimator), signal_model, resume, overwrite)
+    with unfinished(task.unfinished, resume) as parts:
         # An estimator that takes sigma needs that of this scan, not that of its training. If no
         # option has it, maximum likelihood learns it, under the noise model of the training.
         if sigma is None and takes(estimator, "sigma"):
@@ -223,19 +207,6 @@ def _weigh_bias(estimator, text, model_file):
     return weight
 
 
-def _begin(scan, files, mask, out, method, signal_model, resume, overwrite):
-    """Task of a command, after all checks of its input and output."""
-    # Before the mask, which may take a read of the whole scan: a wrong protocol is found at once.
-    open_scan(scan, n_expected=signal_model.n_measurements)
-    scan = open_scan(scan, scan_mask(scan, mask))
-    task = _Task(scan, files, out, method.replace("-", ""))
-    # With --resume, maps may be there because the command was killed while it wrote them.
-    present = present_maps(out, task.prefix, task.description)
-    if present and not (overwrite or (resume and task.folder.exists())):
-        raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
-    return task
-
-
 def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions, bias_weight=None):
     """Estimator for a scan, from some of its voxels, and the noise level to predict it with.
 
@@ -259,11 +230,18 @@ def _finish(task, made, sigma, given, parts, output):
         made, task.scan, sigma=sigma if given.sigma is None else None, return_std=output.std,
         chunk_size=output.chunk_size, n_jobs=output.n_jobs, memory=parts, verbose=1,
     )  # fmt: skip
-    # `_begin` has refused maps that must not be replaced.
+    files, about = task.maps, {}
+    if given.sigma is None and sigma is not None:
+        about["SigmaLearnt"] = True
+    if output.network:
+        about["Network"] = files.network().name
+        with replacing(files.network()) as scratch:
+            shutil.copyfile(output.network, scratch)
+    # `begin` has refused maps that must not be replaced.
     paths = write_maps(
-        maps, task.out, made, prefix=task.prefix, description=task.description,
-        sigma=sigma if given.sigma is None else given.sigma, fixed=given.fixed, sources=task.files,
-        overwrite=True,
+        maps, files.folder, made, prefix=files.prefix, description=files.description,
+        sigma=sigma if given.sigma is None else given.sigma, fixed=given.fixed, mask=task.mask,
+        sources=task.sources, about=about, overwrite=True,
     )  # fmt: skip
     model = signal_model_of(made)
     rows = {name: read_volume(image)[task.scan.inside] for name, image in maps.items()}
@@ -272,5 +250,5 @@ def _finish(task, made, sigma, given, parts, output):
     if output.as_json:
         print(json.dumps({"maps": [str(path) for path in paths], **summary}, indent=1))
         return
-    console.print(summary_table({task.description: summary}))
-    console.print(f"{len(paths)} maps and their sidecars are in {task.out}/")
+    console.print(summary_table({files.description: summary}))
+    console.print(f"{len(paths)} maps and their sidecars are in {files.folder}/")

@@ -2,9 +2,10 @@
 
 from ._acquisition import average_repeats, read_acquisition, read_b_values
 from ._cohort import predict_cohort
-from ._derivatives import derivative_prefix, read_map, write_maps
+from ._derivatives import read_map, write_maps
 from ._fit import FittedToScan, fit_to_scan
 from ._masks import apply_mask, compute_mask, mean_signal, sample_voxels, unmask
+from ._names import derivative_prefix
 from ._nifti import axial_slice, load_nifti, read_volume, write_nifti
 from ._open import open_scan
 from ._predict import predict_image

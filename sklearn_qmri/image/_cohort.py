@@ -11,15 +11,14 @@ from tqdm import tqdm
 
 from .._warnings import quiet
 from ._derivatives import (
-    derivative_prefix,
     describe_run,
     finished_maps,
-    map_stems,
     voxel_counts,
     write_dataset_description,
     write_maps,
 )
 from ._estimators import core, signal_model_of
+from ._names import MapFiles, derivative_description, derivative_prefix
 from ._open import open_scan
 from ._predict import estimate_scan
 from ._protocols import estimator_for
@@ -72,7 +71,8 @@ def predict_cohort(
     return_std : bool, default=False
         Also write maps of standard deviations.
     description : str, default=None
-        Letters and digits in the names of the maps. None: the estimator's class, lower case.
+        Letters and digits in the names of the maps. None: the estimator's class, lower case. The
+        BIDS suffix of a scan is added unless it is ``dwi``.
     chunk_size : int, default=65536
         Same as in `predict_image`.
     n_jobs : int, default=None
@@ -125,10 +125,7 @@ def predict_cohort(
     scans = _plan(images, masks, sigma, Path(out_dir), description)
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     write_dataset_description(out_dir)
-    work = partial(
-        _predict_scan, description=description, return_std=return_std, chunk_size=chunk_size,
-        overwrite=overwrite,
-    )  # fmt: skip
+    work = partial(_predict_scan, return_std=return_std, chunk_size=chunk_size, overwrite=overwrite)
     if client is None:
         rows = on_own_processes(n_jobs, partial(work, estimator), scans)
         rows = (
@@ -169,17 +166,16 @@ def _plan(images, masks, sigma, out_dir, description):
     scans, owners = [], {}
     for image, first, mask, noise_level in zip(images, firsts, *per_scan.values(), strict=True):
         folder = _absolute(out_dir) / first.parent.relative_to(common)
-        prefix = derivative_prefix(image)
-        # Files that differ in their BIDS suffix only have the same prefix: the second scan would
-        # overwrite the maps of the first.
-        (stem,) = map_stems([""], folder, prefix, description).values()
-        if stem in owners:
-            raise ValueError(f"The maps of {owners[stem]} and {image} would have the same names.")
-        owners[stem] = image
+        names = derivative_prefix(image), derivative_description(description, image)
+        if (folder, *names) in owners:
+            raise ValueError(
+                f"The maps of {owners[folder, *names]} and {image} would have the same names."
+            )
+        owners[folder, *names] = image
         scans.append(
             Bunch(
                 image=image, mask=_absolute(mask), sigma=_absolute(noise_level), out_dir=folder,
-                prefix=prefix,
+                prefix=names[0], description=names[1],
             )
         )  # fmt: skip
     return scans
@@ -192,13 +188,12 @@ def _absolute(given):
     return Path(os.path.abspath(given)) if isinstance(given, (str, os.PathLike)) else given
 
 
-def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overwrite, room=None):
+def _predict_scan(estimator, scan, *, return_std, chunk_size, overwrite, room=None):
     """Write the maps of one scan; return its line of the report. `room` is given on Dask only."""
-    whose = {"prefix": scan.prefix, "description": description}
     sources = _sources(scan)
     try:
         estimator = estimator_for(estimator, open_scan(scan.image), scan.sigma)
-        if not overwrite and (row := _finished(estimator, scan, return_std, sources, whose)):
+        if not overwrite and (row := _finished(estimator, scan, return_std, sources)):
             return row
         # Warnings about voxels stay silent: the report has the counts of every status.
         with quiet(), _runner(room) as run:
@@ -213,24 +208,26 @@ def _predict_scan(estimator, scan, *, description, return_std, chunk_size, overw
             )
         # Finished maps returned above, unless `overwrite` is set: any maps here are unfinished.
         paths = write_maps(
-            maps, scan.out_dir, estimator, **whose, sigma=scan.sigma, sources=sources,
-            overwrite=True,
+            maps, scan.out_dir, estimator, prefix=scan.prefix, description=scan.description,
+            sigma=scan.sigma, mask=scan.mask, sources=sources, overwrite=True,
         )  # fmt: skip
     except Exception as error:  # any error of one scan becomes its line of the report
         return failure(scan, error)
     return report_line(scan, "done", paths, voxel_counts(maps), estimator)
 
 
-def _finished(estimator, scan, return_std, sources, whose):
+def _finished(estimator, scan, return_std, sources):
     """Line of the report of a scan whose maps exist, made the same way; None without maps."""
-    names = signal_model_of(estimator).parameter_names
+    model = signal_model_of(estimator)
+    names = model.parameter_names
     names += tuple(f"{name}_std" for name in names if return_std)
-    paths, story = finished_maps(names, scan.out_dir, **whose)
+    files = MapFiles(scan.out_dir, scan.prefix, model, scan.description)
+    paths, story = finished_maps(files, names)
     if not paths:
         return None
     # The sidecar tells whether estimator, sigma and files were the same. Maps that were made
     # otherwise are an error, never replaced in silence.
-    expected = describe_run(estimator, scan.sigma, sources)
+    expected = describe_run(estimator, scan.sigma, sources, mask=scan.mask)
     if differ := sorted(key for key in expected if story.get(key) != expected[key]):
         raise FileExistsError(
             f"{paths[0]} was made with another {', '.join(differ)}; overwrite=True replaces it."

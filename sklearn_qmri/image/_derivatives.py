@@ -1,33 +1,42 @@
 """Maps as files, with sidecars that describe how they were made."""
 
-import glob
 import json
 from numbers import Real
 from pathlib import Path
+
+import numpy as np
 
 from .._files import replacing
 from .._version import __version__, library_versions
 from ..status import Status, count_statuses
 from ._estimators import describe, signal_model_of
+from ._names import MapFiles
 from ._nifti import like, load_nifti, read_volume, stem_of
 from ._sidecar import read_sidecar
 from ._units import factor_to_memory, unit_in_files
 
 _BIDS_VERSION = "1.10.0"
 _GENERATED_BY = [{"Name": "sklearn_qmri", "Version": __version__}]
+_SHOWN = (1, 99)  # percentiles of a map between which viewers show it at first
+_DESCRIPTION_BYTES = 79  # of the text in a NIfTI header, which ends with a zero
+# Codes of NIfTI for the meaning of values: an estimate of a parameter, and labels.
+_ESTIMATE, _LABEL = "estimate", "label"
 
 
 def write_maps(
-    maps, out_dir, estimator, *, prefix, description, sigma=None, fixed=None, sources=(),
-    overwrite=False,
+    maps, out_dir, estimator, *, prefix, description, sigma=None, fixed=None, mask=None,
+    sources=(), about=None, overwrite=False,
 ):  # fmt: skip
     """Write maps of `predict_image` and their JSON sidecars.
 
-    Names follow BIDS derivatives, ``<prefix>_desc-<description>_<parameter>map.nii.gz``, without
-    underscores within the parts. Values are in the units of BIDS: times in s, diffusivities in
-    mm^2/s, rates in Hz; `read_map` converts them back. Each sidecar holds the map's unit, the
-    method, signal model, noise, sigma, alpha, weight of the bias and seed of the estimator,
-    versions, and the number of voxels with each status.
+    Names follow BIDS derivatives: ``<prefix>_model-<model>_desc-<description>_T1map.nii.gz`` where
+    BIDS has a suffix for the parameter, and else, after its draft for diffusion (BEP016),
+    ``<prefix>_model-<model>_param-<name>_desc-<description>_dwimap.nii.gz``, without underscores
+    within the parts (the suffix is ``map`` for signal models without b-values). Values are in the
+    units of BIDS: times in s, diffusivities in mm^2/s, rates in 1/s, the myelin water fraction in
+    per cent; `read_map` converts them back. Each sidecar holds the map's unit, the method, signal
+    model, noise, sigma, alpha, weight of the bias and seed of the estimator, what it was trained
+    on, versions, and the number of voxels with each status and with each parameter on a bound.
 
     Parameters
     ----------
@@ -45,11 +54,15 @@ def write_maps(
         Noise level that `predict_image` was given, or the file of its map. None: the estimator's.
     fixed : dict of {str: float or path-like}, default=None
         Known parameters that `predict_image` was given, or the files of their maps.
+    mask : path-like, default=None
+        File of the mask, or words about it, for the sidecars.
     sources : sequence of path-like, default=()
         Files that the maps were made from.
+    about : dict, default=None
+        Further fields of the sidecars, ready for JSON.
     overwrite : bool, default=False
-        Replace existing maps with this prefix and description. Those that are not among the new
-        maps are removed.
+        Replace existing maps of this prefix, signal model and description. Those that are not among
+        the new maps are removed.
 
     Returns
     -------
@@ -79,23 +92,26 @@ def write_maps(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     paths = write_maps(maps, folder, mle, prefix="sub-01", description="mle")
     >>> paths[1].name
-    'sub-01_desc-mle_Dmap.nii.gz'
+    'sub-01_model-ADC_param-D_desc-mle_dwimap.nii.gz'
     """
-    out_dir, stems = Path(out_dir), map_stems(maps, out_dir, prefix, description)
-    present = present_maps(out_dir, prefix, description)
+    files = MapFiles(Path(out_dir), prefix, signal_model_of(estimator), description)
+    stems, present = {name: files.stem(name) for name in maps}, files.present()
     if present and not overwrite:
         raise FileExistsError(f"{present[0]} exists already.")
-    texts = _sidecars(maps, estimator, sigma, fixed, sources)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    story = describe_run(estimator, sigma, sources, fixed, mask) | (about or {})
+    units = _units(files.signal_model)
+    texts = _sidecars(maps, files.signal_model, units, story)
+    files.folder.mkdir(parents=True, exist_ok=True)
     # A run counts as finished if its sidecars exist. So they are the first to go and the last to
     # come: a kill at any moment leaves maps that a cohort makes again.
     for path in present:
         _sidecar(path).unlink(missing_ok=True)
-    units = _units(estimator)
-    paths = [
-        _write_map(_converted(image, units.get(name)), f"{stems[name]}.nii.gz")
-        for name, image in maps.items()
-    ]
+    paths = []
+    for name, image in maps.items():
+        unit, factor = units.get(name, ("", 1.0))
+        text = f"{name}{f' ({unit})' if unit else ''}, {story['SignalModel']['Name']}"
+        headed = _with_header(_scaled(image, factor), name, f"{text}, {story['Method']}")
+        paths.append(_write_map(headed, f"{stems[name]}.nii.gz"))
     for path in set(present) - set(paths):
         path.unlink()
     for name in reversed(stems):  # those of the parameters, which `finished_maps` asks for, last
@@ -150,69 +166,28 @@ def read_map(path):
     return values if factor == 1 else (values * factor).astype(values.dtype)
 
 
-def derivative_prefix(image):
-    """Start of the names of a scan's maps: the name of its file without ending and BIDS suffix.
-
-    Parameters
-    ----------
-    image : path-like, or list of path-like
-        File of the scan. For several files, the BIDS entities that all of them have count.
-
-    Returns
-    -------
-    str
-        Entities such as ``sub-01_ses-2``. A name that does not follow BIDS is kept.
-
-    Examples
-    --------
-    >>> from sklearn_qmri.image import derivative_prefix
-    >>> derivative_prefix("sub-01_ses-2_dwi.nii.gz")
-    'sub-01_ses-2'
-    >>> derivative_prefix(["sub-01_echo-1_MESE.nii", "sub-01_echo-2_MESE.nii"])
-    'sub-01'
-    >>> derivative_prefix("dwi_corrected.nii.gz")
-    'dwi_corrected'
-    """
-    paths = image if isinstance(image, (list, tuple)) else [image]
-    stems = [stem_of(Path(path)) for path in paths]
-    parts = [stem.split("_") for stem in stems]
-    entities = [p for p in parts[0] if "-" in p and all(p in others for others in parts)]
-    return "_".join(entities) if parts[0][0].startswith("sub-") and entities else stems[0]
-
-
-def map_stems(names, out_dir, prefix, description):
-    """Paths of maps by name, without their ending."""
-    if not description.isalnum():
-        raise ValueError(f"description expects letters and digits, got {description!r}.")
-    start = Path(out_dir) / f"{prefix}_desc-{description}"
-    return {name: Path(f"{start}_{name.replace('_', '')}map") for name in names}
-
-
-def present_maps(out_dir, prefix, description):
-    """Existing maps of any parameter."""
-    (stem,) = map_stems(["*"], "", glob.escape(prefix), description).values()
-    return sorted(Path(out_dir).glob(f"{stem}.nii.gz"))
-
-
-def finished_maps(names, out_dir, prefix, description):
+def finished_maps(files, names):
     """Maps of a finished run, and a sidecar. `names` are those of the parameters.
 
     The sidecars of the parameters are written last: if one is missing, the run is not finished.
     """
-    stems = map_stems(names, out_dir, prefix, description)
-    sidecars = [Path(f"{stem}.json") for stem in stems.values()]
+    sidecars = [Path(f"{files.stem(name)}.json") for name in names]
     if not all(path.exists() for path in sidecars):
         return [], None
-    return present_maps(out_dir, prefix, description), read_sidecar(sidecars[0])
+    return files.present(), read_sidecar(sidecars[0])
 
 
-def describe_run(estimator, sigma, sources, fixed=None):
+def describe_run(estimator, sigma, sources, fixed=None, mask=None):
     """Fields of a sidecar that determine the values of the maps."""
     story = describe(estimator) | {"Sources": [str(source) for source in sources]}
     if sigma is not None:
+        # The noise level is that of the scan, not the one that the estimator may have learnt.
         story["Sigma"] = float(sigma) if isinstance(sigma, Real) else str(sigma)
+        story |= {"SigmaLearnt": False, "SigmaStandardError": None}
     if fixed:
         story["Fixed"] = {n: v if isinstance(v, Real) else str(v) for n, v in fixed.items()}
+    if mask is not None:
+        story["Mask"] = str(mask)
     # Through JSON and back, so that it compares equal to a sidecar that was read from disk.
     return json.loads(json.dumps(story, default=repr))
 
@@ -235,23 +210,23 @@ def voxel_counts(maps):
     return count_statuses(read_volume(maps["status"])) if "status" in maps else {}
 
 
-def _sidecars(maps, estimator, sigma, fixed, sources):
+def _sidecars(maps, signal_model, units, story):
     """Text of each map's sidecar."""
-    units = _units(estimator)
     levels = {"-1": "outside the mask"} | {str(code.value): code.name for code in Status}
-    names = signal_model_of(estimator).parameter_names
+    names = signal_model.parameter_names
     bits = {str(2**j): f"{name} is on a bound" for j, name in enumerate(names)}
     of_one = {"status": {"Levels": levels}, "at_bound": {"Bits": bits}}
     common = {
         "GeneratedBy": _GENERATED_BY,
         "Libraries": library_versions(),
-        **describe_run(estimator, sigma, sources, fixed),
+        **story,
         "Voxels": voxel_counts(maps),
+        "AtBound": _bound_counts(maps, names),
         "Use": "research only",
     }
     return {
         name: json.dumps(
-            {"Parameter": name, "Units": unit_in_files(units.get(name, ""))[0]}
+            {"Parameter": name, "Units": units.get(name, ("", 1.0))[0]}
             | of_one.get(name, {})
             | common,
             indent=1,
@@ -260,21 +235,41 @@ def _sidecars(maps, estimator, sigma, fixed, sources):
     }
 
 
-def _units(estimator):
-    """Unit of each map in memory."""
-    units = {p.name: p.unit for p in signal_model_of(estimator).parameters}
-    return (
-        units | {f"{name}_std": unit for name, unit in units.items()} | {"residual_rms": "signal"}
-    )
+def _bound_counts(maps, names):
+    """Number of voxels with each parameter on a bound; empty if there is no such map."""
+    if "at_bound" not in maps:
+        return {}
+    bits = read_volume(maps["at_bound"])
+    return {name: int(np.count_nonzero(bits & 2**j)) for j, name in enumerate(names)}
 
 
-def _converted(image, unit):
+def _units(signal_model):
+    """Unit in files of each map, and the factor from values in memory, by name."""
+    units = {p.name: unit_in_files(p) for p in signal_model.parameters}
+    units |= {f"{name}_std": unit for name, unit in units.items()}
+    return units | {"residual_rms": ("signal", 1.0)}
+
+
+def _scaled(image, factor):
     """Map in the unit of files."""
-    factor = unit_in_files(unit)[1]
     if factor == 1:
         return image
     values = read_volume(image)
     return like(image, (values * factor).astype(values.dtype))
+
+
+def _with_header(image, name, text):
+    """Map with what viewers show: a range of display, a description and the meaning of values."""
+    values = read_volume(image)
+    result = like(image, values)
+    finite = values[np.isfinite(values)]
+    labels = values.dtype.kind != "f"
+    if len(finite):
+        shown = (finite.min(), finite.max()) if labels else np.percentile(finite, _SHOWN)
+        result.header["cal_min"], result.header["cal_max"] = shown
+    result.header["descrip"] = text.encode("ascii", "replace")[:_DESCRIPTION_BYTES]
+    result.header.set_intent(_LABEL if labels else _ESTIMATE, name=name[:15])
+    return result
 
 
 def _sidecar(path):

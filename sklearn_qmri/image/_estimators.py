@@ -56,7 +56,7 @@ def describe(estimator):
         getattr(inner, f"{name}_", getattr(inner, name, None)) for name in ("alpha", "bias_weight")
     ]
     alpha, bias_weight = (None if w is None else np.asarray(w, float).tolist() for w in weights)
-    seed = getattr(inner, "random_state", None)
+    seed, error = getattr(inner, "random_state", None), getattr(inner, "sigma_error_", np.nan)
     acquisition = {name: np.asarray(value).tolist() for name, value in model.get_params().items()}
     return {
         "Method": type(inner).__name__,
@@ -64,10 +64,29 @@ def describe(estimator):
         "SignalModel": {"Name": type(model).__name__} | acquisition,
         "Noise": repr(getattr(inner, "noise_", None)),
         "Sigma": getattr(inner, "sigma_", None),
+        "SigmaLearnt": bool(np.isfinite(error)),
+        "SigmaStandardError": float(error) if np.isfinite(error) else None,
         "Alpha": alpha,
         "BiasWeight": bias_weight,
         "Seed": int(seed) if isinstance(seed, (int, np.integer)) else None,
+        "Training": _training_of(inner),
     }
+
+
+def _training_of(estimator):
+    """Tissues, SNRs and number of rows that an estimator was trained on; None without a training.
+
+    For a posterior mean these are the tissues of its prior.
+    """
+    if hasattr(estimator, "atoms_"):
+        tissues = np.transpose([estimator.atoms_.min(axis=0), estimator.atoms_.max(axis=0)])
+        names = estimator.signal_model_.parameter_names
+        prior = dict(zip(names, tissues.tolist(), strict=True))
+        about = {"prior": prior, "rows": len(estimator.atoms_)}
+    else:
+        about = getattr(getattr(estimator, "network_", None), "about", {})
+    keys = {"prior": "Prior", "snr": "SNR", "rows": "Rows"}
+    return {key: about[name] for name, key in keys.items() if name in about} or None
 
 
 def _has_model(estimator):

@@ -4,18 +4,19 @@
 _IN_FILES = {
     "ms": ("s", 1e-3),
     "um^2/ms": ("mm^2/s", 1e-3),
-    "1/s": ("Hz", 1.0),
 }
+# Fractions that BIDS stores in per cent.
+_PER_CENT = ("MWF",)
 
 
-def unit_in_files(unit):
+def unit_in_files(parameter):
     """Unit of maps in files, and the factor from values in memory to values in files.
 
     Parameters
     ----------
-    unit : str
-        Unit of a parameter of a signal model. Other units (of the signal, of angles, or none for
-        fractions) are the same in files.
+    parameter : Parameter
+        Parameter of a signal model. Units that BIDS has no other for (of rates, of the signal, of
+        angles, or none for fractions) are the same in files.
 
     Returns
     -------
@@ -25,10 +26,13 @@ def unit_in_files(unit):
     Examples
     --------
     >>> from sklearn_qmri.image._units import unit_in_files
-    >>> unit_in_files("ms")
+    >>> from sklearn_qmri.signal_models import Parameter
+    >>> unit_in_files(Parameter("T2", "ms", bounds=(1, 3000), prior=(20, 300)))
     ('s', 0.001)
     """
-    return _IN_FILES.get(unit, (unit, 1.0))
+    if parameter.name in _PER_CENT and not parameter.unit:
+        return "%", 100.0
+    return _IN_FILES.get(parameter.unit, (parameter.unit, 1.0))
 
 
 def factor_to_memory(unit):
@@ -43,4 +47,5 @@ def factor_to_memory(unit):
     -------
     float
     """
-    return {name: 1 / factor for name, factor in _IN_FILES.values()}.get(unit, 1.0)
+    factors = {name: 1 / factor for name, factor in _IN_FILES.values()}
+    return {**factors, "%": 0.01}.get(unit, 1.0)
