@@ -5,15 +5,18 @@ import json
 import nibabel
 import numpy as np
 import pytest
+from test_cli import run
 
 from sklearn_qmri import MLEEstimator
 from sklearn_qmri.image import (
     average_repeats,
     open_scan,
+    predict_cohort,
     predict_image,
     read_acquisition,
     write_nifti,
 )
+from sklearn_qmri.image._kinds import check_kinds
 from sklearn_qmri.signal_models import ADC, SPGR, InversionRecovery, T2Decay
 
 
@@ -201,3 +204,96 @@ def test_means_of_magnitudes_are_fitted_with_gaussian_noise():
     D = predict_image(mle.fit(means.get_fdata()[:, 0, 0]), means, return_std=True)
     assert np.std(D["D"].get_fdata()) == pytest.approx(np.mean(D["D_std"].get_fdata()), rel=0.05)
     assert np.mean(D["D"].get_fdata()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_sidecars_are_inherited(tmp_path):
+    """Fields of folders above count, and the more specific file wins."""
+    folder = tmp_path / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    paths = collection(folder, "MESE", "echo", [{}, {"EchoTime": 0.05}])
+    for path, fields in {
+        tmp_path / "dataset_description.json": {"Name": "x"},
+        tmp_path / "MESE.json": {"EchoTime": 9.0, "RepetitionTime": 2.0},
+        tmp_path / "MEGRE.json": {"FlipAngle": 9},
+        tmp_path / "acq-fast_MESE.json": {"RepetitionTime": 7.0},
+        tmp_path / "sub-01" / "sub-01_MESE.json": {"RepetitionTime": 3.0},
+        folder / "sub-01_echo-1_MESE.json": {"EchoTime": 0.01},
+    }.items():
+        path.write_text(json.dumps(fields))
+    known = read_acquisition(paths)
+    np.testing.assert_allclose(known["echo_times"], [10, 50])
+    assert known["repetition_time"] == 3000
+    assert "flip_angles" not in known
+    (tmp_path / "dataset_description.json").unlink()
+    assert "repetition_time" not in read_acquisition(paths), "no dataset, no folders above"
+
+
+def test_b_values_are_inherited_and_read_from_sidecars(tmp_path):
+    folder = tmp_path / "sub-01" / "dwi"
+    folder.mkdir(parents=True)
+    scan = folder / "sub-01_run-1_dwi.nii.gz"
+    write_nifti(scan, np.ones((2, 2, 1, 3)), np.eye(4))
+    assert read_acquisition(scan) == {}
+    (folder / "sub-01_run-1_dwi.json").write_text('{"DiffusionBValue": [0, 500, 1000]}')
+    np.testing.assert_array_equal(read_acquisition(scan)["b_values"], [0, 500, 1000])
+    (tmp_path / "dataset_description.json").write_text("{}")
+    (tmp_path / "dwi.bval").write_text("0 500 1000.5")
+    np.testing.assert_array_equal(read_acquisition(scan)["b_values"], [0, 500, 1000.5])
+    (folder / "sub-01_run-1_dwi.bval").write_text("0 500 800")
+    text = (
+        r"dwi.bval has the b-values \[0.0, 500.0, 800.0\], but DiffusionBValue .* \[0.0, 500"
+    )
+    with pytest.raises(ValueError, match=text):
+        read_acquisition(scan)
+    given = read_acquisition(scan, b_values=[0, 1, 2])
+    assert given["b_values"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "kind"),
+    [
+        ("sub-01_part-phase_T1w", {}, "phase"),
+        ("sub-01_part-imag_T1w", {}, "imaginary part"),
+        ("sub-01_UNIT1", {}, "UNI image of MP2RAGE"),
+        ("scan_ph", {}, "phase"),
+        ("scan", {"Units": "rad"}, "phase"),
+        ("scan", {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, "phase"),
+        ("scan", {"ImageType": ["DERIVED", "PRIMARY", "M", "ND", "UNI"]}, "UNI image of MP2RAGE"),
+        ("sub-01_part-real_T1w", {}, "real part"),
+        ("sub-01_part-mag_T1w", {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"]}, None),
+    ],
+)
+def test_phases_and_the_like_are_refused(tmp_path, name, fields, kind):
+    write_nifti(tmp_path / f"{name}.nii.gz", np.ones((2, 2, 1, 3)), np.eye(4))
+    (tmp_path / f"{name}.json").write_text(json.dumps(fields))
+    scan = open_scan(tmp_path / f"{name}.nii.gz")
+    signed, times = InversionRecovery([50, 400, 2000]), [10, 20, 30]
+    if kind is None:
+        check_kinds(scan, T2Decay(times))
+        return
+    with pytest.raises(ValueError, match=f"{name}.nii.gz is a {kind}, but T2Decay describes magn"):
+        check_kinds(scan, T2Decay(times))
+    if kind == "real part":
+        check_kinds(scan, signed)
+    else:
+        with pytest.raises(ValueError, match="describes magnitudes or real parts"):
+            check_kinds(scan, signed)
+
+
+def test_commands_and_cohorts_refuse_phases(tmp_path, monkeypatch, capsys):
+    model = T2Decay([10, 20, 30])
+    for part in ("mag", "phase"):
+        path = tmp_path / f"sub-01_part-{part}_MESE.nii.gz"
+        write_nifti(path, np.ones((2, 2, 1, 3)) + np.arange(3), np.eye(4))
+    path.with_name("sub-01_MESE.json").write_text('{"EchoTime": [0.01, 0.02, 0.03]}')
+    code, _, err = run(
+        monkeypatch, capsys, "fit", str(path), "--model", "T2Decay", "--out", str(tmp_path / "m")
+    )
+    assert code == 1
+    assert "part-phase_MESE.nii.gz is a phase, but T2Decay describes magnitudes" in err
+    mle = MLEEstimator(model, sigma=1.0).fit([[9.0, 8.0, 7.0]])
+    images = [path.with_name("sub-01_part-mag_MESE.nii.gz"), path]
+    with pytest.warns(UserWarning, match="1 of 2 scans failed"):
+        rows = predict_cohort(mle, images, None, tmp_path / "maps")
+    assert [row.outcome for row in rows] == ["done", "failed"]
+    assert "is a phase" in rows[1].reason

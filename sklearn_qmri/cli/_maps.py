@@ -20,6 +20,7 @@ from ..image import (
     write_maps,
 )
 from ..image._estimators import core, signal_model_of, takes
+from ..image._kinds import check_kinds
 from ..persistence import load_estimator
 from ._console import console, notes, unfinished
 from ._estimators import Method, method_of, parse_alpha, parse_bias_weight, refuse_unused
@@ -172,6 +173,7 @@ def predict(
     sigma = number_or_map(sigma, "--sigma")
     bias_weight = _weigh_bias(estimator, bias_weight, model_file)
     opened = open_scan(scan if len(scan) > 1 else scan[0])
+    check_kinds(opened, signal_model)
     refuse_other_protocol(signal_model, known_acquisition(opened, b_values), model_file)
     task = begin(opened, scan, mask, out, method_of(estimator), signal_model, resume, overwrite)
     with unfinished(task.unfinished, resume) as parts:

@@ -1,6 +1,7 @@
 """Scan of a command with its signal model and noise model, which averages determine."""
 
 from ..image import average_repeats, open_scan
+from ..image._kinds import check_kinds
 from ..noise import AveragedMagnitude
 from ._console import notes
 from ._protocol import averaged_noise, known_acquisition, make_model
@@ -8,11 +9,12 @@ from ._protocol import averaged_noise, known_acquisition, make_model
 
 def open_for_fit(scan, b_values, model, settings, average, averages, method):
     """Scan of files, its signal model and noise model, from the options of `fit`."""
-    opened, noise = open_scan(scan if len(scan) > 1 else scan[0]), "auto"
-    known = known_acquisition(opened, b_values)
+    scanned, noise = open_scan(scan if len(scan) > 1 else scan[0]), "auto"
+    opened, known = scanned, known_acquisition(scanned, b_values)
     if average:
         opened, known, noise = _average(opened, known)
     signal_model = make_model(model, None, settings or [], known)
+    check_kinds(scanned, signal_model)
     return opened, signal_model, averaged_noise(averages, noise, signal_model, method)
 
 

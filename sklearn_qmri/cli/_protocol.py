@@ -6,7 +6,8 @@ import numpy as np
 
 from .. import signal_models
 from ..image import compute_mask, mean_signal, read_acquisition, read_b_values
-from ..image._protocols import acquisition_of, different_arguments, is_same, plain
+from ..image._acquisition import is_same
+from ..image._protocols import acquisition_of, different_arguments, plain
 from ..noise import AveragedMagnitude
 from ..signal_models import LinearGaussian, SignalModel
 from ..tissues import check_bounds, prior_ranges

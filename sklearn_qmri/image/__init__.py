@@ -1,6 +1,7 @@
 """Images: NIfTI files, masks, acquisitions, and estimates of whole volumes and cohorts."""
 
-from ._acquisition import average_repeats, read_acquisition, read_b_values
+from ._acquisition import read_acquisition, read_b_values
+from ._averages import average_repeats
 from ._cohort import predict_cohort
 from ._derivatives import read_map, write_maps
 from ._fit import FittedToScan, fit_to_scan

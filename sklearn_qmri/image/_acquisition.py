@@ -4,12 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .._arrays import as_floats
 from .._warnings import warn
-from ._nifti import like, read_volume, stem_of
 from ._open import open_images
 from ._scan import Scan
-from ._sidecar import read_sidecar
+from ._sidecar import applicable_files, read_inherited
 
 # Names that `read_acquisition` may return; they are arguments of signal models.
 MEASURED = (
@@ -27,6 +25,11 @@ _MEASURED = {
 # preparations counts, never that between the excitations of a readout train.
 _REPETITION = ("RepetitionTimeExcitation", "RepetitionTime")
 _REPETITION_PREPARED = ("RepetitionTimePreparation", "RepetitionTime")
+_B_VALUE = "DiffusionBValue"  # attribute (0018,9087) of DICOM, s/mm^2
+# Acquisitions count as the same within 1 %, b-values also within 1 s/mm^2, since a relative
+# difference says nothing near 0. Scanners report values that differ by rounding between scans.
+_SAME = 0.01
+_SLACK = {"b_values": 1.0}
 
 
 def read_b_values(path):
@@ -74,8 +77,10 @@ def read_acquisition(image, *, b_values=None):
     The files are FSL's ``.bval`` and the JSON sidecar of BIDS, with the same name as the image. The
     fields of the sidecar are ``EchoTime``, ``InversionTime``, ``FlipAngle`` and the repetition time
     (``RepetitionTimeExcitation``, after an inversion ``RepetitionTimePreparation``, or else
-    ``RepetitionTime``). Times are seconds in the sidecar and milliseconds in the result. A sidecar
-    counts for its own image only: sidecars of parent folders are not inherited.
+    ``RepetitionTime``). Times are seconds in the sidecar and milliseconds in the result. Files of
+    BIDS are inherited: one that has fewer entities in its name, also in a folder above within the
+    dataset, counts for the image where a more specific one says nothing else. b-values are also
+    read from ``DiffusionBValue``, the field that DICOM has for them.
 
     Parameters
     ----------
@@ -98,7 +103,8 @@ def read_acquisition(image, *, b_values=None):
     OSError
         If there is no such image.
     ValueError
-        If a file is damaged, or has more or fewer values than the image has measurements.
+        If a file is damaged, has more or fewer values than the image has measurements, or the
+        ``.bval`` file and the sidecars disagree.
 
     Examples
     --------
@@ -116,14 +122,9 @@ def read_acquisition(image, *, b_values=None):
     scan = image if isinstance(image, Scan) else Scan(open_images(image), None)
     paths, n = scan.paths, scan.n_measurements
     known = {} if b_values is None else {"b_values": np.asarray(b_values, dtype=np.float64)}
-    # A .bval file lists the volumes of one image, so that it does not belong to a list of images.
-    if not known and len(paths) == 1 and (bval := _beside(paths[0], ".bval")).is_file():
-        known["b_values"] = read_b_values(bval)
-        if len(known["b_values"]) != n:
-            raise ValueError(
-                f"{bval} has {len(known['b_values'])} b-values, but the scan {n} volumes."
-            )
-    sidecars = [read_sidecar(_beside(path, ".json"), missing={}) for path in paths]
+    sidecars = [read_inherited(path) for path in paths]
+    if b_values is None and (found := _read_b_values(paths, sidecars, n)) is not None:
+        known["b_values"] = found
     for field, (argument, unit) in _MEASURED.items():
         if _have(field, sidecars, paths):
             known[argument] = unit * _per_measurement(sidecars, field, n, paths[0].name)
@@ -140,74 +141,31 @@ def read_acquisition(image, *, b_values=None):
     return known
 
 
-def average_repeats(image, b_values, *, tolerance=0.0):
-    """Means of the volumes that have the same b-value.
-
-    A mean of magnitudes has less noise, which is no longer Rician: fit it with
-    ``noise="gaussian"``. The bias that noise adds to small magnitudes stays in the mean, so that
-    diffusivities come out too low at low signal. A fit of all volumes with Rician noise does not
-    have this bias. Estimators assume the same noise in all measurements, which does not hold where
-    the numbers of repeats differ.
-
-    Parameters
-    ----------
-    image : path-like or nibabel image
-        Image of four dimensions. It is read slice by slice; the means are held in memory.
-    b_values : array-like of shape (n_measurements,)
-        b-value of each volume, in s/mm^2.
-    tolerance : float, default=0.0
-        Largest difference, in s/mm^2, between neighbours in ascending order that count as the same
-        b-value. Not negative.
-
-    Returns
-    -------
-    means : nibabel image
-        Float32, one volume for each of the b-values.
-    b_values : ndarray of shape (n_b_values,)
-        Mean b-value of each group, ascending.
-    counts : ndarray of shape (n_b_values,)
-        Number of volumes in each mean.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many b-values as volumes, or a number is not finite or negative.
-
-    Examples
-    --------
-    >>> import nibabel
-    >>> import numpy as np
-    >>> from sklearn_qmri.image import average_repeats
-    >>> image = nibabel.Nifti1Image(np.ones((2, 2, 1, 5)), np.eye(4))
-    >>> means, b_values, counts = average_repeats(image, [0, 795, 800, 805, 0], tolerance=10)
-    >>> means.shape, b_values, counts
-    ((2, 2, 1, 2), array([  0., 800.]), array([2, 3]))
-    """
-    (image,) = open_images(image)
-    b = as_floats(b_values)
-    if b.shape != image.shape[3:]:
-        raise ValueError(f"{b.size} b-values were given for {image.shape[3]} volumes.")
-    if not (np.isfinite(b) & (b >= 0)).all():
-        raise ValueError(f"b_values expects finite numbers of 0 or more, got {b.tolist()}.")
-    if not (np.isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"tolerance expects a finite number of 0 or more, got {tolerance!r}.")
-    # In ascending order, a gap wider than the tolerance starts the next group.
-    order = np.argsort(b, kind="stable")
-    group = np.empty(len(b), dtype=int)
-    group[order] = np.cumsum(np.diff(b[order], prepend=b[order[0]]) > tolerance)
-    counts = np.bincount(group)
-    means = np.empty((*image.shape[:3], len(counts)), dtype=np.float32)
-    # Slice by slice, so that the volumes of a long series are never in memory together.
-    for z in range(image.shape[2]):
-        signals = read_volume(image, slice(z, z + 1))
-        for k in range(len(counts)):
-            means[:, :, z : z + 1, k] = signals[..., group == k].mean(axis=-1)
-    return like(image, means), np.bincount(group, b) / counts, counts
+def is_same(name, one, other):
+    """Whether two values of an argument differ by no more than scans of one protocol do."""
+    one, other = (np.asarray(value, dtype=np.float64) for value in (one, other))
+    alike = one.shape == other.shape
+    return alike and np.allclose(one, other, rtol=_SAME, atol=_SLACK.get(name, 0.0))
 
 
-def _beside(path, ending):
-    """File of the same name with another ending."""
-    return path.with_name(stem_of(path) + ending)
+def _read_b_values(paths, sidecars, n):
+    """b-values of a scan from its .bval file or its sidecars, which must not disagree; or None."""
+    told = None
+    if _have(_B_VALUE, sidecars, paths):
+        told = _per_measurement(sidecars, _B_VALUE, n, paths[0].name)
+    # A .bval file lists the volumes of one image, so that it does not belong to a list of images.
+    files = applicable_files(paths[0], ".bval") if len(paths) == 1 else []
+    if not files:
+        return told
+    found = read_b_values(files[-1])
+    if len(found) != n:
+        raise ValueError(f"{files[-1]} has {len(found)} b-values, but the scan {n} volumes.")
+    if told is not None and not is_same("b_values", found, told):
+        raise ValueError(
+            f"{files[-1]} has the b-values {_short(found.tolist())}, but {_B_VALUE} in the sidecar "
+            f"of {paths[0].name} is {_short(told.tolist())}: correct one of them."
+        )
+    return found
 
 
 def _have(field, sidecars, paths):

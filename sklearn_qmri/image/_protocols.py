@@ -5,13 +5,9 @@ from numbers import Real
 import numpy as np
 from sklearn.base import clone
 
-from ._acquisition import MEASURED, read_acquisition
+from ._acquisition import MEASURED, is_same, read_acquisition
 from ._estimators import signal_model_of, takes
-
-# Acquisitions count as the same within 1 %, b-values also within 1 s/mm^2, since a relative
-# difference says nothing near 0. Scanners report values that differ by rounding between scans.
-_SAME = 0.01
-_SLACK = {"b_values": 1.0}
+from ._kinds import check_kinds
 
 
 def acquisition_of(signal_model):
@@ -21,13 +17,6 @@ def acquisition_of(signal_model):
         for name, value in signal_model.get_params().items()
         if name in MEASURED and value is not None
     }
-
-
-def is_same(name, one, other):
-    """Whether two values of an argument differ by no more than scans of one protocol do."""
-    one, other = (np.asarray(value, dtype=np.float64) for value in (one, other))
-    alike = one.shape == other.shape
-    return alike and np.allclose(one, other, rtol=_SAME, atol=_SLACK.get(name, 0.0))
 
 
 def different_arguments(signal_model, known):
@@ -58,9 +47,12 @@ def estimator_for(estimator, scan, sigma):
     Raises
     ------
     ValueError
-        If the protocol is another one, and the estimator needs a training or has no noise level.
+        If the protocol is another one, and the estimator needs a training or has no noise level, or
+        the images are phases or the like.
     """
-    model, known = signal_model_of(estimator), read_acquisition(scan)
+    model = signal_model_of(estimator)
+    check_kinds(scan, model)
+    known = read_acquisition(scan)
     others = different_arguments(model, known)
     if not others:
         return estimator
