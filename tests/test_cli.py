@@ -62,6 +62,24 @@ def test_demo_on_a_piece_of_the_real_scan(crop, tmp_path, monkeypatch, capsys):
     assert "Traceback" not in err
 
 
+def test_demo_and_fit_print_the_same_figures(crop, tmp_path, monkeypatch, capsys):
+    """The figures of the README are those that `fit` gives for the same scan and mask."""
+    code, text, err = run(monkeypatch, capsys, "demo", "--out", str(tmp_path / "demo"), "--json")
+    assert code == 0, err
+    shown = json.loads(text)
+    for name, estimator in (("maximum likelihood", "mle"), ("pretrained, w = 10", "pretrained")):
+        code, text, err = run(
+            monkeypatch, capsys, "fit", str(crop / "dwi.nii.gz"), "--json", "--estimator",
+            estimator, "--mask", str(crop / "mask.nii.gz"), "--out", str(tmp_path / estimator),
+        )  # fmt: skip
+        assert code == 0, err
+        found = json.loads(text)
+        assert found["voxels"] == shown[name]["voxels"]
+        for one, other in zip(found["parameters"], shown[name]["parameters"], strict=True):
+            assert one["median"] == pytest.approx(other["median"], rel=1e-5)
+            np.testing.assert_allclose(one["quartiles"], other["quartiles"], rtol=1e-5, atol=1e-7)
+
+
 def test_demo_without_network_uses_a_phantom(tmp_path, monkeypatch, capsys):
     def no_network(command, **kwargs):
         return subprocess.CompletedProcess(command, 1, "", "ERROR: no route to host")

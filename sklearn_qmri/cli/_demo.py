@@ -11,7 +11,7 @@ import typer
 
 from .._files import replacing
 from ..datasets import fetch_pelvis_ivim, make_phantom
-from ..image import Scan, axial_slice, fit_to_scan, open_scan, unmask, write_nifti
+from ..image import Scan, axial_slice, fit_to_scan, open_scan, sample_voxels, unmask, write_nifti
 from ..inspection import ParameterMapDisplay
 from ..signal_models import IVIM
 from ._console import console, notes, refuse_to_overwrite
@@ -19,9 +19,6 @@ from ._estimators import parse_bias_weight
 from ._options import BiasWeight, Device, Jobs, Json, Overwrite, Seed
 from ._summary import summarise, summary_table
 
-# With f above 0.5 the two compartments could swap roles in voxels that have only one of them
-# (urine). The bound is that of arXiv 2205.05587.
-_BOUNDS = {"f": (0.0, 0.5)}
 _B_VALUES = (0, 10, 20, 30, 50, 80, 100, 200, 400, 800)
 
 
@@ -71,12 +68,14 @@ def demo(
     refuse_to_overwrite([*paths.values(), figure], overwrite)
 
     X = shown.scan.sample(shown.scan.n_voxels, np.random.RandomState(seed))
-    settings = {"bounds": _BOUNDS, "n_jobs": n_jobs, "device": device, "random_state": seed}
-    mle, sigma = _fit("mle", "maximum likelihood", model, X, **settings)
+    # The same voxels as in the command `fit`, whose table is therefore the same.
+    some = sample_voxels(shown.scan, random_state=seed)
+    settings = {"n_jobs": n_jobs, "device": device, "random_state": seed}
+    mle, sigma = _fit("mle", "maximum likelihood", model, some, X, **settings)
     # The noise level that maximum likelihood has learnt is the same for both methods.
     settings |= {"sigma": sigma, "bias_weight": weight}
     title = f"pretrained, w = {bias_weight or format(weight, 'g')}"
-    pretrained, _ = _fit("pretrained", title, model, X, **settings)
+    pretrained, _ = _fit("pretrained", title, model, some, X, **settings)
 
     for method, maps in zip(methods, (mle, pretrained), strict=True):
         for name, values in zip(model.parameter_names, maps.parameters.T, strict=True):
@@ -130,11 +129,11 @@ def _display_slice(parameters, shown):
     return volume[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _fit(name, title, model, X, **settings):
-    """Maps of a method, and the noise level."""
+def _fit(name, title, model, some, X, **settings):
+    """Estimates of all voxels X by a method that is fitted to some of them, and the noise level."""
     # The time covers the fit and the estimates, as a user waits for both.
     start = time.perf_counter()
-    fitted = fit_to_scan(name, model, X, **settings, verbose=1, tell=notes.print)
+    fitted = fit_to_scan(name, model, some, **settings, verbose=1, tell=notes.print)
     if name == "mle":  # the pretrained network is too fast for a bar
         fitted.estimator.set_params(verbose=1)
     maps = fitted.estimator.estimate(X, sigma=fitted.sigma)
