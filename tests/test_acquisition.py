@@ -240,9 +240,7 @@ def test_b_values_are_inherited_and_read_from_sidecars(tmp_path):
     (tmp_path / "dwi.bval").write_text("0 500 1000.5")
     np.testing.assert_array_equal(read_acquisition(scan)["b_values"], [0, 500, 1000.5])
     (folder / "sub-01_run-1_dwi.bval").write_text("0 500 800")
-    text = (
-        r"dwi.bval has the b-values \[0.0, 500.0, 800.0\], but DiffusionBValue .* \[0.0, 500"
-    )
+    text = r"dwi.bval has the b-values \[0.0, 500.0, 800.0\], but DiffusionBValue .* \[0.0, 500"
     with pytest.raises(ValueError, match=text):
         read_acquisition(scan)
     given = read_acquisition(scan, b_values=[0, 1, 2])

@@ -19,7 +19,7 @@ from sklearn_qmri import (
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.image import predict_cohort, predict_image, read_map, write_nifti
 from sklearn_qmri.image._workers import on_own_processes
-from sklearn_qmri.signal_models import ADC
+from sklearn_qmri.signal_models import ADC, IVIM
 
 SHAPE = (6, 5, 4)
 
@@ -252,3 +252,87 @@ def test_a_process_that_dies_costs_its_scan_alone():
     assert [r for r in results if isinstance(r, str)] == ["A", "B", "C", "D"]
     assert last == "E"
     assert "its process died" in str(results[2])
+
+
+def _write(image, model, theta, sigma, seed):
+    """A scan of one tissue with Gaussian noise, and its b-values beside it."""
+    rng = np.random.RandomState(seed)
+    X = model.simulate([theta]) + sigma * rng.standard_normal(
+        (np.prod(SHAPE), model.n_measurements)
+    )
+    write_nifti(image, X.reshape(*SHAPE, -1).astype(np.float32), np.eye(4))
+    image.with_name(image.name.replace(".nii.gz", ".bval")).write_text(
+        " ".join(map(str, model.b_values))
+    )
+
+
+def test_sigma_of_each_subject_is_learnt(protocols, tmp_path):
+    """Scales and noise levels differ by subject; the report has what was learnt, and medians."""
+    images, _, b_values = protocols
+    levels, D = (5.0, 20.0, 60.0), (0.7, 1.2, 2.0)
+    for n, image in enumerate(images):
+        _write(image, ADC(b_values[n]), [1000 * (n + 1), D[n]], levels[n], n)
+    model = ADC(b_values[0])
+    mle = MLEEstimator(model, sigma=1e-3, noise="gaussian").fit(model.simulate([[1, 1]]))
+    report = predict_cohort(mle, images, None, tmp_path / "maps", sigma="learn")
+    assert [row.outcome for row in report] == ["done"] * 3
+    np.testing.assert_allclose([row.sigma for row in report], levels, rtol=0.15)
+    np.testing.assert_allclose([row.medians["D"] for row in report], D, rtol=0.05)
+    story = json.loads(next((tmp_path / "maps").rglob("sub-03*param-D_*.json")).read_text())
+    assert story["SigmaLearnt"]
+    assert story["Sigma"] == report[2].sigma
+    assert 0 < story["SigmaStandardError"] < 0.2 * story["Sigma"]
+    with (tmp_path / "maps" / "cohort.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [float(row["sigma"]) for row in rows] == pytest.approx(
+        [row.sigma for row in report], rel=1e-5
+    )
+    assert float(rows[1]["D (um^2/ms)"]) == pytest.approx(report[1].medians["D"], rel=1e-5)
+    assert rows[0]["model"] == "ADC"
+    before = files(tmp_path / "maps")
+    again = predict_cohort(mle, images, None, tmp_path / "maps", sigma="learn")
+    assert [row.outcome for row in again] == ["skipped"] * 3
+    assert [row.sigma for row in again] == [row.sigma for row in report]
+    for one, other in zip(again, report, strict=True):
+        assert one.medians == pytest.approx(other.medians, rel=1e-5)
+    after = files(tmp_path / "maps")
+    assert {p for p in after if after[p] != before[p]} <= {
+        next(p for p in after if p.suffix == ".tsv")
+    }
+    with pytest.warns(UserWarning, match="3 of 3 scans failed"):
+        other = predict_cohort(mle, images, None, tmp_path / "maps", sigma=9.0)
+    assert "was made with another Sigma" in other[0].reason
+
+
+def test_each_scan_gets_the_estimator_of_its_protocol(protocols, tmp_path):
+    """Networks of two protocols and a fallback that takes any; one of another signal model too."""
+    images, masks, b_values = protocols
+    nets = []
+    for values in b_values[:2]:
+        X, y = make_signals(ADC(values), 300, snr=30, random_state=0)
+        net = HybridLabelNetRegressor(ADC(values), sigma=1 / 30, alpha=0, max_epochs=1)
+        nets.append(net.fit(X, y))
+    mle = MLEEstimator(IVIM([0, 20, 60, 200, 800]), sigma=1 / 30)
+    mle.fit(mle.signal_model.simulate([[1, 0.2, 1, 20]]))
+    report = predict_cohort([*nets, mle], images, masks, tmp_path / "maps")
+    assert [row.outcome for row in report] == ["done"] * 3
+    assert [row.model for row in report] == ["ADC", "ADC", "IVIM"]
+    assert [row.protocol["b_values"] for row in report] == [list(map(float, b)) for b in b_values]
+    names = [row.maps[1].name.split("_desc-")[1].split("_")[0] for row in report]
+    assert names == ["hybridlabelnetregressor"] * 2 + ["mleestimator"]
+    with (tmp_path / "maps" / "cohort.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [bool(row["D_star (um^2/ms)"]) for row in rows] == [False, False, True]
+
+
+def test_a_corrupted_subject_costs_itself_alone_and_is_resumed(mle, cohort, tmp_path):
+    images, masks = cohort
+    good = images[1].read_bytes()
+    images[1].write_bytes(good[: len(good) // 2])
+    with pytest.warns(UserWarning, match="1 of 3 scans failed"):
+        report = predict_cohort(mle, images, masks, tmp_path / "maps", sigma="learn")
+    assert [row.outcome for row in report] == ["done", "failed", "done"]
+    assert "sub-02_dwi.nii.gz" in report[1].reason
+    images[1].write_bytes(good)
+    report = predict_cohort(mle, images, masks, tmp_path / "maps", sigma="learn")
+    assert [row.outcome for row in report] == ["skipped", "done", "skipped"]

@@ -1,7 +1,6 @@
 """Maps of many scans; a failed scan is reported and does not stop the others."""
 
 import os
-from contextlib import contextmanager
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -9,21 +8,11 @@ from pathlib import Path
 from sklearn.utils import Bunch
 from tqdm import tqdm
 
-from .._warnings import quiet
-from ._derivatives import (
-    describe_run,
-    finished_maps,
-    voxel_counts,
-    write_dataset_description,
-    write_maps,
-)
-from ._estimators import core, signal_model_of
-from ._names import MapFiles, derivative_description, derivative_prefix
-from ._open import open_scan
-from ._predict import estimate_scan
-from ._protocols import estimator_for
-from ._report import failure, report_line, warn_of_failures, write_report
-from ._workers import on_own_processes, on_workers, spread
+from ._cohort_scan import LEARN, predict_scan
+from ._derivatives import write_dataset_description
+from ._names import derivative_description, derivative_prefix
+from ._report import failure, warn_of_failures, write_report
+from ._workers import on_own_processes, spread
 
 _REPORT = "cohort.tsv"  # in the output folder, rewritten by every call
 
@@ -45,29 +34,31 @@ def predict_cohort(
 ):
     """Parameter maps of many scans, written to a folder of BIDS derivatives.
 
-    A scan whose files show another protocol than the estimator's is estimated with its own: by a
-    clone of the estimator, if that needs no training, and with the noise level of the estimator
-    unless `sigma` is given.
+    Of several estimators, each scan gets the one whose protocol the files beside it show. A scan
+    with another protocol is estimated with its own: by a clone of the first estimator that needs no
+    training, and with the noise level of that estimator unless `sigma` says otherwise.
 
     The folders of the maps below `out_dir` repeat those of the scans below their common folder. A
     scan that fails is reported and does not stop the others. A scan whose maps exist already, made
     the same way, is skipped, so that the same call continues after an interruption. ``cohort.tsv``
-    in `out_dir` has a line for each scan.
+    in `out_dir` has a line for each scan: outcome, number of voxels with each status, noise level,
+    median of each parameter, signal model, protocol, and the reason of a failure.
 
     Parameters
     ----------
-    estimator : fitted estimator
-        Same as in `predict_image`.
+    estimator : fitted estimator, or list of them
+        Same as in `predict_image`; a list has one for each protocol.
     images : sequence
         One path per scan, or a list of paths where a scan is one image per measurement.
     masks : sequence of path-like or None
         One mask per scan. None: all voxels of all scans.
     out_dir : path-like
         Folder for maps and report. It is made if it does not exist.
-    sigma : float or sequence, default=None
-        Noise level: one for all, or a number or the path of a map for each scan. None: the
-        estimator's own, which is right if all scans have the noise and the scale of the scan that
-        it was fitted to.
+    sigma : float, "learn" or sequence, default=None
+        Noise level: one for all, or a number or the path of a map for each scan. "learn": that of
+        each scan is learnt from some of its voxels, by maximum likelihood. None: the estimator's
+        own, which is right if all scans have the noise and the scale of the scan that it was fitted
+        to.
     return_std : bool, default=False
         Also write maps of standard deviations.
     description : str, default=None
@@ -91,8 +82,9 @@ def predict_cohort(
     -------
     list of Bunch
         One entry per scan: ``image``, ``outcome`` (``"done"``, ``"skipped"`` or ``"failed"``),
-        ``maps`` (paths), ``voxels`` (number of each status, by name), ``protocol`` (acquisition by
-        argument of the signal model) and ``reason`` (of a failure).
+        ``maps`` (paths), ``voxels`` (number of each status, by name), ``sigma`` (a number, or the
+        path of a map), ``medians`` (by parameter name), ``model`` (name of the signal model),
+        ``protocol`` (acquisition by argument of the signal model) and ``reason`` (of a failure).
 
     Raises
     ------
@@ -120,14 +112,13 @@ def predict_cohort(
     >>> [(row.outcome, row.voxels["OK"]) for row in report]
     [('done', 1), ('done', 1)]
     """
-    if description is None:
-        description = type(core(estimator)).__name__.lower()
     scans = _plan(images, masks, sigma, Path(out_dir), description)
+    estimators = list(estimator) if isinstance(estimator, (list, tuple)) else [estimator]
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     write_dataset_description(out_dir)
-    work = partial(_predict_scan, return_std=return_std, chunk_size=chunk_size, overwrite=overwrite)
+    work = partial(predict_scan, return_std=return_std, chunk_size=chunk_size, overwrite=overwrite)
     if client is None:
-        rows = on_own_processes(n_jobs, partial(work, estimator), scans)
+        rows = on_own_processes(n_jobs, partial(work, estimators), scans)
         rows = (
             failure(scan, row) if isinstance(row, Exception) else row
             for scan, row in zip(scans, rows, strict=True)
@@ -137,7 +128,7 @@ def predict_cohort(
         # there are threads, so that workers stay busy while few slabs are in memory.
         room = sum(client.nthreads().values())
         work = partial(work, room=max(2, 2 * room // len(scans)))
-        futures = spread(client, work, estimator, ((scan,) for scan in scans), room)
+        futures = spread(client, work, estimators, ((scan,) for scan in scans), room)
         rows = (_outcome(f, scan) for f, scan in zip(futures, scans, strict=True))
     report = []
     try:
@@ -156,7 +147,8 @@ def _plan(images, masks, sigma, out_dir, description):
         raise ValueError(f"images expects a sequence of at least one scan, got {images!r}.")
     per_scan = {"masks": masks, "sigma": sigma}
     for name, values in per_scan.items():
-        if values is None or isinstance(values, Real):
+        # Compared as a text: an array of levels has no truth value.
+        if values is None or isinstance(values, Real) or (name == "sigma" and str(values) == LEARN):
             per_scan[name] = [values] * len(images)
         elif isinstance(values, (str, os.PathLike)) or len(values) != len(images):
             raise ValueError(f"{name} expects one for each of {len(images)} scans, got {values!r}.")
@@ -166,7 +158,8 @@ def _plan(images, masks, sigma, out_dir, description):
     scans, owners = [], {}
     for image, first, mask, noise_level in zip(images, firsts, *per_scan.values(), strict=True):
         folder = _absolute(out_dir) / first.parent.relative_to(common)
-        names = derivative_prefix(image), derivative_description(description, image)
+        # Without a description, the class of the estimator that a scan gets is one.
+        names = derivative_prefix(image), derivative_description(description or "", image)
         if (folder, *names) in owners:
             raise ValueError(
                 f"The maps of {owners[folder, *names]} and {image} would have the same names."
@@ -174,8 +167,9 @@ def _plan(images, masks, sigma, out_dir, description):
         owners[folder, *names] = image
         scans.append(
             Bunch(
-                image=image, mask=_absolute(mask), sigma=_absolute(noise_level), out_dir=folder,
-                prefix=names[0], description=names[1],
+                image=image, mask=_absolute(mask), out_dir=folder,
+                sigma=noise_level if noise_level == LEARN else _absolute(noise_level),
+                prefix=names[0], description=description,
             )
         )  # fmt: skip
     return scans
@@ -186,76 +180,6 @@ def _absolute(given):
     if isinstance(given, (list, tuple)):
         return [_absolute(each) for each in given]
     return Path(os.path.abspath(given)) if isinstance(given, (str, os.PathLike)) else given
-
-
-def _predict_scan(estimator, scan, *, return_std, chunk_size, overwrite, room=None):
-    """Write the maps of one scan; return its line of the report. `room` is given on Dask only."""
-    sources = _sources(scan)
-    try:
-        estimator = estimator_for(estimator, open_scan(scan.image), scan.sigma)
-        if not overwrite and (row := _finished(estimator, scan, return_std, sources)):
-            return row
-        # Warnings about voxels stay silent: the report has the counts of every status.
-        with quiet(), _runner(room) as run:
-            opened = open_scan(
-                scan.image,
-                scan.mask,
-                scan.sigma,
-                n_expected=getattr(estimator, "n_features_in_", None),
-            )
-            maps = estimate_scan(
-                estimator, opened, run, return_std=return_std, chunk_size=chunk_size
-            )
-        # Finished maps returned above, unless `overwrite` is set: any maps here are unfinished.
-        paths = write_maps(
-            maps, scan.out_dir, estimator, prefix=scan.prefix, description=scan.description,
-            sigma=scan.sigma, mask=scan.mask, sources=sources, overwrite=True,
-        )  # fmt: skip
-    except Exception as error:  # any error of one scan becomes its line of the report
-        return failure(scan, error)
-    return report_line(scan, "done", paths, voxel_counts(maps), estimator)
-
-
-def _finished(estimator, scan, return_std, sources):
-    """Line of the report of a scan whose maps exist, made the same way; None without maps."""
-    model = signal_model_of(estimator)
-    names = model.parameter_names
-    names += tuple(f"{name}_std" for name in names if return_std)
-    files = MapFiles(scan.out_dir, scan.prefix, model, scan.description)
-    paths, story = finished_maps(files, names)
-    if not paths:
-        return None
-    # The sidecar tells whether estimator, sigma and files were the same. Maps that were made
-    # otherwise are an error, never replaced in silence.
-    expected = describe_run(estimator, scan.sigma, sources, mask=scan.mask)
-    if differ := sorted(key for key in expected if story.get(key) != expected[key]):
-        raise FileExistsError(
-            f"{paths[0]} was made with another {', '.join(differ)}; overwrite=True replaces it."
-        )
-    voxels = story["Voxels"]
-    if not isinstance(voxels, dict):
-        raise ValueError(f"The sidecar of {paths[0]} has no Voxels: overwrite=True replaces it.")
-    return report_line(scan, "skipped", paths, voxels, estimator)
-
-
-def _sources(scan):
-    """Files that the maps of a scan are made from."""
-    images = scan.image if isinstance(scan.image, list) else [scan.image]
-    return [*images, *(f for f in (scan.mask, scan.sigma) if isinstance(f, os.PathLike))]
-
-
-@contextmanager
-def _runner(room):
-    """Function that estimates slabs: in this process, or on all workers of the Dask cluster."""
-    if room is None:
-        yield lambda function, first, arguments: (function(first, *given) for given in arguments)
-        return
-    from distributed import worker_client
-
-    # A worker_client leaves the thread pool of its worker. Otherwise tasks that wait for their
-    # slabs could occupy every thread, and no slab would ever run.
-    with worker_client() as client:
-        yield partial(on_workers, client, room=room)
 
 
 def _outcome(future, scan):

@@ -51,6 +51,10 @@ class MapFiles(NamedTuple):
         parameter = f"_param-{name.replace('_', '')}"
         return self.folder / self._name(self.prefix, parameter, f"{diffusion * _DIFFUSION}map")
 
+    def names(self):
+        """Names of the parameters, whose maps every run has."""
+        return self.signal_model.parameter_names
+
     def network(self):
         """Model file of the network that the maps were made with."""
         return self.folder / f"{self._name(self.prefix, '', 'network')}.skops"

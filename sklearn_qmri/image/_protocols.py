@@ -28,40 +28,64 @@ def different_arguments(signal_model, known):
     ]
 
 
-def estimator_for(estimator, scan, sigma):
+def estimator_for(estimators, scan, sigma):
     """Estimator for the protocol of a scan, as far as the files beside the scan tell it.
 
     Parameters
     ----------
-    estimator : fitted estimator
+    estimators : list of fitted estimators
     scan : Scan
-    sigma : float, path or None
-        Noise level of the scan. None: that of `estimator`.
+    sigma : float, path, text or None
+        Noise level of the scan. None: that of the estimator.
 
     Returns
     -------
     fitted estimator
-        `estimator` itself if the scan has its protocol. Otherwise a clone with the protocol of the
-        scan.
+        The one that has the protocol of the scan; of several, the one that more of it is known of.
+        Otherwise a clone, with the protocol of the scan, of the first that needs no training.
 
     Raises
     ------
     ValueError
-        If the protocol is another one, and the estimator needs a training or has no noise level, or
-        the images are phases or the like.
+        If the protocol is another one, and all estimators need a training or have no noise level,
+        or the images are phases or the like.
     """
-    model = signal_model_of(estimator)
-    check_kinds(scan, model)
-    known = read_acquisition(scan)
-    others = different_arguments(model, known)
+    known, n = read_acquisition(scan), scan.n_measurements
+    # Without any file beside the scan, the number of measurements is all that is known of it.
+    same = [each for each in estimators if not _differ(each, known, n)]
+    if same:
+        chosen = max(same, key=lambda each: len(_arguments_of(each, known)))
+        check_kinds(scan, signal_model_of(chosen))
+        return chosen
+    able = [each for each in estimators if _arguments_of(each, known) and takes(each, "protocol")]
+    first = signal_model_of((able or estimators)[0])
+    check_kinds(scan, first)
+    others = different_arguments(first, known)
     if not others:
-        return estimator
-    if not takes(estimator, "protocol"):
+        return (able or estimators)[0]  # whose number of measurements is not that of the scan
+    if not able:
         raise ValueError(
             f"The {others[0]} of the scan, {plain(known[others[0]])}, are not those of the "
-            f"estimator, {plain(acquisition_of(model)[others[0]])}, which would need a training."
+            f"estimator, {plain(acquisition_of(first)[others[0]])}, which would need a training."
         )
-    own = type(model)(**model.get_params() | {name: known[name] for name in others})
+    return _with_protocol(able[0], {name: known[name] for name in others}, sigma)
+
+
+def _arguments_of(estimator, known):
+    """Names of the acquisition that an estimator has and that are known for a scan."""
+    return [name for name in acquisition_of(signal_model_of(estimator)) if name in known]
+
+
+def _differ(estimator, known, n_measurements):
+    """Whether a scan is known to have another protocol than an estimator."""
+    model = signal_model_of(estimator)
+    return model.n_measurements != n_measurements or bool(different_arguments(model, known))
+
+
+def _with_protocol(estimator, acquisition, sigma):
+    """Clone of an estimator with another acquisition, fitted."""
+    model = signal_model_of(estimator)
+    own = type(model)(**model.get_params() | acquisition)
     # `fit` checks its X and learns the noise level from it. Here that is known, or each voxel has
     # its own, so that any possible measurement will do.
     middle = [[p.loss_scale for p in own.parameters]]
