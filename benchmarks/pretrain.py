@@ -120,8 +120,9 @@ def commit():
     """The commit of the checkout; "unknown" without git."""
     try:
         found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        )
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()
