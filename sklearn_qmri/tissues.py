@@ -11,6 +11,7 @@ from scipy.stats import qmc
 from sklearn.utils import check_random_state
 
 from ._arrays import as_floats, columns_by_name
+from .noise import columns_of
 
 _DRAWS = 100  # tries for a tissue within the bounds
 
@@ -210,8 +211,8 @@ def measure(signal_model, noise, parameters, sigma, rng):
     ndarray of shape (n_tissues, n_measurements)
         Measurements in the units of the amplitudes and of sigma; NaN where there is none.
     """
-    # Noise models work in units of sigma; (n_tissues, 1) broadcasts against the measurements.
-    sigma = sigma[:, None] if sigma.ndim == 1 else np.where(np.isinf(sigma), np.nan, sigma)
+    # Noise models work in units of sigma.
+    sigma = columns_of(np.where(np.isinf(sigma), np.nan, sigma))
     return noise.sample(signal_model.simulate(parameters) / sigma, rng) * sigma
 
 

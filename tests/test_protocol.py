@@ -14,6 +14,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -35,6 +36,7 @@ from sklearn_qmri import (
 )
 from sklearn_qmri.estimators import ESTIMATORS as TABLE
 from sklearn_qmri.estimators import entry_of
+from sklearn_qmri.metrics import parameter_scorer
 from sklearn_qmri.signal_models import IVIM
 
 MODEL = IVIM([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
@@ -445,3 +447,60 @@ def test_sigma_in_a_pipeline(with_sigma, signals):
         with_sigma.set_fit_request(sigma=True).set_predict_request(sigma=True)
         on = make_pipeline(FunctionTransformer(), with_sigma).fit(X, y, sigma=sigma)
         np.testing.assert_array_equal(on.predict(X, sigma=sigma), expected)
+
+
+PER_MEASUREMENT = [name for name in WITH_SIGMA if ESTIMATORS[name]._per_measurement]
+
+
+@pytest.mark.parametrize("name", PER_MEASUREMENT)
+def test_one_level_for_all_measurements_has_three_shapes(signals, name):
+    """The same number as a number, for each measurement, and for each one of each row."""
+    X, y = signals
+    predicted = []
+    for sigma in (SIGMA, np.full((1, X.shape[1]), SIGMA), np.full(X.shape, SIGMA)):
+        fitted = clone(ESTIMATORS[name]).fit(X, y, sigma=sigma)
+        predicted.append(fitted.predict(X, sigma=sigma))
+        assert fitted.sigma_ is None or np.shape(fitted.sigma_) == np.shape(sigma)
+    for other in predicted[1:]:
+        np.testing.assert_allclose(other, predicted[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PER_MEASUREMENT)
+def test_measurements_that_do_not_exist(signals, name):
+    """Estimated from the others, or, where every measurement is an input, no estimate."""
+    X, y = signals
+    fitted = clone(ESTIMATORS[name]).fit(X, y)
+    sigma = np.full(X.shape, SIGMA)
+    sigma[3, 4] = np.inf
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="1 of 180 rows hold NaN")
+        found = fitted.estimate(X, sigma=sigma)
+    whole = fitted.estimate(X, sigma=np.full(X.shape, SIGMA))
+    others = np.arange(len(X)) != 3
+    np.testing.assert_array_equal(found.parameters[others], whole.parameters[others])
+    if fitted._takes_missing:
+        assert np.isfinite(found.parameters[3]).all()
+        assert (found.parameters[3] != whole.parameters[3]).any()
+    else:
+        assert found.status[3] == Status.BAD_INPUT
+        level = np.full((1, X.shape[1]), SIGMA)
+        level[0, 4] = np.inf
+        with pytest.raises(
+            ValueError, match=r"infinite for measurements \[4\], but .* needs every"
+        ):
+            fitted.predict(X, sigma=level)
+
+
+def test_scorers_pass_levels_per_measurement_on(signals):
+    X, y = signals
+    sigma = np.full(X.shape, SIGMA)
+    sigma[:, 5:] *= 2
+    scorer = parameter_scorer("root_mean_squared_error", "D")
+    with sklearn.config_context(enable_metadata_routing=True):
+        mle = MLEEstimator(MODEL).set_fit_request(sigma=True).set_predict_request(sigma=True)
+        found = cross_validate(mle, X, y, scoring=scorer, params={"sigma": sigma}, cv=KFold(2))
+    expected = []
+    for train, test in KFold(2).split(X):
+        fitted = MLEEstimator(MODEL).fit(X[train], sigma=sigma[train])
+        expected.append(scorer(fitted, X[test], y[test], sigma=sigma[test]))
+    np.testing.assert_array_equal(found["test_score"], expected)

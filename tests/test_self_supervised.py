@@ -9,12 +9,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn_qmri import (
     HybridLabelNetRegressorCV,
     MLEEstimator,
+    SelfSupervisedNetRegressor,
 )
 from sklearn_qmri._network import SignalLikelihood
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.metrics import bias_variance_decomposition
 from sklearn_qmri.noise import Gaussian, Rician
-from sklearn_qmri.signal_models import LinearGaussian
+from sklearn_qmri.signal_models import ADC, LinearGaussian
 
 SCALE = np.array([1.0, 0.3, 1.7, 80.0])
 SMALL = {"max_epochs": 4, "hidden_layer_sizes": (16, 16), "random_state": 0}
@@ -23,12 +24,12 @@ SMALL = {"max_epochs": 4, "hidden_layer_sizes": (16, 16), "random_state": 0}
 @pytest.mark.parametrize("noise", [Rician(), Gaussian()])
 def test_loss_is_the_likelihood(model, noise):
     X, y = make_signals(model, 50, noise=noise, snr=20, random_state=0)
-    target = torch.tensor(np.hstack([X * 20, np.full((50, 1), 20.0)]))
+    target = torch.tensor(np.hstack([X * 20, np.full(X.shape, 20.0)]))
     theta = torch.tensor(np.stack([y, y * 1.1]))
     loss = SignalLikelihood(model, noise)(theta, target)
     for member, parameters in zip(loss, theta, strict=True):
         signal = torch.tensor(model.simulate(parameters.numpy()) * 20)
-        expected = noise.derivatives(target[:, :-1], signal)[0].mean()
+        expected = noise.derivatives(target[:, : X.shape[1]], signal)[0].mean()
         assert float(member) == pytest.approx(float(expected))
 
 
@@ -142,3 +143,21 @@ def test_weight_decay_of_its_own_lessens_variance(model):
     assert (ours.variance[1:] < 0.95 * plain.variance[1:]).all()
     error, plain_error = (np.sqrt(np.mean((p - y) ** 2, axis=0)) for p in (own, none))
     assert (error[1:] < plain_error[1:]).all()
+
+
+def test_levels_per_measurement_weigh_the_likelihood():
+    """Averages of 1, 1, 1, 4 and 16: with the level of each, estimates are better."""
+    model = ADC([0, 200, 400, 800, 1500])
+    level = np.array([[0.1, 0.1, 0.1, 0.05, 0.025]])
+    rng = np.random.RandomState(0)
+    y = np.column_stack([rng.uniform(0.8, 1.2, 4000), rng.uniform(0.5, 1.5, 4000)])
+    X = model.simulate(y) + level * rng.standard_normal((4000, 5))
+    settings = {"noise": "gaussian", "max_epochs": 15, "random_state": 0}
+    error = []
+    for sigma in (level, float(np.sqrt(np.mean(level**2)))):
+        net = SelfSupervisedNetRegressor(model, sigma=sigma, **settings).fit(X[:3000])
+        error.append(np.sqrt(np.mean((net.predict(X[3000:])[:, 1] - y[3000:, 1]) ** 2)))
+    mle = MLEEstimator(model, noise="gaussian", sigma=level).fit(X)
+    best = np.sqrt(np.mean((mle.predict(X[3000:])[:, 1] - y[3000:, 1]) ** 2))
+    assert error[0] < 1.1 * best
+    assert error[0] < 0.8 * error[1]

@@ -1,5 +1,7 @@
 """The noise level that is learnt, against the one that was simulated."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from scipy.stats import chi2
 
 from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator, SelfSupervisedNetRegressor
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.noise import Rician, sigma_from_pairs
+from sklearn_qmri.noise import AveragedMagnitude, Rician, sigma_from_pairs, sigma_of_repeats
 from sklearn_qmri.signal_models import ADC, IVIM, InversionRecovery, R2StarDecay, T2Decay
 
 
@@ -192,3 +194,49 @@ def test_standard_error_of_a_learnt_level(model, noise, snr):
         errors.append(mle.sigma_error_)
     assert np.mean(errors) == pytest.approx(np.std(levels), rel=0.3)
     assert np.isnan(MLEEstimator(model, noise=noise, sigma=1 / snr).fit(X).sigma_error_)
+
+
+def _repeated(snr, misfit, n=800):
+    """Signals of two T2 components in equal parts where the model has one, at repeated times."""
+    model = T2Decay([10, 10, 40, 40, 90, 90, 200, 200])
+    rng = np.random.RandomState(0)
+    T2 = rng.uniform(60, 100, size=(n, 1))
+    times = np.array(model.echo_times)
+    share = 0.5 * misfit
+    signal = (1 - share) * np.exp(-times / T2) + share * np.exp(-times / (8 * T2))
+    noise = rng.standard_normal((2, *signal.shape)) / snr
+    return model, np.hypot(signal + noise[0], noise[1])
+
+
+@pytest.mark.parametrize("snr", [30, 100])
+def test_repeats_show_that_misfit_is_no_noise(snr):
+    model, X = _repeated(snr, misfit=1)
+    with pytest.warns(UserWarning, match="times that of repeated measurements") as caught:
+        mle = MLEEstimator(model).fit(X)
+    assert mle.sigma_ > 1.3 / snr
+    told = float(str(caught[0].message).split("sigma=")[1].rstrip("."))
+    assert told == pytest.approx(1 / snr, rel=0.05)
+
+
+@pytest.mark.parametrize("snr", [5, 30, 100])
+def test_repeats_agree_with_a_model_that_fits(snr):
+    model, X = _repeated(snr, misfit=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MLEEstimator(model).fit(X)
+        MLEEstimator(model, noise="gaussian").fit(X)
+
+
+@pytest.mark.parametrize("n_averages", [1, 4])
+def test_noise_level_of_repeats(n_averages):
+    """Each repeat is an average of its own; numbers of averages differ between the groups."""
+    model = ADC([0, 0, 0, 500, 500, 1000])
+    noise = AveragedMagnitude([1, 1, 1, n_averages, n_averages, 1])
+    X, _ = make_signals(model, 2000, snr=40, noise=noise, random_state=0)
+    assert sigma_of_repeats(model, noise, X) == pytest.approx(1 / 40, rel=0.03)
+    X[::2, 4] = np.nan
+    assert sigma_of_repeats(model, noise, X) == pytest.approx(1 / 40, rel=0.03)
+    assert sigma_of_repeats(ADC([0, 200, 500, 600, 800, 1000]), noise, X) is None
+    assert sigma_of_repeats(model, noise, X[:50]) is None, "too few"
+    copies = np.tile(X[:, :1], (1, 6))
+    assert sigma_of_repeats(model, Rician(), copies) is None

@@ -5,6 +5,7 @@ import torch
 
 from .._torch import single_thread
 from ..dictionary import make_atoms, simulate_atoms
+from ..noise import columns_of, level_of_rows
 from ._reading import blocks, misfit_of_nearest
 
 # Share of the training rows at each end of a range that may be outside it, so that single extreme
@@ -44,7 +45,7 @@ class Domain:
         Parameters
         ----------
         X : ndarray of shape (n_voxels, n_measurements)
-        sigma : ndarray of shape (n_voxels,)
+        sigma : ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
         expected : ndarray of shape (n_variants, n_voxels, n_measurements)
             Measurements expected for the tissues that variants of the network predict.
         predicted : ndarray of shape (n_variants, n_voxels, n_parameters)
@@ -60,7 +61,7 @@ class Domain:
         misfits = np.minimum([_misfit(X, sigma, each) for each in expected], nearest)
         # A misfit can only be too large.
         self.misfit_ = np.quantile(misfits, 1 - _ALARMS)
-        relative = sigma / self.inputs.amplitude(X)[:, 0]
+        relative = level_of_rows(sigma) / self.inputs.amplitude(X)[:, 0]
         self.sigma_range_ = relative.min() / _SIGMA_MARGIN, relative.max() * _SIGMA_MARGIN
         self.training_ = _summarise(self.signal_model, X, sigma, tissues)
         scaled = np.concatenate(predicted / self.inputs.parameter_scale(X))
@@ -73,7 +74,7 @@ class Domain:
         Parameters
         ----------
         X : ndarray of shape (n_voxels, n_measurements)
-        sigma : ndarray of shape (n_voxels,)
+        sigma : ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
         expected : ndarray of shape (n_voxels, n_measurements)
             Measurements expected for the predicted tissues.
         predicted : ndarray of shape (n_voxels, n_parameters)
@@ -82,7 +83,7 @@ class Domain:
         -------
         bool ndarray of shape (n_voxels,)
         """
-        relative = sigma / self.inputs.amplitude(X)[:, 0]
+        relative = level_of_rows(sigma) / self.inputs.amplitude(X)[:, 0]
         low, high = self.parameter_range_
         scaled = predicted / self.inputs.parameter_scale(X)
         inside = ((scaled >= low) & (scaled <= high)).all(axis=1)
@@ -124,10 +125,10 @@ def _summarise(signal_model, X, sigma, tissues):
         summary["prior"] = dict(zip(signal_model.parameter_names, ends, strict=True))
         amplitudes = [j for j, p in enumerate(parameters) if p.amplitude]
         peak = np.abs(tissues[:, amplitudes[0]]) if amplitudes else peak
-    snr = peak / sigma
+    snr = peak / level_of_rows(sigma)
     return summary | {"snr": [float(snr.min()), float(snr.max())]}
 
 
 def _misfit(X, sigma, expected):
     """Sum of the squared residuals of each row, in units of sigma^2."""
-    return np.sum(((X - expected) / sigma[:, None]) ** 2, axis=1)
+    return np.sum(((X - expected) / columns_of(sigma)) ** 2, axis=1)

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.decomposition import PCA
 
+from ..noise import level_of_rows
+
 # Least variance that a direction is divided by in whitening, relative to the largest variance.
 _LEAST_VARIANCE = 1e-8
 
@@ -16,7 +18,8 @@ class NetworkInputs:
     normalize : {None, "rms"}
         "rms": divide each row by its root mean square.
     sigma_input : bool
-        Whether log(sigma / root mean square) is one more input.
+        Whether log(sigma / root mean square) is one more input. Noise levels per measurement count
+        by their mean information, see `level_of_rows`.
     standardize : bool
         Whether inputs are whitened.
     """
@@ -60,7 +63,7 @@ class NetworkInputs:
         """Inputs before whitening, (n_voxels, n_inputs)."""
         columns = [X / self.amplitude(X)]
         if self.sigma_input:
-            columns.append(np.log(sigma[:, None] / root_mean_square(X)))
+            columns.append(np.log(level_of_rows(sigma)[:, None] / root_mean_square(X)))
         return np.hstack(columns)
 
 

@@ -46,17 +46,17 @@ class SignalLikelihood(nn.Module):
         Parameters
         ----------
         prediction : tensor of shape (n_members, n_rows, n_parameters)
-        target : tensor of shape (n_rows, n_measurements + 1)
-            Measurements in units of sigma; in the last column the unit of the predicted amplitude,
-            also in units of sigma.
+        target : tensor of shape (n_rows, 2 * n_measurements)
+            Measurements in units of sigma, and the unit of the predicted amplitude in units of the
+            sigma of each measurement.
         """
         n_members, n_rows, _ = prediction.shape
         # Signal models take (n_parameters, n_lanes) and return (n_measurements, n_lanes).
         theta = prediction.permute(2, 0, 1).flatten(1)
         signal = self.signal_model.signal(theta).unflatten(1, (n_members, n_rows))
-        # x is (n_measurements, 1, n_rows), to be compared with all members; unit is (n_rows,). A
-        # signal is proportional to its amplitude, so its unit is that of the amplitude.
-        x, unit = target[:, None, :-1].permute(2, 1, 0), target[:, -1]
+        # Both are (n_measurements, 1, n_rows), to be compared with all members. A signal is
+        # proportional to its amplitude, so its unit is that of the amplitude.
+        x, unit = target[:, None].permute(2, 1, 0).chunk(2)
         return self.factor * self.noise.derivatives(x, signal * unit)[0].mean((0, 2))
 
 

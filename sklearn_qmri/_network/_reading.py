@@ -13,6 +13,7 @@ from ..dictionary import (
     rows_at,
     step_from_best,
 )
+from ..noise import columns_of
 
 # Rows are read in blocks of exactly this many: their arrays fit into a processor's cache, and a
 # row's result does not depend on the rows beside it, see `FittedNetwork`.
@@ -143,7 +144,7 @@ def blocks(X, sigma):
     x, precision : tensor of shape (_ROWS, n_measurements)
         Measurements, and 1 / sigma of each.
     """
-    sigma = np.broadcast_to(sigma[:, None] if sigma.ndim == 1 else sigma, X.shape)
+    sigma = np.broadcast_to(columns_of(sigma), X.shape)
     for i in range(0, len(X), _ROWS):
         rows = slice(i, i + _ROWS)
         yield rows, _block(X[rows]), _block(1 / sigma[rows])

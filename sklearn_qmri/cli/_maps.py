@@ -19,6 +19,7 @@ from ..image import (
     sample_voxels,
     write_maps,
 )
+from ..image._air import compare_with_air
 from ..image._estimators import core, signal_model_of, takes
 from ..image._kinds import check_kinds
 from ..persistence import load_estimator
@@ -176,6 +177,8 @@ def predict(
     check_kinds(opened, signal_model)
     refuse_other_protocol(signal_model, known_acquisition(opened, b_values), model_file)
     task = begin(opened, scan, mask, out, method_of(estimator), signal_model, resume, overwrite)
+    given, level = Given(sigma, {}), None
+    task = task._replace(scan=given.add_to(task.scan))
     with unfinished(task.unfinished, resume) as parts:
         # An estimator that takes sigma needs that of this scan, not that of its training. If no
         # option has it, maximum likelihood learns it, under the noise model of the training.
@@ -183,10 +186,9 @@ def predict(
             X = sample_voxels(task.scan, random_state=seed)
             mle = MLEEstimator(signal_model, noise=core(estimator).noise, device=device)
             fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
-            sigma = float(fitted.sigma_)
-        parts, given = parts.of(model_file, bias_weight), Given(sigma, {})
-        task = task._replace(scan=given.add_to(task.scan))
-        _finish(task, estimator, None, given, parts, _Output(std, n_jobs, chunk_size, as_json))
+            level = float(fitted.sigma_)
+        parts = parts.of(model_file, bias_weight)
+        _finish(task, estimator, level, given, parts, _Output(std, n_jobs, chunk_size, as_json))
 
 
 def _versions():
@@ -233,8 +235,10 @@ def _finish(task, made, sigma, given, parts, output):
         chunk_size=output.chunk_size, n_jobs=output.n_jobs, memory=parts, verbose=1,
     )  # fmt: skip
     files, about = task.maps, {}
-    if given.sigma is None and sigma is not None:
-        about["SigmaLearnt"] = True
+    level = getattr(core(made), "sigma_", None) if sigma is None else sigma
+    if given.sigma is None and level is not None:
+        about = {"SigmaLearnt": True} if sigma is not None else {}
+        about |= compare_with_air(task.scan, signal_model_of(made), level)
     if output.network:
         about["Network"] = files.network().name
         with replacing(files.network()) as scratch:

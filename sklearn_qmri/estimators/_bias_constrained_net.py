@@ -22,7 +22,7 @@ class BiasConstrainedMixin(NetworkRegressorMixin):
         ----------
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Noise level. None: the one of `fit`.
         fixed : None
             Known parameters are refused; `MLEEstimator` takes them.
@@ -53,7 +53,7 @@ class BiasConstrainedMixin(NetworkRegressorMixin):
         ----------
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Noise level. None: the one of `fit`.
         fixed : None
             Refused, see `estimate`.
@@ -134,7 +134,7 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
         repeats, as estimated variances exceed the limit by chance.
     noise : {"auto", "gaussian", "rician"} or NoiseModel, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
-    sigma : float, default=None
+    sigma : float or array-like of shape (1, n_measurements), default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
         `fit`, from X and the noise-free signals of y.
     normalize : {None, "rms"}, default=None
@@ -265,7 +265,7 @@ class BiasConstrainedNetRegressor(BiasConstrainedMixin, BaseEstimator):
             Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
             True parameters. Rows with identical values are noise repeats of one tissue.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Takes precedence over the parameter of the same name. Repeats of one tissue have one
             noise level.
 

@@ -96,7 +96,7 @@ class BiasConstrainedNetRegressorCV(MetaEstimatorMixin, BiasConstrainedMixin, Ba
             Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
             True parameters, with noise repeats: several rows of each tissue.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Same as in `BiasConstrainedNetRegressor.fit`.
 
         Returns

@@ -16,7 +16,7 @@ from .._solver import check_fixed
 from .._warnings import warn
 from ..noise import CannotLearnSigma, NoiseModel, check_sigma, resolve_noise, sigma_from_pairs
 from ..signal_models import LinearGaussian, resolve_model
-from ._missing import split_missing, warn_of_missing
+from ._missing import complete_rows, split_missing, warn_of_missing
 from ._rows import (
     Rows,
     check_parameters,
@@ -76,11 +76,10 @@ def check_fit(estimator, X, y, sigma, *, y_needed, settings=None):
             check_truth(y, model, getattr(settings, "bounds", None))
     noise = resolve_noise(getattr(settings, "noise", "auto"), model or LinearGaussian, X.shape[1])
     sigma = _checked_level(settings, sigma)
-    per_measurement, missing, others = _is_per_measurement(settings), None, []
-    if per_measurement:
-        n_needed = len(model.parameters) - len(getattr(settings, "fixed", None) or ())
-        X, missing, enough = split_missing(X, sigma, n_needed)
-        others = [] if missing is None else [enough]
+    per_measurement = _is_per_measurement(settings)
+    n_known = len(getattr(settings, "fixed", None) or ())
+    X, missing, enough = _split(settings, X, sigma, n_known)
+    others = [] if enough is None else [enough]
     # Sigma is checked after the rows: it may be anything where a row is excluded.
     usable = usable_rows(X, noise, *others, *([] if y is None else [y]))
     if sigma is not None:
@@ -112,8 +111,32 @@ def _checked_level(settings, sigma):
 
 def _is_per_measurement(settings):
     """Whether an estimator takes noise levels per measurement, and missing measurements."""
-    # Without a signal model there is no telling what the other measurements say.
-    return getattr(settings, "_per_measurement", False) and settings.signal_model is not None
+    return getattr(settings, "_per_measurement", False) and _given_model(settings) is not None
+
+
+def _given_model(settings):
+    """Signal model that an estimator was given; None if it is learnt from the data.
+
+    Without one there is no telling what the other measurements of a row say.
+    """
+    # A search has no signal model of its own: the one of its network becomes a fitted attribute.
+    learnt = getattr(settings, "signal_model_", None)
+    learnt = None if isinstance(learnt, LinearGaussian) else learnt
+    return getattr(settings, "signal_model", learnt)
+
+
+def _split(settings, X, sigma, n_known):
+    """X with 0 for missing measurements, which those are, and rows with enough others.
+
+    The last two are None if nothing is missing.
+    """
+    if not _is_per_measurement(settings):
+        return X, None, None
+    if not getattr(settings, "_takes_missing", False):
+        return X, None, complete_rows(sigma, X.shape, type(settings).__name__)
+    n_needed = len(_given_model(settings).parameters) - n_known
+    X, missing, enough = split_missing(X, sigma, n_needed)
+    return X, missing, None if missing is None else enough
 
 
 def _absent(sigma, missing):
@@ -207,12 +230,10 @@ def check_estimate(estimator, X, *, sigma=None, fixed=None):
     check_is_fitted(estimator)
     X = check_signals(estimator, X, reset=False)
     sigma, unneeded = _level_of(estimator, sigma)
-    given, missing, per_measurement = X, None, _is_per_measurement(estimator)
-    if per_measurement:
-        n_needed = len(estimator.signal_model_.parameters) - len(fixed or ())
-        X, missing, enough = split_missing(X, sigma, n_needed)
+    given, per_measurement = X, _is_per_measurement(estimator)
+    X, missing, enough = _split(estimator, X, sigma, len(fixed or ()))
     usable = estimator.noise_.is_valid(X)
-    if missing is not None:
+    if enough is not None:
         usable &= enough
     by_name = {name: as_floats(value) for name, value in (fixed or {}).items()}
     if by_name:

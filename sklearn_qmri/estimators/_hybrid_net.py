@@ -31,7 +31,7 @@ class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
         Weight of the maximum-likelihood label, in [0, 1]. With 0 no such labels are computed.
     noise : {"auto", "gaussian", "rician"} or NoiseModel, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
-    sigma : float, default=None
+    sigma : float or array-like of shape (1, n_measurements), default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
         `fit`, from X and the noise-free signals of y.
     label_estimator : regressor, default=None
@@ -177,7 +177,7 @@ class HybridLabelNetRegressor(NetworkRegressorMixin, BaseEstimator):
             Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
             True parameters. Rows with identical values are noise repeats of one tissue.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Takes precedence over the parameter of the same name.
         mle_labels : array-like of shape (n_voxels, n_parameters), default=None
             Maximum-likelihood labels that were computed before. `label_estimator` is then unused.

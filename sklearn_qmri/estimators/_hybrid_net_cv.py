@@ -103,7 +103,7 @@ class HybridLabelNetRegressorCV(MetaEstimatorMixin, NetworkRegressorMixin, BaseE
             Signals, a voxel per row.
         y : array-like of shape (n_voxels, n_parameters) or (n_voxels,)
             True parameters, with noise repeats: several rows of each tissue.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Same as in `HybridLabelNetRegressor.fit`.
         mle_labels : array-like of the shape of y, default=None
             Maximum-likelihood labels. None: they are computed once for all folds.

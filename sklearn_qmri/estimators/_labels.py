@@ -24,7 +24,7 @@ class LabelledRows(NamedTuple):
     X : ndarray of shape (n_rows, n_measurements)
     y : ndarray of shape (n_rows, n_parameters)
         True parameters.
-    sigma : ndarray of shape (n_rows,)
+    sigma : ndarray of shape (n_rows,) or (n_rows, n_measurements)
     labels : ndarray of shape (n_rows, n_parameters)
         Maximum-likelihood labels, or true parameters where no labels are needed.
     """

@@ -40,6 +40,38 @@ def split_missing(X, sigma, n_needed):
     return np.where(missing, 0.0, X), missing, enough
 
 
+def complete_rows(sigma, shape, name):
+    """Whether all measurements of each row exist, for an estimator that needs all of them.
+
+    Parameters
+    ----------
+    sigma : ndarray or None
+        Noise levels; per measurement, infinity means that there is none.
+    shape : (int, int)
+        That of X.
+    name : str
+        Name of the estimator, for the error.
+
+    Returns
+    -------
+    bool ndarray of shape (n_voxels,)
+
+    Raises
+    ------
+    ValueError
+        If a measurement exists in no row.
+    """
+    if np.shape(sigma) not in (shape, (1, shape[1])):
+        return np.ones(shape[0], dtype=bool)
+    absent = np.isinf(sigma)
+    if len(sigma) == 1 and absent.any():
+        raise ValueError(
+            f"sigma is infinite for measurements {np.flatnonzero(absent).tolist()}, but {name} "
+            "needs every measurement: leave them out of X and of the signal model."
+        )
+    return np.broadcast_to(~absent.any(axis=1), shape[0])
+
+
 def _has_nan(X):
     return any(np.isnan(X[i : i + _BLOCK]).any() for i in range(0, len(X), _BLOCK))
 

@@ -1,6 +1,5 @@
 """Maximum-likelihood estimation of each voxel."""
 
-from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -9,13 +8,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from .._solver import check_fixed, check_seeds, common_values
-from .._warnings import warn
 from ..information import warn_of_unidentified
-from ..noise import CannotLearnSigma, learn_sigma, sigma_from_pairs
+from ..noise import LearntLevel
 from ..signal_models import SignalModel
 from ..tissues import check_bounds
 from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
-from ._optima import optima, solver_of_some, warn_unless_converged
+from ._learnt_level import learn_level
+from ._optima import optima, warn_unless_converged
 from ._outliers import warn_of_whole_measurements
 from ._regressor import TissueRegressorMixin, all_or_nothing
 from ._rows import in_pieces, scatter_results, take_rows
@@ -76,7 +75,8 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         Noise level, as given or as learnt. None if `fit` got one per row. NaN if it cannot be
         learnt and estimates do not depend on it, which is the case for Gaussian noise.
     sigma_error_ : float
-        Standard error of a learnt noise level by the number of voxels. NaN if it was given.
+        Standard error of a learnt noise level by the number of voxels. NaN if it was given. If the
+        protocol repeats measurements, whose noise level is much smaller, a warning gives both.
     n_iter_ : int
         Number of rounds of learning the noise level, 0 if it was given.
     n_features_in_ : int
@@ -118,6 +118,7 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
     """
 
     _per_measurement = True
+    _takes_missing = True
     _parameter_constraints: ClassVar = {
         "signal_model": [SignalModel, None],
         "noise": NOISE,
@@ -202,31 +203,13 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
         check_fixed(self.fixed, self.signal_model_, self.bounds_, len(rows.usable))
         if self.signal_model is not None:
             warn_of_unidentified(self.signal_model_, self.fixed or ())
-        self.n_iter_, self.sigma_error_ = 0, np.nan
-        learn = partial(self._learn_sigma, rows)
-        settle_sigma(self, rows, sigma, learn, needed=self.noise_.estimates_need_sigma)
-        return self
-
-    def _learn_sigma(self, rows):
-        """Noise level of usable rows; NaN if it cannot be learnt and is not needed."""
-        model = self.signal_model_
-        # A linear model is estimated from X and y, which also give the noise level directly.
-        if self.signal_model is None:
-            self.n_iter_ = 1
-            return sigma_from_pairs(model, self.noise_, rows.X, rows.y)
-        solve = solver_of_some(self, check_fixed(self.fixed, model, self.bounds_, 1))
-        n_free = len(model.parameters) - len(self.fixed or {})
-        try:
-            learnt = learn_sigma(
-                solve, model, self.noise_, rows.measured, n_free, self.max_iter, self.verbose
-            )
-        except CannotLearnSigma as error:
-            if self.noise_.estimates_need_sigma:
-                raise
-            warn(f"{error} Until then likelihoods and standard deviations are NaN.")
-            return np.nan
+        learnt = LearntLevel(np.nan, np.nan, 0)
+        if rows.sigma is None:
+            learnt = learn_level(self, rows)
         self.sigma_error_, self.n_iter_ = learnt.error, learnt.n_iter
-        return learnt.sigma
+        needed = self.noise_.estimates_need_sigma
+        settle_sigma(self, rows, sigma, lambda: learnt.sigma, needed=needed)
+        return self
 
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Maximum-likelihood estimates with what is known about each of them.

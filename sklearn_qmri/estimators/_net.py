@@ -13,7 +13,7 @@ from ..noise import expected_measurement
 from ..signal_models import SignalModel
 from ..status import Status
 from ..tissues import number_tissues
-from ._door import NOISE, SIGMA, check_estimate, check_fit, settle_sigma
+from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
 from ._regressor import TissueRegressorMixin, predicted, refuse
 from ._rows import in_pieces, scatter_results
 
@@ -30,7 +30,7 @@ _MANY = 0.1
 NETWORK = {
     "signal_model": [SignalModel, None],
     "noise": NOISE,
-    "sigma": SIGMA,
+    "sigma": SIGMA_PER_MEASUREMENT,
     "normalize": [StrOptions({"rms"}), None],
     "sigma_input": ["boolean"],
     "network": [MLP, None],
@@ -44,6 +44,9 @@ NETWORK = {
 class NetworkRegressorMixin(TissueRegressorMixin):
     """Methods `estimate` and `predict` of regressors with a fitted `network_`."""
 
+    # Its inputs are all measurements, so that none may be missing.
+    _per_measurement = True
+
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Predictions with what is known about each of them.
 
@@ -51,7 +54,7 @@ class NetworkRegressorMixin(TissueRegressorMixin):
         ----------
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Noise level. None: the one of `fit`.
         fixed : None
             Known parameters are refused; `MLEEstimator` takes them.
@@ -87,7 +90,7 @@ class NetworkRegressorMixin(TissueRegressorMixin):
         ----------
         X : array-like of shape (n_voxels, n_measurements)
             Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Noise level. None: the one of `fit`.
         fixed : None
             Refused, see `estimate`.

@@ -88,6 +88,7 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
     """
 
     _per_measurement = True
+    _takes_missing = True
     _parameter_constraints: ClassVar = {
         "signal_model": [SignalModel, None],
         "bias_weight": [Interval(Real, 1, None, closed="left"), "array-like"],

@@ -14,9 +14,11 @@ _PREDICTED = frozenset({"parameters", "std", "status"})
 class TissueRegressorMixin(RegressorMixin):
     """Base of regressors from signals to tissue parameters: tags, `predict` and `score`."""
 
-    # Whether noise levels may differ between the measurements of a voxel, and measurements may be
-    # missing (NaN in X). Otherwise a row with NaN is no possible measurement.
+    # Whether noise levels may differ between the measurements of a voxel.
     _per_measurement = False
+    # Whether measurements may be missing (NaN in X, or infinity in sigma). Otherwise a row without
+    # one is no possible measurement.
+    _takes_missing = False
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,6 +5,7 @@ import torch
 
 from .._warnings import warn
 from ..information import bayesian_covariances, fisher_information
+from ..noise import columns_of
 from ..tissues import number_tissues
 
 # Weight of the squared bias at which the control variate fits the network best: about the middle,
@@ -26,7 +27,8 @@ class StoredRepeats:
 
     Attributes
     ----------
-    y, sigma : ndarray of shape (n_tissues, n_parameters) and (n_tissues,)
+    y : ndarray of shape (n_tissues, n_parameters)
+    sigma : ndarray of shape (n_tissues,) or (n_tissues, n_measurements)
     n_repeats : int
         Number of repeats of each tissue in a step.
 
@@ -85,7 +87,8 @@ class FreshRepeats:
 
     Attributes
     ----------
-    y, sigma : ndarray of shape (n_tissues, n_parameters) and (n_tissues,)
+    y : ndarray of shape (n_tissues, n_parameters)
+    sigma : ndarray of shape (n_tissues,) or (n_tissues, n_measurements)
     """
 
     def __init__(self, signal_model, noise, rows, n_repeats, spread, rng):
@@ -97,9 +100,9 @@ class FreshRepeats:
         with torch.no_grad():
             signal, jacobian = signal_model.jacobian(torch.as_tensor(self.y.T.copy()))
         # In units of sigma, (n_tissues, 1, n_measurements), to be compared with repeats.
-        self.signal = (signal.numpy().T / self.sigma[:, None])[:, None]
+        self.signal = (signal.numpy().T / columns_of(self.sigma))[:, None]
         information = fisher_information(signal_model, noise, self.y, self.sigma)
-        slope = np.moveaxis(jacobian.numpy(), -1, 0) / self.sigma[:, None, None]
+        slope = np.moveaxis(jacobian.numpy(), -1, 0) / columns_of(self.sigma)[:, None]
         self.gain = score_gain(information, slope, spread**2).astype(np.float32)
 
     def draw(self, tissues):
@@ -116,7 +119,7 @@ class FreshRepeats:
         x_single, signal_single = (torch.as_tensor(v, dtype=torch.float32) for v in (x, signal))
         with torch.no_grad():
             score = -self.noise.derivatives(x_single, signal_single)[1].numpy()
-        X = x * self.sigma[tissues][:, None, None]
+        X = x * columns_of(self.sigma[tissues])[:, None]
         return X.reshape(-1, X.shape[2]), (score @ self.gain[tissues]).reshape(-1, self.y.shape[1])
 
 

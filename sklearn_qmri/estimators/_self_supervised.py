@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from .._network import LabelTask, SignalLikelihood, train
 from ..information import warn_of_unidentified
+from ..noise import columns_of
 from ..signal_models import SignalModel
 from ..tissues import check_bounds
 from ._door import check_fit, settle_sigma
@@ -50,7 +51,7 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
         Signals of tissues without noise.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
-    sigma : float, default=None
+    sigma : float or array-like of shape (1, n_measurements), default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
         `fit`, as in `MLEEstimator`.
     bounds : dict of {str: (float, float)}, default=None
@@ -157,7 +158,7 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
         y : array-like of shape (n_voxels, n_parameters), default=None
             True parameters. They are only used to hold out whole tissues (distinct rows of y) for
             validation.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Takes precedence over the parameter of the same name.
 
         Returns
@@ -189,15 +190,16 @@ class SelfSupervisedNetRegressor(NetworkRegressorMixin, BaseEstimator):
         # Without an amplitude the predicted signal is in the units of X already.
         scaled = any(p.amplitude for p in self.signal_model_.parameters)
         unit = amplitude if scaled else np.ones_like(amplitude)
-        # The likelihood is in units of sigma: measurements, and in the last column the factor that
-        # converts predicted signals.
-        target = np.hstack([X, unit]) / sigma[:, None]
+        # The likelihood is in units of sigma: measurements, and the factors that convert predicted
+        # signals.
+        level = columns_of(sigma)
+        target = np.hstack([X / level, np.broadcast_to(unit / level, X.shape)])
         # Gaussian noise has a likelihood of mean((x - s)^2 / sigma^2) / 2. Times the factor this is
         # the mean squared error of the normalised signals over their mean square, if all rows have
         # the same sigma / amplitude. The loss, which the weight decay is weighed against, thus does
         # not depend on the units of X.
         power = np.mean((X / amplitude) ** 2)
-        noise_share = np.mean((sigma[:, None] / amplitude) ** 2) / (power if power > 0 else 1.0)
+        noise_share = np.mean((level / amplitude) ** 2) / (power if power > 0 else 1.0)
         task = LabelTask(
             inputs.transform(X, sigma),
             target[None],

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from .._warnings import quiet
 from ..estimators import MLEEstimator
+from ._air import compare_with_air
 from ._derivatives import describe_run, finished_maps, read_map, voxel_counts, write_maps
 from ._estimators import core, signal_model_of, takes
 from ._masks import sample_voxels
@@ -92,6 +93,7 @@ def _learn(estimator, opened):
     mle.fit(sample_voxels(opened, random_state=_SEED))
     error = float(mle.sigma_error_)
     about = {"SigmaLearnt": True, "SigmaStandardError": error if np.isfinite(error) else None}
+    about |= compare_with_air(opened, signal_model_of(estimator), mle.sigma_)
     return float(mle.sigma_), about
 
 

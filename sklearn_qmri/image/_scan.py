@@ -60,6 +60,15 @@ class Scan:
         """Number of voxels inside."""
         return int(np.count_nonzero(self.inside))
 
+    def everywhere(self):
+        """The same images without mask, noise level and known parameters.
+
+        Returns
+        -------
+        Scan
+        """
+        return Scan(self.images, np.full(self.images[0].shape[:3], True))
+
     def slabs(self, chunk_size):
         """Runs of slices along the third axis with about `chunk_size` voxels inside each.
 

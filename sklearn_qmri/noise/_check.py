@@ -5,6 +5,34 @@ import numpy as np
 from .._arrays import as_floats
 
 
+def columns_of(sigma):
+    """Noise levels of rows that broadcast against measurements.
+
+    Parameters
+    ----------
+    sigma : ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
+
+    Returns
+    -------
+    ndarray of shape (n_voxels, 1) or (n_voxels, n_measurements)
+    """
+    return sigma[:, None] if sigma.ndim == 1 else sigma
+
+
+def level_of_rows(sigma):
+    """One noise level for each row: the one with the same sum of 1 / sigma^2 over measurements.
+
+    Parameters
+    ----------
+    sigma : ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
+
+    Returns
+    -------
+    ndarray of shape (n_voxels,)
+    """
+    return sigma if sigma.ndim == 1 else np.mean(sigma**-2.0, axis=1) ** -0.5
+
+
 def check_sigma(sigma, n_voxels, usable=None, n_measurements=None):
     """Validate sigma: a positive number, one per voxel, or one per measurement.
 

@@ -3,12 +3,16 @@
 import math
 
 import numpy as np
+import torch
 from scipy.stats import chi2
 
 from .._arrays import as_floats
 
 _LARGE = 5.0  # in units of sigma; below, magnitudes are not Gaussian
 _ROUNDS = 10
+_FEWEST = 100  # voxels without a missing measurement that tell a noise level from their repeats
+_TISSUES = 8  # random ones, whose signals tell which measurements are repeats of each other
+_STRONG = 1e4  # signal in units of sigma at which every noise model is Gaussian
 
 
 def sigma_from_repeats(repeats):
@@ -87,6 +91,46 @@ def sigma_from_repeats(repeats):
             "places: they are copies, or rounded more coarsely than the noise."
         )
     return sigma
+
+
+def sigma_of_repeats(signal_model, noise, X):
+    """Noise level of X from measurements that its protocol repeats, whatever the signal model says.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+        Measurements with the same signal for any tissue are repeats.
+    noise : NoiseModel
+    X : ndarray of shape (n_voxels, n_measurements)
+        NaN where there is no measurement.
+
+    Returns
+    -------
+    float or None
+        None if nothing is repeated, or repeats tell nothing.
+    """
+    # Random tissues of the prior, the same ones every time.
+    low, high = np.transpose([p.prior for p in signal_model.parameters])
+    share = np.random.RandomState(0).uniform(size=(_TISSUES, len(low)))
+    signals = signal_model.simulate(low + (high - low) * share)
+    _, group = np.unique(signals, axis=1, return_inverse=True)
+    # The same noise in units of sigma, which averages of different numbers do not have.
+    strong = torch.full((X.shape[1],), _STRONG, dtype=torch.float64)
+    deviation = np.sqrt(noise.variance(strong).numpy())
+    squares, freedom = 0.0, 0
+    for k in range(group.max() + 1):
+        repeats = np.flatnonzero(group == k)
+        rows = X[:, repeats] / deviation[repeats]
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if len(repeats) < 2 or len(rows) < _FEWEST:
+            continue
+        try:
+            sigma = sigma_from_repeats(rows.T)
+        except ValueError:  # too little signal, or copies of each other
+            continue
+        squares += (len(repeats) - 1) * sigma**2
+        freedom += len(repeats) - 1
+    return float(np.sqrt(squares / freedom)) if freedom else None
 
 
 def sigma_from_background(background):
