@@ -186,6 +186,27 @@ def test_sum_of_squares_of_eight_coils():
     assert bias[0] < 0.1 * bias[1]
 
 
+@pytest.mark.parametrize("snr", [8, 20])
+def test_denoising_by_principal_components(snr):
+    """Patches keep three components, as in MP-PCA: less noise, but the floor of all of it."""
+    model = ADC(np.repeat([0.0, 200, 400, 800, 1200, 1600, 2000], 4))
+    rng, n_patches, n_voxels = np.random.RandomState(0), 60, 125
+    D = rng.uniform(1, 2, (n_patches, 1)) + rng.uniform(-0.2, 0.2, (n_patches, n_voxels))
+    signal = model.simulate(np.stack([np.ones(D.size), D.ravel()], axis=1)) * snr
+    noisy = Rician().sample(signal, rng).reshape(n_patches, n_voxels, -1) / snr
+    u, s, v = np.linalg.svd(noisy, full_matrices=False)
+    X = ((u * s[:, None] * (np.arange(28) < 3)) @ v).reshape(len(signal), -1)
+    # What a denoiser tells: the noise before, 1 / snr, and the noise that is left.
+    left = np.std(X - Rician().mean(torch.as_tensor(signal)).numpy() / snr)
+    assert left < 0.45 / snr
+    right = MLEEstimator(model, noise=DenoisedMagnitude(1 / snr / left), sigma=left).fit(X)
+    with pytest.warns(UserWarning, match="times that of repeated measurements"):
+        plain = MLEEstimator(model).fit(X)
+    bias = [abs(np.median(fit.predict(X)[:, 1] - D.ravel())) for fit in (right, plain)]
+    assert bias[0] < 0.1 * bias[1]
+    assert bias[0] < 0.002
+
+
 @pytest.mark.parametrize(
     "noise",
     [NonCentralChi(4), AveragedMagnitude([1] * 7 + [2, 4, 8]), DenoisedMagnitude(2.0)],
