@@ -184,3 +184,64 @@ def test_bad_averages(tmp_path, monkeypatch, capsys, arguments, message):
     assert code != 0
     assert message in " ".join(err.split())
     assert not (tmp_path / "maps").exists()
+
+
+@pytest.fixture(scope="module")
+def averaged():
+    """A scan whose measurements have noise levels of their own, which also vary in space."""
+    model, rng = ADC([0, 200, 400, 800, 1500]), np.random.RandomState(0)
+    level = 20 * np.array([1, 1, 1, 0.5, 0.25]) * np.linspace(0.5, 1.5, 10)[:, None, None, None]
+    level = np.broadcast_to(level, (10, 10, 10, 5)).copy()
+    X = model.simulate([[1000.0, 1.2]])[0] + level * rng.standard_normal(level.shape)
+    return model, nibabel.Nifti1Image(X.astype(np.float32), np.eye(4)), level
+
+
+def test_maps_of_sigma_for_each_measurement(averaged):
+    model, image, level = averaged
+    mle = MLEEstimator(model, noise="gaussian", sigma=20.0).fit(np.ones((1, 5)))
+    found = predict_image(mle, image, sigma=level, return_std=True, chunk_size=200)
+    X = image.get_fdata().reshape(-1, 5)
+    expected, std = mle.predict(X, sigma=level.reshape(-1, 5), return_std=True)
+    # The rows of a slab are in another order: compare as volumes.
+    np.testing.assert_allclose(found["D"].get_fdata().ravel(), expected[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(found["D_std"].get_fdata().ravel(), std[:, 1], rtol=1e-4)
+    z = (found["D"].get_fdata() - 1.2) / found["D_std"].get_fdata()
+    assert np.std(z) == pytest.approx(1, abs=0.08)
+    one = predict_image(mle, image, sigma=level[:1, 0, 0])
+    same = predict_image(mle, image, sigma=np.broadcast_to(level[0, 0, 0], level.shape).copy())
+    np.testing.assert_array_equal(one["D"].get_fdata(), same["D"].get_fdata())
+
+
+def test_measurements_without_a_level_are_missing(averaged):
+    model, image, level = averaged
+    level = level.copy()
+    level[3, 3, 3, 2], level[4, 4, 4] = 0.0, np.nan
+    mle = MLEEstimator(model, noise="gaussian", sigma=20.0).fit(np.ones((1, 5)))
+    with pytest.warns(UserWarning, match="Of 1,?000 voxels 1 "):
+        found = predict_image(mle, image, sigma=level)
+    status = found["status"].get_fdata()
+    assert status[4, 4, 4] == Status.BAD_INPUT
+    assert np.count_nonzero(status == Status.BAD_INPUT) == 1
+    assert np.isfinite(found["D"].get_fdata()[3, 3, 3])
+    with pytest.raises(ValueError, match=r"sigma has shape \(10, 10, 10, 4\), but the image"):
+        predict_image(mle, image, sigma=level[..., :4])
+
+
+@pytest.mark.parametrize("method", ["mle", "pretrained"])
+def test_levels_per_measurement_on_the_command_line(
+    averaged, tmp_path, monkeypatch, capsys, method
+):
+    model, image, level = averaged
+    nibabel.save(image, tmp_path / "dwi.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(level, np.eye(4)), tmp_path / "noise.nii.gz")
+    out = tmp_path / "maps"
+    code, _, err = run(
+        monkeypatch, capsys, "fit", str(tmp_path / "dwi.nii.gz"), "--bval", "0,200,400,800,1500",
+        "--model", "ADC", "--sigma", str(tmp_path / "noise.nii.gz"), "--estimator", method,
+        "--out", str(out),
+    )  # fmt: skip
+    assert code == 0, err
+    (file,) = out.glob("*_param-D_*.nii.gz")
+    assert np.median(read_map(file)) == pytest.approx(1.2, rel=0.02)
+    story = json.loads(file.with_name(file.name.replace(".nii.gz", ".json")).read_text())
+    assert story["Sigma"] == str(tmp_path / "noise.nii.gz")

@@ -30,18 +30,23 @@ class Given(NamedTuple):
             name: _median(value, scan.inside, *ranges[name], f"--fixed {name}")
             for name, value in scan.fixed.items()
         }
-        least = np.finfo(float).tiny
-        sigma = _median(scan.sigma, scan.inside, least, np.inf, "--sigma")
+        least, most = np.finfo(float).tiny, np.finfo(float).max
+        sigma = _median(scan.sigma, scan.inside, least, most, "--sigma")
         return {"sigma": sigma, "fixed": fixed or None}
 
 
 def _median(value, inside, low, high, option):
-    """Median of the values of a map within a mask and a range; a number or None as it is."""
+    """Median of the values of a map within a mask and a range; a number or None as it is.
+
+    Of a map with a value for each measurement, these are one row.
+    """
     if np.ndim(value) == 0:
         return value
-    within = value[inside][(value[inside] >= low) & (value[inside] <= high)]
-    if not len(within):
+    found = value[inside]
+    within = (found >= low) & (found <= high)
+    if not within.any(axis=0).all():
         raise ValueError(
             f"The map of {option} has no value from {low:.3g} to {high:.3g} in the mask."
         )
-    return float(np.median(within))
+    medians = np.nanmedian(np.where(within, found, np.nan), axis=0, keepdims=found.ndim > 1)
+    return medians if medians.ndim else float(medians)

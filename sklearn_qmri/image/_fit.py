@@ -13,6 +13,7 @@ from ..estimators import (
     SelfSupervisedNetRegressor,
     entry_named,
 )
+from ..noise import level_of_rows
 from ._train import train_for_snr
 
 _LEAST_SNR = 2.0  # lower end of the SNRs of training where the scan has voxels of air
@@ -82,7 +83,7 @@ def fit_to_scan(
         Signals, e.g. from `sample_voxels`.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
         Noise model. "auto": the signal model's own.
-    sigma : float, default=None
+    sigma : float or array-like of shape (1, n_measurements), default=None
         Noise level, units of X. None: learnt from X by maximum likelihood.
     bounds : dict of {str: (float, float)}, default=None
         Bounds by parameter name in place of the signal model's.
@@ -141,25 +142,26 @@ def fit_to_scan(
         device=device, verbose=verbose,
     ).fit(X)  # fmt: skip
     mle.set_params(verbose=0)  # later calls of `predict` show no bar; the same below
-    tell(f"Noise level: sigma = {mle.sigma_:.4g} (units of the scan)")
+    level = float(level_of_rows(np.atleast_1d(mle.sigma_))[0])
+    tell(f"Noise level: sigma = {level:.4g} (units of the scan)")
     if method is MLEEstimator:
         return FittedToScan(mle)
+    if method is PretrainedNetRegressor:
+        net = method(signal_model, bias_weight=bias_weight, noise=noise, sigma=mle.sigma_)
+        return FittedToScan(net.fit(X))
     return _fit_with_level(
-        entry, mle, X, prior, alpha, bias_weight, n_tissues, random_state, verbose, tell
+        entry, mle, level, X, prior, alpha, bias_weight, n_tissues, random_state, verbose, tell
     )
 
 
 def _fit_with_level(
-    entry, mle, X, prior, alpha, bias_weight, n_tissues, random_state, verbose, tell
+    entry, mle, sigma, X, prior, alpha, bias_weight, n_tissues, random_state, verbose, tell
 ):
-    """`fit_to_scan` by an entry of the table that needs the noise level, which `mle` has learnt.
+    """`fit_to_scan` by an entry of the table that needs a training, at the noise level of `mle`.
 
     The signal model, the settings of the likelihood and the device are those of `mle`.
     """
-    method, model, sigma = entry.estimator, mle.signal_model, float(mle.sigma_)
-    if method is PretrainedNetRegressor:
-        net = method(model, bias_weight=bias_weight, noise=mle.noise, sigma=sigma)
-        return FittedToScan(net.fit(X))
+    method, model = entry.estimator, mle.signal_model
     common = {"noise": mle.noise, "sigma": sigma, "random_state": random_state, "verbose": verbose}
     if method is SelfSupervisedNetRegressor:
         training = Training(device=mle.device)

@@ -26,7 +26,9 @@ def open_scan(image, mask=None, sigma=None, *, fixed=None, n_expected=None):
         Nonzero where voxels are inside. None: all voxels. In a mask of fractions (a probability
         map, a resampled mask) voxels of at least 0.5 are inside, and a warning says so.
     sigma : float, path-like, nibabel image or array-like, default=None
-        Noise level, or a map of it, in the units of the image.
+        Noise level, or a map of it, in the units of the image. With one more dimension than the
+        mask, the map has a level for each measurement; an array of shape (1, n_measurements) has
+        one for each, the same in all voxels.
     fixed : dict of {str: float, path-like, nibabel image or array-like}, default=None
         Known parameters by name, numbers or maps.
     n_expected : int, default=None
@@ -69,7 +71,7 @@ def open_scan(image, mask=None, sigma=None, *, fixed=None, n_expected=None):
     if sigma is None:
         sigma = opened.sigma
     elif not isinstance(sigma, Real):
-        sigma = as_floats(_fitting(sigma, first, "sigma"))
+        sigma = as_floats(_fitting(sigma, first, "sigma", opened.n_measurements))
     fixed = opened.fixed if fixed is None else _known(fixed, first)
     return Scan(opened.images, inside, sigma, fixed)
 
@@ -139,21 +141,29 @@ def is_inside(mask):
     return inside
 
 
-def _fitting(values, image, name):
-    """Array of a mask or noise map, after a check that it fits the image."""
+def _fitting(values, image, name, n_measurements=None):
+    """Array of a mask or noise map, after a check that it fits the image.
+
+    With `n_measurements`, there may be a value for each of them.
+    """
     if hasattr(values, "dataobj") or isinstance(values, (str, os.PathLike)):
         values = load_nifti(values)
-        _check_geometry(values, image, name)
+        _check_geometry(values, image, name, n_measurements)
         return read_volume(values)
     values = np.asanyarray(values)  # masked arrays stay masked
-    if values.shape != image.shape[:3]:
-        raise ValueError(f"{name} has shape {values.shape}, but the image {image.shape[:3]}.")
+    if values.shape != (1, n_measurements):
+        _check_shape(values, image, name, n_measurements)
     return values
 
 
-def _check_geometry(other, image, name):
-    if other.shape[:3] != image.shape[:3] or (other is not image and len(other.shape) != 3):
-        raise ValueError(f"{name} has shape {other.shape}, but the image {image.shape[:3]}.")
+def _check_shape(values, image, name, n_measurements):
+    if values.shape not in (image.shape[:3], (*image.shape[:3], n_measurements)):
+        raise ValueError(f"{name} has shape {values.shape}, but the image {image.shape[:3]}.")
+
+
+def _check_geometry(other, image, name, n_measurements=None):
+    if other is not image:
+        _check_shape(other, image, name, n_measurements)
     if other.affine is None or image.affine is None:
         raise ValueError(
             f"{name} has no affine: make it with one, nibabel.Nifti1Image(data, affine)."

@@ -50,7 +50,9 @@ def predict_image(
         voxels. Same as `mask` of `open_scan`.
     sigma : float, path-like, nibabel image or array-like, default=None
         Noise level, same as for the estimator's `predict`, or a map of it. Voxels where a map is
-        not positive and finite get the status ``BAD_INPUT``.
+        not positive and finite get the status ``BAD_INPUT``. A map with a level for each
+        measurement has the measurements as its last dimension; where one is not positive and
+        finite, there is no measurement.
     fixed : dict of {str: float, path-like, nibabel image or array-like}, default=None
         Known parameters by name, numbers or maps (such as B1), for estimators that take them.
         Voxels where a map is NaN or outside the bounds of the parameter, as 0 often is outside of
@@ -196,8 +198,9 @@ def estimate_rows(estimator, X, sigma, fixed, return_std, versions):
     if sigma is not None:
         sigma = np.array(sigma, dtype=np.float64)
         # `estimate` refuses a sigma that is not positive. One voxel of a map must not stop the
-        # others: NaN in X makes it BAD_INPUT, and the 1 only stands in for its noise level.
-        if sigma.ndim:
+        # others: NaN in X makes it BAD_INPUT, or a measurement missing, and the 1 only stands in
+        # for its noise level.
+        if len(sigma.shape) and len(sigma) == len(X):
             unknown = ~(np.isfinite(sigma) & (sigma > 0))
             X[unknown], sigma[unknown] = np.nan, 1.0
         options["sigma"] = sigma

@@ -22,8 +22,9 @@ class Scan:
         One image of four dimensions, or one image of three dimensions for each measurement.
     inside : ndarray of bool of shape (n_x, n_y, n_z)
         True for the voxels inside the mask.
-    sigma : None, float or ndarray of shape (n_x, n_y, n_z), default=None
-        Noise level: unknown, one for all, or one for each voxel.
+    sigma : None, float or ndarray, default=None
+        Noise level: unknown, one for all, one for each voxel, (n_x, n_y, n_z), for each measurement
+        of each voxel, (n_x, n_y, n_z, n_measurements), or for each, (1, n_measurements).
     fixed : dict of {str: float or ndarray of shape (n_x, n_y, n_z)}, default=None
         Known parameters by name.
 
@@ -108,8 +109,9 @@ class Scan:
         -------
         signals : ndarray of shape (n_voxels, n_measurements)
             One row for each voxel inside.
-        sigma : None, float or ndarray of shape (n_voxels,)
-            Noise level of these voxels; None or a number if the scan has no map of it.
+        sigma : None, float or ndarray
+            Noise level of these voxels, (n_voxels,) or (n_voxels, n_measurements); as it is if the
+            scan has no map of it.
 
         Raises
         ------
@@ -130,7 +132,8 @@ class Scan:
                     signals = np.empty((np.count_nonzero(here), values.shape[1]), values.dtype)
                 within = slice(part.start - slab.start, part.stop - slab.start)
                 signals[place[:, :, within][there]] = values
-        return signals, self.sigma[:, :, slab][here] if np.ndim(self.sigma) else self.sigma
+        of_voxels = np.ndim(self.sigma) >= here.ndim
+        return signals, self.sigma[:, :, slab][here] if of_voxels else self.sigma
 
     def known(self, slab):
         """Known parameters of the voxels inside a slab.
