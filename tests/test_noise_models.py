@@ -12,6 +12,7 @@ from sklearn_qmri import (
     MLEEstimator,
     PosteriorMeanEstimator,
     PretrainedNetRegressor,
+    SegmentedIVIMEstimator,
     Status,
 )
 from sklearn_qmri.datasets import make_signals
@@ -379,7 +380,7 @@ def test_bad_levels(sigma, message):
 def test_others_refuse_levels_per_measurement():
     X, _ = make_signals(IVIM(B), 30, snr=30, random_state=0)
     with pytest.raises(ValueError, match=r"a number or one per voxel \(30\), got shape \(1, 10\)"):
-        PosteriorMeanEstimator(IVIM(B), n_atoms=64).fit(X, sigma=np.full((1, 10), 0.1))
+        SegmentedIVIMEstimator(IVIM(B)).fit(X).predict(X, sigma=np.full((1, 10), 0.1))
 
 
 def test_levels_of_simulated_signals():

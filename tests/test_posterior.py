@@ -8,7 +8,7 @@ from conftest import B_VALUES
 from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator, Status
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.noise import Gaussian, Rician
-from sklearn_qmri.signal_models import IVIM, Parameter, SignalModel
+from sklearn_qmri.signal_models import ADC, IVIM, Parameter, SignalModel
 
 
 class Line(SignalModel):
@@ -192,3 +192,39 @@ def test_measurements_beyond_all_digits_are_flagged(model, size):
     assert result.status[-1] == Status.TOO_FEW_ATOMS
     assert np.isnan(result.parameters[-1]).all()
     assert (result.status[:-1] == Status.OK).all()
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "rician"])
+def test_levels_per_measurement_and_missing_ones(noise):
+    """A measurement that does not exist gives the posterior of a protocol without it."""
+    b, level = [0.0, 50, 200, 400, 800, 1000], np.array([1, 1, 2, 1, 0.5, 3]) / 40
+    model, kept = ADC(b), [0, 1, 2, 4, 5]
+    X, _ = make_signals(model, 40, sigma=1 / 40, noise=noise, random_state=0)
+    settings = {"noise": noise, "random_state": 0, "n_atoms": 4096}
+    short = PosteriorMeanEstimator(ADC(np.array(b)[kept]), **settings)
+    expected = short.fit(X[:, kept], sigma=level[None, kept]).estimate(X[:, kept])
+    without = level.copy()
+    without[3] = np.inf
+    posterior = PosteriorMeanEstimator(model, **settings)
+    found = posterior.fit(X, sigma=without[None]).estimate(X)
+    gaps = np.where(np.arange(6) == 3, np.nan, X)
+    with pytest.warns(UserWarning, match="Measurements are missing"):
+        same = posterior.fit(X, sigma=level[None]).estimate(gaps)
+    for key in ("parameters", "std", "residual_rms"):
+        np.testing.assert_allclose(found[key], expected[key], rtol=0.01, atol=1e-4)
+        np.testing.assert_allclose(same[key], found[key], rtol=0.01, atol=1e-4)
+
+
+def test_posterior_with_levels_beside_quadrature():
+    """Normalised likelihood on a grid, with the level of each measurement."""
+    model, level = ADC([0, 200, 500, 1000]), np.array([[0.05, 0.05, 0.02, 0.01]])
+    prior = {"S0": (0.8, 1.2), "D": (0.3, 3.0)}
+    rng = np.random.RandomState(0)
+    y = np.column_stack([rng.uniform(0.8, 1.2, 50), rng.uniform(0.3, 3.0, 50)])
+    X = Rician().sample(model.simulate(y) / level, rng) * level
+    S0, D = np.meshgrid(np.linspace(0.8, 1.2, 201), np.linspace(0.3, 3.0, 801), indexing="ij")
+    grid = np.column_stack([S0.ravel(), D.ravel()])
+    x, a = torch.as_tensor(X[:, None] / level), torch.as_tensor(model.simulate(grid)[None] / level)
+    weights = torch.softmax(-Rician().derivatives(x, a)[0].sum(-1), 1).numpy()
+    posterior = PosteriorMeanEstimator(model, sigma=level, prior=prior, random_state=0).fit(X)
+    np.testing.assert_allclose(posterior.predict(X), weights @ grid, rtol=0.01)

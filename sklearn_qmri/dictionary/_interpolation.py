@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from numpy.polynomial import chebyshev
 
+from ..noise import columns_of
+
 _NODES = 48  # Chebyshev nodes in log(signal): errors of a log-likelihood are under 1e-3 nats
 _FAINTEST = 1e-3  # smallest signal over sigma; smaller ones count as this
 
@@ -36,9 +38,10 @@ class Interpolation:
     def of_atoms(self, signals):
         """Factors of the atoms, float32 of shape (n_factors, n_atoms)."""
         # With o = a - c, -(x - a)^2 / (2 sigma^2) is -o^2 / (2 sigma^2) + (x - c) * o / sigma^2
-        # plus a term of x alone, which is the same for all atoms and dropped.
+        # plus a term of x alone, which is the same for all atoms and dropped. A measurement that
+        # does not exist has 1 / sigma = 0.
         offset = signals - self.center
-        factors = [-0.5 * (offset**2).sum(axis=1, keepdims=True), offset]
+        factors = [-0.5 * offset**2, offset]
         if not self.gaussian:
             log = np.log(np.abs(signals).clip(min=np.exp(self.low)))
             unit = (2 * log - self.low - self.high) / (self.high - self.low)
@@ -49,7 +52,8 @@ class Interpolation:
 
     def of_data(self, X, sigma):
         """Factors of measurements, float32 of shape (n_voxels, n_factors)."""
-        precision = 1 / sigma[:, None] ** 2
+        level = columns_of(sigma)
+        precision = np.broadcast_to(1 / level**2, X.shape)
         factors = [precision, (X - self.center) * precision]
         if not self.gaussian:
             # With N nodes t_i, the coefficients are c_k = 2 / N * sum_i f(t_i) * T_k(t_i), and half
@@ -59,7 +63,7 @@ class Interpolation:
             to_coefficients = chebyshev.chebvander(nodes, _NODES - 1) * (2 / _NODES)
             to_coefficients[:, 0] /= 2
             # (n_voxels, n_measurements, n_nodes)
-            values = self._beyond_gaussian(X / sigma[:, None], signals / sigma[:, None, None])
+            values = self._beyond_gaussian(X / level, signals / level[..., None])
             factors.append((values @ to_coefficients).reshape(len(X), -1))
         return np.hstack(factors).astype(np.float32)
 

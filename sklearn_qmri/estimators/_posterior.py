@@ -15,11 +15,11 @@ from .._solver import out_of_range
 from .._torch import single_thread
 from .._warnings import warn
 from ..dictionary import Interpolation
-from ..noise import expected_measurement
+from ..noise import columns_of, expected_measurement
 from ..signal_models import SignalModel
 from ..status import Status
 from ..tissues import draw_tissues, prior_ranges
-from ._door import NOISE, SIGMA, check_estimate, check_fit, settle_sigma
+from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
 from ._mle import fit_sigma
 from ._refine import Refinement, tempered_moments, weighted_moments
 from ._regressor import TissueRegressorMixin, all_or_nothing, refuse
@@ -56,7 +56,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         Signals of tissues without noise.
     noise : {"auto", "gaussian", "rician"} or noise model, default="auto"
         "auto" is the signal model's own: Rician for magnitude data, else Gaussian.
-    sigma : float, default=None
+    sigma : float or array-like of shape (1, n_measurements), default=None
         Standard deviation of the Gaussian noise per channel, in the units of X. None: learnt in
         `fit`, from the signals of y if it is given, else as in `MLEEstimator`.
     prior : dict, array-like of shape (n, n_parameters) or callable, default=None
@@ -99,10 +99,12 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
     (100, 4)
     """
 
+    _per_measurement = True
+    _takes_missing = True
     _parameter_constraints: ClassVar = {
         "signal_model": [SignalModel],
         "noise": NOISE,
-        "sigma": SIGMA,
+        "sigma": SIGMA_PER_MEASUREMENT,
         "prior": [dict, "array-like", callable, None],
         "n_atoms": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -144,7 +146,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         y : array-like of shape (n_voxels, n_parameters), default=None
             True parameters, from which the noise level is learnt. They are no prior; pass them as
             `prior` if they should be one.
-        sigma : float or array-like of shape (n_voxels,), default=None
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
             Takes precedence over the parameter of the same name.
 
         Returns
@@ -159,7 +161,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             usable, or the noise level cannot be learnt, see `MLEEstimator.fit`.
         """
         rows = check_fit(self, X, y, sigma, y_needed=False)
-        learn = partial(fit_sigma, self.signal_model_, self.noise_, rows.X, self.verbose)
+        learn = partial(fit_sigma, self.signal_model_, self.noise_, rows.measured, self.verbose)
         # With y, the noise level is learnt from X and the signals of y, which is faster and more
         # reliable than fitting.
         rows = settle_sigma(self, rows, sigma, None if rows.y is not None else learn)
@@ -186,9 +188,9 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row.
-        sigma : float or array-like of shape (n_voxels,), default=None
-            Noise level. None: the one of `fit`.
+            Signals, a voxel per row; NaN where there is no measurement.
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
+            Noise level; infinity where there is no measurement. None: the one of `fit`.
         fixed : None
             Known parameters are refused. A prior with a narrow range has the same effect.
         return_std : bool, default=False
@@ -213,9 +215,11 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         """
         refuse(self, fixed=fixed)
         rows = check_estimate(self, X, sigma=sigma)
-        mean, std, size = self._moments(rows.X, rows.sigma)
-        residual = rows.X - expected_measurement(self.signal_model_, self.noise_, mean, rows.sigma)
-        lost = ~np.isfinite(mean).all(axis=1) | out_of_range(rows.X, rows.sigma)
+        sigma = rows.sigma if rows.missing is None else rows.sigma_of_measurements()
+        mean, std, size = self._moments(rows.X, sigma)
+        expected = expected_measurement(self.signal_model_, self.noise_, mean, sigma)
+        residual = np.where(np.isinf(columns_of(sigma)), 0.0, rows.X - expected)
+        lost = ~np.isfinite(mean).all(axis=1) | out_of_range(rows.X, sigma)
         mean[lost], std[lost] = np.nan, np.nan
         few = lost | (size < _LEAST_SIZE)
         if few.any():
@@ -228,7 +232,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             "parameters": mean,
             "status": status,
             "at_bound": np.zeros(mean.shape, dtype=bool),
-            "residual_rms": np.sqrt(np.mean(residual**2, axis=1)),
+            "residual_rms": np.sqrt(np.sum(residual**2, axis=1) / rows.n_present),
             "effective_sample_size": size,
             "std": std,
         }

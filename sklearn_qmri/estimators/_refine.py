@@ -5,6 +5,8 @@ import torch
 from scipy import stats
 from scipy.stats import qmc
 
+from ..noise import columns_of
+
 # Rounds that search for the posterior: points per voxel, and largest number of rounds.
 _SEARCH_POINTS = 256
 _MOST_ROUNDS = 6
@@ -214,9 +216,10 @@ class Refinement:
         # Points outside get no weight; they are clipped so that the signal model accepts them.
         theta = torch.from_numpy(parameters.reshape(-1, n_parameters).clip(low, high).T)
         # (n_measurements, n_voxels, 1) and (n_measurements, n_voxels, n_points), in units of sigma.
-        x = torch.from_numpy(X.T / sigma)[:, :, None]
+        level = columns_of(sigma)
+        x = torch.from_numpy((X / level).T.copy())[:, :, None]
         signal = self.signal_model.signal(theta).reshape(-1, n_voxels, n_points)
-        signal = signal / torch.from_numpy(sigma)[:, None]
+        signal = signal / torch.from_numpy(level.T.copy())[:, :, None]
         log_weights = -self.noise.along(0).derivatives(x, signal)[0].sum(0)
         log_weights -= torch.from_numpy(log_proposal)
         log_weights[~torch.from_numpy(inside) | log_weights.isnan()] = -torch.inf
