@@ -95,6 +95,11 @@ def test_bad_maps(vfa, tmp_path):
     other = nibabel.Nifti1Image(np.ones(SHAPE, np.float32), np.diag([2.0, 2, 2, 1]))
     with pytest.raises(ValueError, match=r"affine of fixed\['B1'\] is not that of the image"):
         predict_image(mle, scan, fixed={"B1": other})
+    nibabel.save(other, tmp_path / "other.nii.gz")
+    with pytest.raises(
+        ValueError, match=r"fixed\['B1'\] of .*other.nii.gz is not .* of .*scan.nii.gz"
+    ):
+        predict_image(mle, scan, fixed={"B1": tmp_path / "other.nii.gz"})
     X, _ = make_signals(IVIM([0, 50, 200, 800]), 20, snr=30, random_state=0)
     posterior = PosteriorMeanEstimator(IVIM([0, 50, 200, 800]), sigma=1 / 30, n_atoms=64).fit(X)
     image = nibabel.Nifti1Image(X.reshape(5, 4, 1, 4), np.eye(4))

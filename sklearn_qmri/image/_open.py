@@ -148,7 +148,7 @@ def _fitting(values, image, name, n_measurements=None):
     """
     if hasattr(values, "dataobj") or isinstance(values, (str, os.PathLike)):
         values = load_nifti(values)
-        _check_geometry(values, image, name, n_measurements)
+        _check_geometry(values, image, name + _name(values), n_measurements)
         return read_volume(values)
     values = np.asanyarray(values)  # masked arrays stay masked
     if values.shape != (1, n_measurements):
@@ -158,7 +158,9 @@ def _fitting(values, image, name, n_measurements=None):
 
 def _check_shape(values, image, name, n_measurements):
     if values.shape not in (image.shape[:3], (*image.shape[:3], n_measurements)):
-        raise ValueError(f"{name} has shape {values.shape}, but the image {image.shape[:3]}.")
+        raise ValueError(
+            f"{name} has shape {values.shape}, but the image{_name(image)} {image.shape[:3]}."
+        )
 
 
 def _check_geometry(other, image, name, n_measurements=None):
@@ -170,7 +172,9 @@ def _check_geometry(other, image, name, n_measurements=None):
         )
     # Programs store affines in single precision, or as a quaternion: they differ by rounding.
     if not np.allclose(other.affine, image.affine, atol=1e-3):
-        raise ValueError(f"The affine of {name} is not that of the image: resample it.")
+        raise ValueError(
+            f"The affine of {name} is not that of the image{_name(image)}: resample it."
+        )
 
 
 def _name(image):
