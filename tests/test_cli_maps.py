@@ -182,7 +182,11 @@ def test_models_are_listed(monkeypatch, capsys):
         (lambda f: ["fit", *f, "--average"], 1, "no b-value occurs twice"),
         (lambda f: ["fit", *f, "--sigma", "0"], 1, "'sigma' parameter of MLEEstimator must be"),
         (lambda f: ["fit", *f, "--device", "moon"], 1, "device='moon' cannot be used"),
-        (lambda f: ["fit", *f, "--std", "--estimator", "segmented"], 1, "--std is for --estimator"),
+        (
+            lambda f: ["fit", *f, "--error", "std", "--estimator", "segmented"],
+            1,
+            "--error std is for --estimator",
+        ),
         (lambda f: ["fit", *f, "--sigma", "9", "--estimator", "segmented"], 1, "--sigma is for"),
         (lambda f: ["train", *f[1:3], "--snr", "9:3"], 1, "--snr expects low:high, got '9:3'"),
         (lambda f: ["train", *f[1:3], "--samples", "9"], 2, "Invalid value for '--samples'"),
@@ -328,7 +332,7 @@ def test_averaging_is_asked_for_and_told(crop, tmp_path, monkeypatch, capsys):
     b = (crop / "dwi.bval").read_text()
     (tmp_path / "dwi.bval").write_text(f"{b.strip()} {b}")
     arguments = ["fit", str(tmp_path / "dwi.nii.gz"), "--mask", str(crop / "mask.nii.gz")]
-    arguments += ["--std"]
+    arguments += ["--error", "std"]
     code, _, err = run(monkeypatch, capsys, *arguments, "--average", "--out", str(tmp_path / "a"))
     assert code == 0, err
     assert "Averaged 20 volumes into 10, 2 to 2 in each: sigma is that of one of them" in err

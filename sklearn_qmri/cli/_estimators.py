@@ -8,16 +8,18 @@ from ..estimators import (
     ESTIMATORS,
     BiasConstrainedNetRegressor,
     HybridLabelNetRegressor,
+    core,
     entry_of,
 )
 from ..estimators._bias_constrained_training import check_bias_weight
 from ..estimators._labels import check_alpha
-from ..image._estimators import core
 from ..image._train import TRAINED
 from ._protocol import parse_weights
 
 # Estimators without a name are not offered on the command line.
 _OFFERED = {entry.name: entry for entry in ESTIMATORS if entry.name}
+
+_OPTIONS = {"std": "--error std"}  # where the name in the table is not that of the option
 
 Method = StrEnum("Method", {name.replace("-", "_"): name for name in _OFFERED})
 Network = StrEnum("Network", {name.replace("-", "_"): name for name in TRAINED})
@@ -47,7 +49,8 @@ def refuse_unused(method, options, among=tuple(_OFFERED)):
         given = value is not None and value is not False and value != []
         if given and name not in _OFFERED[method].takes:
             able = [other for other in among if name in _OFFERED[other].takes]
-            raise ValueError(f"--{name.replace('_', '-')} is for --estimator {' or '.join(able)}.")
+            option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+            raise ValueError(f"{option} is for --estimator {' or '.join(able)}.")
 
 
 def parse_alpha(text, signal_model):

@@ -10,7 +10,7 @@ import typer
 
 from .._files import replacing
 from .._version import __version__, library_versions
-from ..estimators import MLEEstimator, entry_of
+from ..estimators import MLEEstimator, core, entry_of, signal_model_of, takes
 from ..image import (
     fit_to_scan,
     open_scan,
@@ -20,7 +20,6 @@ from ..image import (
     write_maps,
 )
 from ..image._air import compare_with_air
-from ..image._estimators import core, signal_model_of, takes
 from ..image._kinds import check_kinds
 from ..persistence import load_estimator
 from ._console import console, notes, unfinished
@@ -34,6 +33,8 @@ from ._options import (
     BValues,
     ChunkSize,
     Device,
+    Error,
+    Errors,
     Fixed,
     Jobs,
     Json,
@@ -48,7 +49,6 @@ from ._options import (
     Seed,
     Settings,
     Sigma,
-    Std,
 )
 from ._protocol import (
     known_acquisition,
@@ -76,7 +76,7 @@ Averages = Annotated[
 class _Output(NamedTuple):
     """Options of the estimation and of the report, and the model file to keep beside the maps."""
 
-    std: bool
+    error: Errors | None
     n_jobs: int
     chunk_size: int
     as_json: bool
@@ -99,7 +99,7 @@ def fit(
     fixed: Fixed = None,
     samples: Samples = 50_000,
     sigma: Sigma = None,
-    std: Std = False,
+    error: Error = None,
     out: Maps = Path("maps"),
     n_jobs: Jobs = 1,
     device: Device = "cpu",
@@ -117,7 +117,8 @@ def fit(
     Example: sklearn-qmri fit dwi.nii.gz --bval dwi.bval --mask mask.nii.gz --out maps
     """
     options = {"alpha": alpha, "bias_weight": bias_weight, "prior": prior, "bounds": bounds}
-    refuse_unused(estimator, options | {"fixed": fixed, "std": std, "sigma": sigma})
+    options |= {"fixed": fixed, "sigma": sigma, "std": error == Errors.std}
+    refuse_unused(estimator, options)
     opened, signal_model, noise = open_for_fit(
         scan, b_values, model, settings, average, averages, estimator
     )
@@ -139,7 +140,7 @@ def fit(
         )
         # A network that was trained for this scan is kept: another training would differ.
         trained = hasattr(core(fitted), "network_") and not takes(fitted, "protocol")
-        output = _Output(std, n_jobs, chunk_size, as_json, model_file if trained else None)
+        output = _Output(error, n_jobs, chunk_size, as_json, model_file if trained else None)
         _finish(task, fitted, noise_level, given, parts.of(model_file), output)
 
 
@@ -150,7 +151,7 @@ def predict(
     mask: Mask = None,
     bias_weight: BiasWeight = None,
     sigma: Sigma = None,
-    std: Std = False,
+    error: Error = None,
     out: Maps = Path("maps"),
     n_jobs: Jobs = 1,
     device: Device = "cpu",
@@ -188,7 +189,7 @@ def predict(
             fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
             level = float(fitted.sigma_)
         parts = parts.of(model_file, bias_weight)
-        _finish(task, estimator, level, given, parts, _Output(std, n_jobs, chunk_size, as_json))
+        _finish(task, estimator, level, given, parts, _Output(error, n_jobs, chunk_size, as_json))
 
 
 def _versions():
@@ -231,7 +232,9 @@ def _finish(task, made, sigma, given, parts, output):
     `sigma` is the noise level to predict with where the scan has none.
     """
     maps = predict_image(
-        made, task.scan, sigma=sigma if given.sigma is None else None, return_std=output.std,
+        made, task.scan, sigma=sigma if given.sigma is None else None,
+        return_std=output.error == Errors.std,
+        error=output.error if output.error == Errors.bootstrap else None,
         chunk_size=output.chunk_size, n_jobs=output.n_jobs, memory=parts, verbose=1,
     )  # fmt: skip
     files, about = task.maps, {}

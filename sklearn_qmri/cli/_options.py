@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -46,8 +47,13 @@ Samples = Annotated[int, typer.Option(min=100, help="Simulated tissues to train 
 Sigma = Annotated[
     str | None, typer.Option(help="Noise level, or a map of it; default: learnt from the scan.")
 ]
-Std = Annotated[
-    bool, typer.Option("--std", help="Also write maps of standard deviations, if there are any.")
+Errors = StrEnum("Errors", ["std", "bootstrap"])
+Error = Annotated[
+    Errors | None,
+    typer.Option(
+        help="Also write maps of errors: standard deviations of the estimator ('std'), or standard "
+        "deviation and bias from simulated repeats ('bootstrap'), for any estimator."
+    ),
 ]
 Maps = Annotated[Path, typer.Option(help="Folder for maps and sidecars.")]
 Jobs = Annotated[int, typer.Option("--n-jobs", help="Number of processes.")]

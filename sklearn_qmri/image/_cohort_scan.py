@@ -9,10 +9,9 @@ import numpy as np
 from sklearn.base import clone
 
 from .._warnings import quiet
-from ..estimators import MLEEstimator
+from ..estimators import MLEEstimator, core, signal_model_of, takes
 from ._air import compare_with_air
 from ._derivatives import describe_run, finished_maps, read_map, voxel_counts, write_maps
-from ._estimators import core, signal_model_of, takes
 from ._masks import sample_voxels
 from ._names import MapFiles, derivative_description
 from ._nifti import read_volume

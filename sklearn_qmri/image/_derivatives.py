@@ -8,8 +8,9 @@ import numpy as np
 
 from .._files import replacing
 from .._version import __version__, library_versions
+from ..estimators import signal_model_of
 from ..status import Status, count_statuses
-from ._estimators import describe, signal_model_of
+from ._estimators import describe
 from ._names import MapFiles
 from ._nifti import like, load_nifti, read_volume, stem_of
 from ._sidecar import read_sidecar
@@ -246,7 +247,7 @@ def _bound_counts(maps, names):
 def _units(signal_model):
     """Unit in files of each map, and the factor from values in memory, by name."""
     units = {p.name: unit_in_files(p) for p in signal_model.parameters}
-    units |= {f"{name}_std": unit for name, unit in units.items()}
+    units |= {f"{p}_{key}": units[p] for p in list(units) for key in ("std", "bias")}
     return units | {"residual_rms": ("signal", 1.0)}
 
 

@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from .._version import __version__, library_versions
 from .._warnings import quiet, warn
+from ..estimators import core, signal_model_of, takes
+from ..inspection import parametric_bootstrap
 from ..status import describe_statuses
-from ._estimators import core, signal_model_of, takes
 from ._nifti import like
 from ._open import open_scan
 from ._workers import on_processes, on_workers
@@ -25,6 +26,7 @@ def predict_image(
     sigma=None,
     fixed=None,
     return_std=False,
+    error=None,
     fill=np.nan,
     chunk_size=65536,
     n_jobs=None,
@@ -59,6 +61,10 @@ def predict_image(
         a map's own mask, get the status ``BAD_INPUT``, and one warning counts them.
     return_std : bool, default=False
         Also return maps of standard deviations, if the estimator's `predict` has them.
+    error : {None, "bootstrap"}, default=None
+        "bootstrap": also return maps of standard deviation and bias of every estimate, from 30
+        noise repeats that are simulated at the estimate, see `parametric_bootstrap`. It works for
+        every estimator that has a signal model, also on bounds.
     fill : float, default=nan
         Value of maps outside the mask; the status there is -1.
     chunk_size : int, default=65536
@@ -81,7 +87,8 @@ def predict_image(
     dict of {str: nibabel image}
         Maps by parameter name, float32, with the geometry of the scan. If the estimator has
         `estimate`, also ``"status"`` (int8, see `Status`) and ``"residual_rms"``; with
-        `return_std` also ``"<name>_std"``. Maximum likelihood has ``"aic"`` and ``"bic"`` too.
+        `return_std` also ``"<name>_std"``, with ``error="bootstrap"`` also ``"<name>_std"`` and
+        ``"<name>_bias"``. Maximum likelihood has ``"aic"`` and ``"bic"`` too.
         Estimators with bounds have ``"at_bound"`` (int16), the sum of 2^j over the parameters j on
         a bound, the first being 0.
 
@@ -112,14 +119,15 @@ def predict_image(
     scan = open_scan(image, mask, sigma, fixed=fixed, n_expected=n_expected)
     run = partial(on_processes, n_jobs) if client is None else partial(on_workers, client)
     return estimate_scan(
-        estimator, scan, run, return_std=return_std, fill=fill, chunk_size=chunk_size,
-        memory=memory, verbose=verbose,
+        estimator, scan, run, return_std=return_std, error=error, fill=fill,
+        chunk_size=chunk_size, memory=memory, verbose=verbose,
     )  # fmt: skip
 
 
 def estimate_scan(
-    estimator, scan, run, *, return_std=False, fill=np.nan, chunk_size, memory=None, verbose=0
-):
+    estimator, scan, run, *, return_std=False, error=None, fill=np.nan, chunk_size, memory=None,
+    verbose=0,
+):  # fmt: skip
     """Maps of a scan, same as from `predict_image`.
 
     `run` takes a function, its first argument, and an iterable with the further arguments of each
@@ -129,6 +137,10 @@ def estimate_scan(
     name = type(estimator).__name__
     if return_std and not takes(estimator, "std"):
         raise ValueError(f"{name} gives no standard deviations.")
+    if error not in (None, "bootstrap"):
+        raise ValueError(f"error expects None or 'bootstrap', got {error!r}.")
+    if error is not None and return_std:
+        raise ValueError("error='bootstrap' has standard deviations of its own: drop return_std.")
     # Every `estimate` of this package takes sigma, if only to check it. A `predict` alone may not.
     if not (scan.sigma is None or hasattr(estimator, "estimate") or takes(estimator, "sigma")):
         raise ValueError(f"{name} takes no sigma: its estimates do not depend on the noise level.")
@@ -140,8 +152,12 @@ def estimate_scan(
     zeros = Zeros(scan.n_measurements)
     # A generator: a slab is read when `run` has room for it, and its zeros are counted on the way.
     arguments = (
-        (*zeros.counted(*scan.read(slab)), scan.known(slab), return_std, versions) for slab in slabs
-    )
+        (
+            *zeros.counted(*scan.read(slab)), scan.known(slab), return_std,
+            None if error is None else slab.start, versions,
+        )
+        for slab in slabs
+    )  # fmt: skip
     maps = {}
     with tqdm(total=scan.n_voxels, desc="maps", unit=" voxels", disable=not verbose) as bar:
         for slab, rows in zip(slabs, run(estimate, estimator, arguments), strict=True):
@@ -187,10 +203,11 @@ def _with_known_voxels(estimator, scan):
     return replace(scan, fixed=known)
 
 
-def estimate_rows(estimator, X, sigma, fixed, return_std, versions):
+def estimate_rows(estimator, X, sigma, fixed, return_std, seed, versions):
     """Values of the maps of some voxels, by name, without warnings: the status reports problems.
 
-    Results may be cached. `versions` is not used, but makes the cache key depend on the versions.
+    `seed` is that of a bootstrap, or None. Results may be cached. `versions` is not used, but makes
+    the cache key depend on the versions.
     """
     # The conversions copy, so that the marks below do not reach the caller's arrays.
     X, options = X.astype(np.float64), {}
@@ -225,6 +242,12 @@ def estimate_rows(estimator, X, sigma, fixed, return_std, versions):
     columns = dict(zip(names, parameters.reshape(len(X), -1).T, strict=True))
     if return_std:
         columns |= zip((f"{name}_std" for name in names), std.reshape(len(X), -1).T, strict=True)
+    if seed is not None:
+        repeats = parametric_bootstrap(
+            estimator, parameters.reshape(len(X), -1), **options, random_state=seed
+        )
+        for key in ("std", "bias"):
+            columns |= zip((f"{name}_{key}" for name in names), repeats[key].T, strict=True)
     columns |= values
     kinds = {"status": np.int8, "at_bound": np.int16}
     return {

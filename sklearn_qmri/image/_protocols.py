@@ -5,8 +5,8 @@ from numbers import Real
 import numpy as np
 from sklearn.base import clone
 
+from ..estimators import signal_model_of, takes
 from ._acquisition import MEASURED, is_same, read_acquisition
-from ._estimators import signal_model_of, takes
 from ._kinds import check_kinds
 
 

@@ -8,8 +8,8 @@ from sklearn.utils import Bunch
 
 from .._files import replacing
 from .._warnings import warn
+from ..estimators import signal_model_of
 from ..status import Status
-from ._estimators import signal_model_of
 from ._protocols import acquisition_of, plain
 
 

@@ -67,6 +67,7 @@ class Scan:
         Returns
         -------
         Scan
+            All voxels are inside.
         """
         return Scan(self.images, np.full(self.images[0].shape[:3], True))
 

@@ -1,8 +1,9 @@
-"""Displays: figures of estimates, which follow scikit-learn's display pattern."""
+"""Bias and spread by simulated repeats, and displays, which follow scikit-learn's pattern."""
 
 from ._alpha_path import AlphaPathDisplay
 from ._bias_variance import BiasVarianceDisplay
 from ._bias_weight_path import BiasWeightPathDisplay
+from ._bootstrap import parametric_bootstrap
 from ._label_shift import LabelShiftDisplay
 from ._maps import ParameterMapDisplay
 from ._trade_off import TradeOffDisplay
@@ -14,4 +15,5 @@ __all__ = [
     "LabelShiftDisplay",
     "ParameterMapDisplay",
     "TradeOffDisplay",
+    "parametric_bootstrap",
 ]
