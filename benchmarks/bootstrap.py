@@ -60,8 +60,10 @@ def quality():
                 ]
                 for j in (1, 2, 3)
             ]
-            print(f"  {'':20s} |true bias| / std {size.round(2)}, |told - true| / std {off.round(2)}, "
-                  f"correlation {np.round(slope, 2)}")  # fmt: skip
+            print(
+                f"  {'':20s} |true bias| / std {size.round(2)}, |told - true| / std "
+                f"{off.round(2)}, correlation {np.round(slope, 2)}"
+            )
 
 
 def speed():
