@@ -9,6 +9,7 @@ from sklearn.utils.validation import validate_data
 from .._arrays import as_floats, columns_by_name
 from .._torch import pieces
 from .._warnings import warn
+from ..noise import columns_of
 from ..status import Status
 from ..tissues import check_bounds, outside_bounds
 
@@ -58,8 +59,7 @@ class Rows(NamedTuple):
 
     def sigma_of_measurements(self):
         """Noise levels (n_usable, n_measurements), infinite where there is no measurement."""
-        sigma = self.sigma if self.sigma.ndim == 2 else self.sigma[:, None]
-        sigma = np.broadcast_to(sigma, self.X.shape)
+        sigma = np.broadcast_to(columns_of(self.sigma), self.X.shape)
         return sigma if self.missing is None else np.where(self.missing, np.inf, sigma)
 
     def piece(self, rows):

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from ._check import columns_of
+
 
 def expected_measurement(signal_model, noise, parameters, sigma):
     """Mean measurement of tissues at their noise levels.
@@ -20,5 +22,5 @@ def expected_measurement(signal_model, noise, parameters, sigma):
     ndarray of shape (n_voxels, n_measurements)
         Means in the units of the signal; NaN where there is no measurement.
     """
-    sigma = sigma[:, None] if sigma.ndim == 1 else np.where(np.isinf(sigma), np.nan, sigma)
+    sigma = columns_of(np.where(np.isinf(sigma), np.nan, sigma))
     return noise.mean(torch.as_tensor(signal_model.simulate(parameters) / sigma)).numpy() * sigma
