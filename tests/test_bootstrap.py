@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from test_cli import run
@@ -120,6 +121,11 @@ def test_bad_arguments():
         parametric_bootstrap(mle, np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"sigma expects a number or one per voxel \(2\)"):
         parametric_bootstrap(mle, np.ones((2, 2)), sigma=np.ones(3))
+    search = GridSearchCV(MLEEstimator(MODEL, sigma=0.1), {"n_starts": [1, 2]}, cv=2)
+    search.fit(*make_signals(MODEL, 20, snr=30, random_state=0))
+    assert np.isfinite(parametric_bootstrap(search, np.ones((2, 2)), random_state=0).std).all()
+    with pytest.raises(ValueError, match="sigma does not reach the estimator inside of GridSearch"):
+        parametric_bootstrap(search, np.ones((2, 2)), sigma=0.2)
     model = IVIM([0, 20, 100, 300, 800])
     segmented = SegmentedIVIMEstimator(model).fit(np.ones((1, 5)))
     with pytest.raises(ValueError, match="does not know"):

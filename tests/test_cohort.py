@@ -9,6 +9,7 @@ from functools import partial
 import nibabel
 import numpy as np
 import pytest
+from sklearn.model_selection import GridSearchCV
 
 from sklearn_qmri import (
     HybridLabelNetRegressor,
@@ -336,3 +337,12 @@ def test_a_corrupted_subject_costs_itself_alone_and_is_resumed(mle, cohort, tmp_
     images[1].write_bytes(good)
     report = predict_cohort(mle, images, masks, tmp_path / "maps", sigma="learn")
     assert [row.outcome for row in report] == ["skipped", "done", "skipped"]
+
+
+def test_learnt_levels_must_reach_the_estimator(mle, cohort, tmp_path):
+    images, masks = cohort
+    X, y = make_signals(mle.signal_model, 40, snr=30, random_state=0)
+    search = GridSearchCV(mle, {"n_starts": [1, 2]}, cv=2).fit(X, y)
+    with pytest.warns(UserWarning, match="sigma does not reach the estimator inside of GridSearch"):
+        report = predict_cohort(search, images, masks, tmp_path / "maps", sigma="learn")
+    assert [row.outcome for row in report] == ["failed"] * 3

@@ -5,7 +5,7 @@ from ._bias_constrained_net_cv import BiasConstrainedNetRegressorCV
 from ._hybrid_net import HybridLabelNetRegressor
 from ._hybrid_net_cv import HybridLabelNetRegressorCV
 from ._hybrid_regressor import HybridLabelRegressor
-from ._inside import core, signal_model_of, takes
+from ._inside import core, refuse_to_lose_sigma, signal_model_of, takes
 from ._mle import MLEEstimator
 from ._posterior import PosteriorMeanEstimator
 from ._pretrained import PretrainedNetRegressor
@@ -32,6 +32,7 @@ __all__ = [
     "entry_of",
     "pretrain",
     "read_weights",
+    "refuse_to_lose_sigma",
     "signal_model_of",
     "takes",
     "write_weights",

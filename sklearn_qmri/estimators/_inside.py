@@ -46,6 +46,15 @@ def takes(estimator, argument):
     return isinstance(routing, MetadataRequest) and name in routing.predict.requests
 
 
+def refuse_to_lose_sigma(estimator):
+    """Raise ValueError if estimates depend on sigma, but what they are inside of passes none on."""
+    if takes(core(estimator), "sigma") and not takes(estimator, "sigma"):
+        raise ValueError(
+            f"sigma does not reach the estimator inside of {type(estimator).__name__}: pass that "
+            "one, for example best_estimator_."
+        )
+
+
 def _has_model(estimator):
     # `label_estimator` marks a regressor of hybrid labels, which is the core itself.
     return hasattr(estimator, "signal_model_") or hasattr(estimator, "label_estimator")

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .._warnings import quiet
-from ..estimators import MLEEstimator, core, signal_model_of, takes
+from ..estimators import MLEEstimator, core, refuse_to_lose_sigma, signal_model_of, takes
 from ._air import compare_with_air
 from ._derivatives import describe_run, finished_maps, read_map, voxel_counts, write_maps
 from ._masks import sample_voxels
@@ -82,6 +82,7 @@ def _learn(estimator, opened):
 
     Both are None and empty for an estimator that has no use for a noise level.
     """
+    refuse_to_lose_sigma(estimator)
     if not takes(estimator, "sigma"):
         return None, {}
     inner = core(estimator)

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import as_floats
 from .._warnings import quiet
-from ..estimators import core, signal_model_of, takes
+from ..estimators import core, refuse_to_lose_sigma, signal_model_of, takes
 from ..estimators._rows import scatter_rows
 from ..noise import check_sigma, resolve_noise
 from ..tissues import measure
@@ -109,6 +109,8 @@ def parametric_bootstrap(
 def _levels(estimator, sigma, n_voxels, model, usable):
     """Noise levels of all voxels, from the argument or the estimator."""
     inner = core(estimator)
+    if sigma is not None:
+        refuse_to_lose_sigma(estimator)
     sigma = getattr(inner, "sigma_", None) if sigma is None else sigma
     if sigma is None or (isinstance(sigma, Real) and np.isnan(sigma)):
         raise ValueError("sigma expects the noise level, which the estimator does not know.")
