@@ -241,9 +241,10 @@ class PretrainedNetRegressor(TissueRegressorMixin, BaseEstimator):
         # Around the optimum the squared residuals have a chi-squared distribution.
         n_present = np.count_nonzero(np.isfinite(sigma), axis=1)
         freedom = np.maximum(n_present - parameters.shape[1], 1)
-        inside = misfit <= chi2.isf(_ALARMS, freedom)
+        limits = chi2.isf(_ALARMS, np.arange(1, X.shape[1] + 1))  # by degrees of freedom
+        inside = misfit <= limits[freedom - 1]
         # Of measurements that differ in noise, the level of one that tells as much as their mean.
-        level = np.sqrt(n_present / np.sum(sigma**-2.0, axis=1))
+        level = np.sqrt(n_present / np.sum(1 / sigma**2, axis=1))
         snr = parameters[:, network.atoms.amplitude] / level
         least, most = network.about["snr"]
         inside &= (snr >= least) & (snr <= most)
