@@ -179,3 +179,14 @@ def test_a_network_of_a_fit_is_kept_beside_its_maps(crop, tmp_path, monkeypatch,
     maps = predict_image(net, crop / "dwi.nii.gz", crop / "mask.nii.gz", sigma=story["Sigma"])
     written = read_map(out / "dwi_model-IVIM_param-D_desc-hybrid_dwimap.nii.gz")
     np.testing.assert_allclose(maps["D"].get_fdata(), written, rtol=1e-6)
+    # The network of another command stays where it is, and is named.
+    model = next(out.glob("*.skops"))
+    code, _, err = run(
+        monkeypatch, capsys, "predict", str(model), str(crop / "dwi.nii.gz"), "--sigma",
+        str(story["Sigma"]), "--mask", str(crop / "mask.nii.gz"), "--out", str(tmp_path / "again"),
+    )  # fmt: skip
+    assert code == 0, err
+    name = "dwi_model-IVIM_param-D_desc-hybrid_dwimap"
+    again = json.loads((tmp_path / "again" / f"{name}.json").read_text())
+    assert again["Network"] == str(model)
+    np.testing.assert_allclose(read_map(tmp_path / "again" / f"{name}.nii.gz"), written, rtol=1e-6)

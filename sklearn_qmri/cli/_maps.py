@@ -74,13 +74,17 @@ Averages = Annotated[
 
 
 class _Output(NamedTuple):
-    """Options of the estimation and of the report, and the model file to keep beside the maps."""
+    """Options of the estimation and of the report, and the model file of a network.
+
+    A network that was trained for the scan is kept beside the maps, another stays where it is.
+    """
 
     error: Errors | None
     n_jobs: int
     chunk_size: int
     as_json: bool
     network: Path | None = None
+    keep: bool = False
 
 
 def fit(
@@ -140,7 +144,8 @@ def fit(
         )
         # A network that was trained for this scan is kept: another training would differ.
         trained = hasattr(core(fitted), "network_") and not takes(fitted, "protocol")
-        output = _Output(error, n_jobs, chunk_size, as_json, model_file if trained else None)
+        network = model_file if trained else None
+        output = _Output(error, n_jobs, chunk_size, as_json, network, keep=trained)
         _finish(task, fitted, noise_level, given, parts.of(model_file), output)
 
 
@@ -189,7 +194,8 @@ def predict(
             fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
             level = float(fitted.sigma_)
         parts = parts.of(model_file, bias_weight)
-        _finish(task, estimator, level, given, parts, _Output(error, n_jobs, chunk_size, as_json))
+        output = _Output(error, n_jobs, chunk_size, as_json, model_file)
+        _finish(task, estimator, level, given, parts, output)
 
 
 def _versions():
@@ -243,7 +249,8 @@ def _finish(task, made, sigma, given, parts, output):
         about = {"SigmaLearnt": True} if sigma is not None else {}
         about |= compare_with_air(task.scan, signal_model_of(made), level)
     if output.network:
-        about["Network"] = files.network().name
+        about["Network"] = files.network().name if output.keep else str(output.network)
+    if output.keep:
         with replacing(files.network()) as scratch:
             shutil.copyfile(output.network, scratch)
     # `begin` has refused maps that must not be replaced.
