@@ -10,7 +10,13 @@ from scipy.stats import chi2
 
 from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator, SelfSupervisedNetRegressor
 from sklearn_qmri.datasets import make_signals
-from sklearn_qmri.noise import AveragedMagnitude, Rician, sigma_from_pairs, sigma_of_repeats
+from sklearn_qmri.noise import (
+    AveragedMagnitude,
+    Gaussian,
+    Rician,
+    sigma_from_pairs,
+    sigma_of_repeats,
+)
 from sklearn_qmri.signal_models import ADC, IVIM, InversionRecovery, R2StarDecay, T2Decay
 
 
@@ -240,3 +246,14 @@ def test_noise_level_of_repeats(n_averages):
     assert sigma_of_repeats(model, noise, X[:50]) is None, "too few"
     copies = np.tile(X[:, :1], (1, 6))
     assert sigma_of_repeats(model, Rician(), copies) is None
+
+
+def test_noise_that_grows_has_no_level_of_repeats():
+    class Growing(Gaussian):
+        def variance(self, a):
+            return 1 + (a / 50) ** 2
+
+    model = ADC([0, 0, 0, 500, 500, 1000])
+    X, _ = make_signals(model, 500, snr=40, random_state=0)
+    assert sigma_of_repeats(model, Growing(), X) is None
+    assert sigma_of_repeats(model, Gaussian(), X) == pytest.approx(1 / 40, rel=0.05)

@@ -116,7 +116,10 @@ def sigma_of_repeats(signal_model, noise, X):
     _, group = np.unique(signals, axis=1, return_inverse=True)
     # The same noise in units of sigma, which averages of different numbers do not have.
     strong = torch.full((X.shape[1],), _STRONG, dtype=torch.float64)
-    deviation = np.sqrt(noise.variance(strong).numpy())
+    variance = noise.variance(strong).numpy()
+    if not np.allclose(variance, noise.variance(strong / 10).numpy(), rtol=1e-3):
+        return None  # noise that grows with the signal has no level that repeats alone tell
+    deviation = np.sqrt(variance)
     squares, freedom = 0.0, 0
     for k in range(group.max() + 1):
         repeats = np.flatnonzero(group == k)
