@@ -254,6 +254,8 @@ def test_b_values_are_inherited_and_read_from_sidecars(tmp_path):
         ("sub-01_part-imag_T1w", {}, "imaginary part"),
         ("sub-01_UNIT1", {}, "UNI image of MP2RAGE"),
         ("scan_ph", {}, "phase"),
+        ("ph_01", {}, None),
+        ("scan", {"ImageType": "ORIGINAL\\PRIMARY\\P"}, "phase"),
         ("scan", {"Units": "rad"}, "phase"),
         ("scan", {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, "phase"),
         ("scan", {"ImageType": ["DERIVED", "PRIMARY", "M", "ND", "UNI"]}, "UNI image of MP2RAGE"),

@@ -162,3 +162,19 @@ def test_maps_of_errors(tmp_path, monkeypatch, capsys):
     stem = "dwi_model-ADC_param-Dbias_desc-pretrained_dwimap"
     assert json.loads((tmp_path / "maps" / f"{stem}.json").read_text())["Units"] == "mm^2/s"
     assert np.isfinite(read_map(tmp_path / "maps" / f"{stem}.nii.gz")).any()
+
+
+@pytest.mark.filterwarnings("ignore:Of ")
+def test_repeats_have_the_measurements_that_there_are():
+    """Missing volumes, by NaN or by their noise level, do not make the errors smaller."""
+    model = ADC([0, 50, 100, 200, 400, 800])
+    X, _ = make_signals(model, 200, snr=30, prior={"S0": (1, 1), "D": (1, 1)}, random_state=0)
+    X = 1000 * X.reshape(20, 10, 1, 6)
+    gaps, level = X.copy(), np.full(X.shape, 1000 / 30)
+    gaps[..., 4:], level[..., 4:] = np.nan, 0.0
+    mle = MLEEstimator(model, sigma=1000 / 30).fit(X.reshape(-1, 6))
+    for data, sigma in ((gaps, None), (X, level)):
+        image = nibabel.Nifti1Image(data, np.eye(4))
+        std = predict_image(mle, image, sigma=sigma, return_std=True)["D_std"].get_fdata()
+        told = predict_image(mle, image, sigma=sigma, error="bootstrap")["D_std"].get_fdata()
+        assert np.median(told) == pytest.approx(np.median(std), rel=0.1)

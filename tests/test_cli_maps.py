@@ -209,7 +209,7 @@ def blocks(out, command):
 
 
 def test_only_one_command_makes_the_same_maps(files, tmp_path, monkeypatch, capsys):
-    folder = tmp_path / ".dwi_desc-mle.unfinished"
+    folder = tmp_path / ".dwi_model-IVIM_desc-mle.unfinished"
     with _console.unfinished(folder, resume=False):
         (folder / "parts" / "done").touch()
         code, _, err = run(monkeypatch, capsys, "fit", *files, "--out", str(tmp_path))
@@ -350,7 +350,7 @@ def test_folder_that_others_may_have_made_is_left_alone(files, tmp_path, monkeyp
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "parts").mkdir(parents=True)
     (elsewhere / "parts" / "precious").touch()
-    folder = tmp_path / "maps" / ".dwi_desc-mle.unfinished"
+    folder = tmp_path / "maps" / ".dwi_model-IVIM_desc-mle.unfinished"
     folder.parent.mkdir()
     if kind == "link":
         folder.symlink_to(elsewhere)

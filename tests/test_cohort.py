@@ -20,7 +20,7 @@ from sklearn_qmri import (
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.image import predict_cohort, predict_image, read_map, write_nifti
 from sklearn_qmri.image._workers import on_own_processes
-from sklearn_qmri.signal_models import ADC, IVIM
+from sklearn_qmri.signal_models import ADC, IVIM, T2Decay
 
 SHAPE = (6, 5, 4)
 
@@ -346,3 +346,33 @@ def test_learnt_levels_must_reach_the_estimator(mle, cohort, tmp_path):
     with pytest.warns(UserWarning, match="sigma does not reach the estimator inside of GridSearch"):
         report = predict_cohort(search, images, masks, tmp_path / "maps", sigma="learn")
     assert [row.outcome for row in report] == ["failed"] * 3
+
+
+def test_maps_of_another_run_are_kept_whatever_is_asked_for(mle, cohort, tmp_path):
+    images, masks = cohort
+    predict_cohort(mle, images, masks, tmp_path / "maps")
+    before = files(tmp_path / "maps")
+    for options in ({"sigma": 500.0}, {"sigma": 500.0, "return_std": True}):
+        with pytest.warns(UserWarning, match="3 of 3 scans failed"):
+            report = predict_cohort(mle, images, masks, tmp_path / "maps", **options)
+        assert "was made with another Sigma" in report[0].reason
+    after = files(tmp_path / "maps")
+    assert all(after[path] == before[path] for path in before if path.suffix != ".tsv")
+    report = predict_cohort(mle, images, masks, tmp_path / "maps", return_std=True)
+    assert [row.outcome for row in report] == ["done"] * 3
+
+
+def test_a_scan_of_known_b_values_is_no_multi_echo_scan(tmp_path):
+    """As many volumes are no reason for another signal model."""
+    adc, t2 = ADC([0, 100, 200, 300]), T2Decay([10, 20, 30, 40])
+    scan = tmp_path / "dwi.nii.gz"
+    _write(scan, ADC([0, 200, 400, 800]), [1000.0, 1.0], 5.0, 0)
+    estimators = [MLEEstimator(m, sigma=5.0).fit(m.simulate([[1000.0, 1.0]])) for m in (t2, adc)]
+    (row,) = predict_cohort(estimators, [scan], None, tmp_path / "maps")
+    assert (row.model, row.protocol["b_values"]) == ("ADC", [0.0, 200.0, 400.0, 800.0])
+    assert row.medians["D"] == pytest.approx(1, rel=0.05)
+
+
+def test_bad_descriptions_are_told_at_once(mle, cohort, tmp_path):
+    with pytest.raises(ValueError, match="description expects letters and digits, got 'my_fit'"):
+        predict_cohort(mle, *cohort, tmp_path / "maps", description="my_fit")

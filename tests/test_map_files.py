@@ -5,14 +5,15 @@ import json
 import nibabel
 import numpy as np
 import pytest
+import torch
 from test_cli import run
 
 from sklearn_qmri import BiasConstrainedNetRegressor, HybridLabelNetRegressor, MLEEstimator
 from sklearn_qmri.datasets import make_phantom, make_signals
 from sklearn_qmri.estimators import PosteriorMeanEstimator, PretrainedNetRegressor
-from sklearn_qmri.image import predict_image, read_map, write_maps
+from sklearn_qmri.image import derivative_prefix, predict_image, read_map, write_maps
 from sklearn_qmri.image._estimators import describe
-from sklearn_qmri.image._names import MapFiles
+from sklearn_qmri.image._names import MapFiles, derivative_description
 from sklearn_qmri.image._units import unit_in_files
 from sklearn_qmri.persistence import load_estimator
 from sklearn_qmri.signal_models import (
@@ -21,8 +22,11 @@ from sklearn_qmri.signal_models import (
     SPGR,
     BiexponentialT2,
     InversionRecovery,
+    Parameter,
     R2StarDecay,
+    SignalModel,
     T2Decay,
+    amplitude,
 )
 
 B = [0, 20, 60, 150, 300, 500, 800]
@@ -190,3 +194,42 @@ def test_a_network_of_a_fit_is_kept_beside_its_maps(crop, tmp_path, monkeypatch,
     again = json.loads((tmp_path / "again" / f"{name}.json").read_text())
     assert again["Network"] == str(model)
     np.testing.assert_allclose(read_map(tmp_path / "again" / f"{name}.nii.gz"), written, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scan", "prefix", "description"),
+    [
+        ("sub-01_dwi.nii.gz", "sub-01", "mle"),
+        ("sub-01_ses-2_run-1_MESE.nii.gz", "sub-01_ses-2_run-1", "mleMESE"),
+        ("sub-01_pre_dwi.nii.gz", "sub-01_pre_dwi", "mle"),
+        ("sub-01_dwi_corrected.nii.gz", "sub-01_dwi_corrected", "mle"),
+        ("sub-01_space-T1w_desc-preproc_dwi.nii.gz", "sub-01_space-T1w", "mlepreproc"),
+        ("my scan.v1.nii.gz", "my scan.v1", "mle"),
+    ],
+)
+def test_prefixes_keep_scans_apart(scan, prefix, description):
+    assert derivative_prefix(scan) == prefix
+    assert derivative_description("mle", scan) == description
+
+
+def test_units_of_parameters_of_ones_own_are_read_back(tmp_path):
+    """A unit that the files share is not converted twice."""
+
+    class Fat(SignalModel):
+        parameters = amplitude("S0"), Parameter("FF", "%", (0, 100), (5, 60))
+
+        def __init__(self, echo_times):
+            self.echo_times = echo_times
+
+        def signal(self, theta):
+            S0, FF = theta
+            return S0 * torch.exp(-self.acquisition("echo_times", theta) * FF / 1000)
+
+    model = Fat([1, 10, 20, 40])
+    signals = model.simulate([[1000.0, 30.0]]).reshape(1, 1, 1, -1)
+    mle = MLEEstimator(model, sigma=1.0).fit(signals.reshape(1, -1))
+    maps = predict_image(mle, nibabel.Nifti1Image(signals, np.eye(4)))
+    paths = write_maps(maps, tmp_path, mle, prefix="s", description="mle")
+    path = dict(zip(maps, paths, strict=True))["FF"]
+    assert nibabel.load(path).get_fdata().item() == pytest.approx(30, rel=1e-3)
+    assert read_map(path).item() == pytest.approx(30, rel=1e-3)

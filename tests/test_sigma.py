@@ -240,6 +240,10 @@ def test_noise_level_of_repeats(n_averages):
     noise = AveragedMagnitude([1, 1, 1, n_averages, n_averages, 1])
     X, _ = make_signals(model, 2000, snr=40, noise=noise, random_state=0)
     assert sigma_of_repeats(model, noise, X) == pytest.approx(1 / 40, rel=0.03)
+    odd = AveragedMagnitude([4, 5, 4, 5, 4, 5])
+    Z, _ = make_signals(ADC([0, 0, 0, 0, 800, 800]), 2000, snr=40, noise=odd, random_state=0)
+    found = sigma_of_repeats(ADC([0, 0, 0, 0, 800, 800]), odd, Z)
+    assert found == pytest.approx(1 / 40, rel=0.03), "repeats have the same number of averages"
     X[::2, 4] = np.nan
     assert sigma_of_repeats(model, noise, X) == pytest.approx(1 / 40, rel=0.03)
     assert sigma_of_repeats(ADC([0, 200, 500, 600, 800, 1000]), noise, X) is None

@@ -32,7 +32,7 @@ def method_of(estimator):
     return entry.name if entry and entry.name else type(inner).__name__.lower()
 
 
-def refuse_unused(method, options, among=tuple(_OFFERED)):
+def refuse_unused(method, options, among=tuple(_OFFERED), option=None):
     """Raise ValueError for an option that a method does not use.
 
     Parameters
@@ -43,14 +43,16 @@ def refuse_unused(method, options, among=tuple(_OFFERED)):
         Values of options by their name in the table.
     among : sequence of str, default=all
         Names of the methods that the command offers.
+    option : str, default=None
+        What the user typed, for the error. None: the option of the same name.
     """
     for name, value in options.items():
         # 0 counts as given: alpha may be 0.
         given = value is not None and value is not False and value != []
         if given and name not in _OFFERED[method].takes:
             able = [other for other in among if name in _OFFERED[other].takes]
-            option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
-            raise ValueError(f"{option} is for --estimator {' or '.join(able)}.")
+            told = option or _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+            raise ValueError(f"{told} is for --estimator {' or '.join(able)}.")
 
 
 def parse_alpha(text, signal_model):

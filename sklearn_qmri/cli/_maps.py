@@ -123,6 +123,8 @@ def fit(
     options = {"alpha": alpha, "bias_weight": bias_weight, "prior": prior, "bounds": bounds}
     options |= {"fixed": fixed, "sigma": sigma, "std": error == Errors.std}
     refuse_unused(estimator, options)
+    if error == Errors.bootstrap:  # which simulates noise
+        refuse_unused(estimator, {"sigma": error}, option="--error bootstrap")
     opened, signal_model, noise = open_for_fit(
         scan, b_values, model, settings, average, averages, estimator
     )
@@ -246,7 +248,7 @@ def _finish(task, made, sigma, given, parts, output):
     files, about = task.maps, {}
     level = getattr(core(made), "sigma_", None) if sigma is None else sigma
     if given.sigma is None and level is not None:
-        about = {"SigmaLearnt": True} if sigma is not None else {}
+        about = {"SigmaLearnt": True}
         about |= compare_with_air(task.scan, signal_model_of(made), level)
     if output.network:
         about["Network"] = files.network().name if output.keep else str(output.network)

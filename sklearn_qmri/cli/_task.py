@@ -29,8 +29,8 @@ class Task(NamedTuple):
     @property
     def unfinished(self):
         """Hidden folder that keeps finished parts until the maps are written."""
-        name = f".{self.maps.prefix}_desc-{self.maps.description}.unfinished"
-        return self.maps.folder / name
+        network = self.maps.network()  # whose name has the model and the method
+        return network.with_name(f".{network.stem.removesuffix('_network')}.unfinished")
 
 
 def begin(scan, sources, mask, out, method, signal_model, resume, overwrite):
@@ -63,7 +63,7 @@ def begin(scan, sources, mask, out, method, signal_model, resume, overwrite):
     scan = open_scan(scan, scan_mask(scan, mask))
     task = Task(scan, sources, _MASKS.get(mask, mask), files)
     # With --resume, maps may be there because the command was killed while it wrote them.
-    present = files.present()
+    present = files.present() + [path for path in [files.network()] if path.exists()]
     if present and not (overwrite or (resume and task.unfinished.exists())):
         raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
     return task

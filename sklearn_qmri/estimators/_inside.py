@@ -10,10 +10,11 @@ _INNER = ("best_estimator_", "estimator_")  # attributes of searches and meta-es
 
 def core(estimator):
     """Estimator with a signal model inside of a pipeline, a search or another meta-estimator."""
+    outer = estimator
     while not _has_model(estimator):
         inner = [getattr(estimator, name) for name in _INNER if hasattr(estimator, name)]
         if not inner and not hasattr(estimator, "steps"):
-            raise ValueError(_NAMELESS.format(estimator))
+            raise ValueError(_NAMELESS.format(outer))
         estimator = inner[0] if inner else estimator[-1]
     return estimator
 

@@ -145,6 +145,8 @@ def _plan(images, masks, sigma, out_dir, description):
     """Files and output folder of each scan; errors in the arguments are raised before any work."""
     if isinstance(images, (str, os.PathLike)) or not len(images):
         raise ValueError(f"images expects a sequence of at least one scan, got {images!r}.")
+    if description is not None and not str(description).isalnum():
+        raise ValueError(f"description expects letters and digits, got {description!r}.")
     per_scan = {"masks": masks, "sigma": sigma}
     for name, values in per_scan.items():
         # Compared as a text: an array of levels has no truth value.

@@ -65,7 +65,7 @@ def predict_scan(estimators, scan, *, return_std, chunk_size, overwrite, room=No
             maps = estimate_scan(
                 estimator, opened, run, return_std=return_std, chunk_size=chunk_size
             )
-        # Finished maps returned above, unless `overwrite` is set: any maps here are unfinished.
+        # Finished maps of another run are an error above, unless `overwrite` is set.
         paths = write_maps(
             maps, scan.out_dir, estimator, prefix=scan.prefix, description=description,
             sigma=sigma, mask=scan.mask, sources=_sources(scan), about=about, overwrite=True,
@@ -74,6 +74,7 @@ def predict_scan(estimators, scan, *, return_std, chunk_size, overwrite, room=No
     except Exception as error:  # any error of one scan becomes its line of the report
         return failure(scan, error)
     level = getattr(core(estimator), "sigma_", None) if sigma is None else sigma
+    level = level.tolist() if isinstance(level, np.ndarray) else level
     return report_line(scan, "done", estimator, paths, voxel_counts(maps), level, medians)
 
 
@@ -100,8 +101,7 @@ def _learn(estimator, opened):
 def _finished(estimator, scan, files, return_std):
     """Line of the report of a scan whose maps exist, made the same way; None without maps."""
     names = files.names()
-    stds = tuple(f"{name}_std" for name in names if return_std)
-    paths, story = finished_maps(files, names + stds)
+    paths, story = finished_maps(files, names)
     if not paths:
         return None
     # The sidecar tells whether estimator, sigma and files were the same. Maps that were made
@@ -116,6 +116,9 @@ def _finished(estimator, scan, files, return_std):
         raise FileExistsError(
             f"{paths[0]} was made with another {', '.join(differ)}; overwrite=True replaces it."
         )
+    # The same run without maps of standard deviations is made again, with them.
+    if return_std and not finished_maps(files, [f"{name}_std" for name in names])[0]:
+        return None
     voxels = story["Voxels"]
     if not isinstance(voxels, dict):
         raise ValueError(f"The sidecar of {paths[0]} has no Voxels: overwrite=True replaces it.")

@@ -163,7 +163,8 @@ def read_map(path):
     if not isinstance(story.get("Units"), str):
         raise ValueError(f"The sidecar of {path} has no Units.")
     values = read_volume(load_nifti(path))
-    factor = factor_to_memory(story["Units"])
+    unit = story["Units"]
+    factor = 1.0 if story.get("UnitsInMemory") == unit else factor_to_memory(unit)
     return values if factor == 1 else (values * factor).astype(values.dtype)
 
 
@@ -216,6 +217,8 @@ def _sidecars(maps, signal_model, units, story):
     levels = {"-1": "outside the mask"} | {str(code.value): code.name for code in Status}
     names = signal_model.parameter_names
     bits = {str(2**j): f"{name} is on a bound" for j, name in enumerate(names)}
+    in_memory = {p.name: p.unit for p in signal_model.parameters}
+    in_memory |= {f"{p}_{key}": in_memory[p] for p in names for key in ("std", "bias")}
     of_one = {"status": {"Levels": levels}, "at_bound": {"Bits": bits}}
     common = {
         "GeneratedBy": _GENERATED_BY,
@@ -228,6 +231,7 @@ def _sidecars(maps, signal_model, units, story):
     return {
         name: json.dumps(
             {"Parameter": name, "Units": units.get(name, ("", 1.0))[0]}
+            | ({"UnitsInMemory": in_memory[name]} if name in in_memory else {})
             | of_one.get(name, {})
             | common,
             indent=1,

@@ -5,16 +5,14 @@ from pathlib import Path
 from ._nifti import stem_of
 from ._sidecar import read_inherited
 
-# Kinds by their mark in a file name: an entity or the suffix of BIDS, or an ending of dcm2niix.
+# Kinds by their mark in a file name: an entity or the suffix of BIDS.
 _NAMES = {
     "part-phase": "phase",
     "part-imag": "imaginary part",
     "part-real": "real part",
     "UNIT1": "UNI image of MP2RAGE",
-    "ph": "phase",
-    "imaginary": "imaginary part",
-    "real": "real part",
 }
+_ENDINGS = {"ph": "phase", "imaginary": "imaginary part", "real": "real part"}  # of dcm2niix
 # And by values of ImageType in a sidecar, as DICOM and vendors have them behind the first two.
 _TYPES = {
     "P": "phase",
@@ -60,9 +58,12 @@ def _kind_of(path):
     for mark, kind in _NAMES.items():
         if mark in parts:
             return kind
+    if len(parts) > 1 and parts[-1] in _ENDINGS:
+        return _ENDINGS[parts[-1]]
     fields = read_inherited(path)
     if str(fields.get("Units", "")).lower() in _ANGLES:
         return "phase"
     types = fields.get("ImageType", [])
+    types = types.split("\\") if isinstance(types, str) else types
     types = [str(each).upper() for each in types[2:]] if isinstance(types, list) else []
     return next((_TYPES[each] for each in types if each in _TYPES), None)

@@ -1,6 +1,7 @@
 """Names of maps after BIDS derivatives."""
 
 import glob
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ _SUFFIXES = {
     "R2_star": "R2starmap",
     "MWF": "MWFmap",
 }
+_OWN = ("model", "param", "desc")  # entities of maps
 _DIFFUSION = "dwi"  # suffix of diffusion scans, and start of that of diffusion maps
 
 
@@ -109,7 +111,7 @@ def derivative_prefix(image):
 
 
 def derivative_description(method, image):
-    """Description of maps: the method, and the suffix of the scan unless it is ``dwi``.
+    """Description of maps: the method, the suffix of the scan unless ``dwi``, and its description.
 
     So scans of one subject with different suffixes have maps with different names.
 
@@ -132,17 +134,24 @@ def derivative_description(method, image):
     >>> derivative_description("mle", ["sub-01_echo-1_MESE.nii", "sub-01_echo-2_MESE.nii"])
     'mleMESE'
     """
-    suffix = _entities_and_suffix(image)[1]
-    text = method + ("" if suffix == _DIFFUSION else suffix)
-    return "".join(filter(str.isalnum, text))
+    return "".join(filter(str.isalnum, method + _entities_and_suffix(image)[1]))
 
 
 def _entities_and_suffix(image):
-    """BIDS entities that all files have, and their suffix; the whole name where it is not BIDS."""
+    """BIDS entities that all files have, and what else tells them apart; or the whole name.
+
+    The latter is the suffix, unless that is of diffusion, and the description.
+    """
     paths = image if isinstance(image, (list, tuple)) else [image]
     stems = [stem_of(Path(path)) for path in paths]
     parts = [stem.split("_") for stem in stems]
-    entities = [p for p in parts[0] if "-" in p and all(p in others for others in parts)]
-    if not (parts[0][0].startswith("sub-") and entities):
+    *entities, suffix = parts[0]
+    named = all(re.fullmatch("[a-z]+-[A-Za-z0-9+]+", part) for part in entities)
+    if not (parts[0][0].startswith("sub-") and named and suffix.isalnum()):
         return stems[0], ""
-    return "_".join(entities), "" if "-" in parts[0][-1] else parts[0][-1]
+    shared = [part for part in entities if all(part in others for others in parts)]
+    # The maps have these entities themselves, and BIDS allows each once: values join the suffix.
+    own = [part for part in shared if part.split("-")[0] in _OWN]
+    prefix = "_".join(part for part in shared if part not in own)
+    suffix = "" if suffix == _DIFFUSION else suffix
+    return prefix, suffix + "".join(part.split("-")[1] for part in own)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from .._version import __version__, library_versions
 from .._warnings import quiet, warn
-from ..estimators import core, signal_model_of, takes
+from ..estimators import core, refuse_to_lose_sigma, signal_model_of, takes
 from ..inspection import parametric_bootstrap
 from ..status import describe_statuses
 from ._nifti import like
@@ -141,6 +141,8 @@ def estimate_scan(
         raise ValueError(f"error expects None or 'bootstrap', got {error!r}.")
     if error is not None and return_std:
         raise ValueError("error='bootstrap' has standard deviations of its own: drop return_std.")
+    if scan.sigma is not None:
+        refuse_to_lose_sigma(estimator)
     # Every `estimate` of this package takes sigma, if only to check it. A `predict` alone may not.
     if not (scan.sigma is None or hasattr(estimator, "estimate") or takes(estimator, "sigma")):
         raise ValueError(f"{name} takes no sigma: its estimates do not depend on the noise level.")
@@ -244,8 +246,9 @@ def estimate_rows(estimator, X, sigma, fixed, return_std, seed, versions):
         columns |= zip((f"{name}_std" for name in names), std.reshape(len(X), -1).T, strict=True)
     if seed is not None:
         repeats = parametric_bootstrap(
-            estimator, parameters.reshape(len(X), -1), **options, random_state=seed
-        )
+            estimator, parameters.reshape(len(X), -1), **_of_present(estimator, X, options),
+            random_state=seed,
+        )  # fmt: skip
         for key in ("std", "bias"):
             columns |= zip((f"{name}_{key}" for name in names), repeats[key].T, strict=True)
     columns |= values
@@ -255,3 +258,14 @@ def estimate_rows(estimator, X, sigma, fixed, return_std, seed, versions):
         for name, column in columns.items()
         if column is not None
     }
+
+
+def _of_present(estimator, X, options):
+    """Options with infinite noise levels where X has no measurement: repeats have none there."""
+    gaps = np.isnan(X)
+    level = options.get("sigma", getattr(core(estimator), "sigma_", None))
+    if level is None or not gaps.any():
+        return options
+    level = np.asarray(level)
+    level = level[:, None] if level.ndim == 1 else level
+    return options | {"sigma": np.where(gaps, np.inf, level)}

@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 from sklearn.base import clone
 
-from ..estimators import signal_model_of, takes
+from ..estimators import entry_of, signal_model_of, takes
 from ._acquisition import MEASURED, is_same, read_acquisition
 from ._kinds import check_kinds
 
@@ -52,17 +52,19 @@ def estimator_for(estimators, scan, sigma):
     """
     known, n = read_acquisition(scan), scan.n_measurements
     # Without any file beside the scan, the number of measurements is all that is known of it.
-    same = [each for each in estimators if not _differ(each, known, n)]
+    about = [each for each in estimators if _arguments_of(each, known)] or estimators
+    same = [each for each in about if not _differ(each, known, n)]
     if same:
         chosen = max(same, key=lambda each: len(_arguments_of(each, known)))
         check_kinds(scan, signal_model_of(chosen))
         return chosen
-    able = [each for each in estimators if _arguments_of(each, known) and takes(each, "protocol")]
-    first = signal_model_of((able or estimators)[0])
+    # A clone of a pipeline would have to be fitted with what its other steps were.
+    able = [each for each in about if takes(each, "protocol") and entry_of(each) is not None]
+    first = signal_model_of((able or about)[0])
     check_kinds(scan, first)
     others = different_arguments(first, known)
     if not others:
-        return (able or estimators)[0]  # whose number of measurements is not that of the scan
+        return (able or about)[0]  # whose number of measurements is not that of the scan
     if not able:
         raise ValueError(
             f"The {others[0]} of the scan, {plain(known[others[0]])}, are not those of the "

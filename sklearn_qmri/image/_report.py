@@ -64,7 +64,9 @@ def write_report(report, path):
                 f"{name} {' '.join(f'{v:g}' for v in np.ravel(values))}"
                 for name, values in row.protocol.items()
             )
-            sigma = f"{row.sigma:.6g}" if isinstance(row.sigma, Real) else row.sigma
+            sigma = row.sigma
+            if isinstance(sigma, (Real, list)):  # a list has one for each measurement
+                sigma = " ".join(f"{level:.6g}" for level in np.ravel(sigma))
             writer.writerow([
                 " ".join(map(str, images)), row.outcome,
                 *(row.voxels.get(status, "") for status in statuses), sigma,

@@ -90,7 +90,9 @@ def applicable_files(path, ending):
         inherited = [
             file
             for file in folder.glob(f"*{ending}")
-            if _parts(file, ending)[1] == suffix and _parts(file, ending)[0] <= entities
+            if file.is_file()
+            and _parts(file, ending)[1] == suffix
+            and _parts(file, ending)[0] <= entities
         ]
         found += sorted(inherited, key=lambda file: len(_parts(file, ending)[0]))
     return found

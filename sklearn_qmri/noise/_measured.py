@@ -113,13 +113,14 @@ def sigma_of_repeats(signal_model, noise, X):
     low, high = np.transpose([p.prior for p in signal_model.parameters])
     share = np.random.RandomState(0).uniform(size=(_TISSUES, len(low)))
     signals = signal_model.simulate(low + (high - low) * share)
-    _, group = np.unique(signals, axis=1, return_inverse=True)
     # The same noise in units of sigma, which averages of different numbers do not have.
     strong = torch.full((X.shape[1],), _STRONG, dtype=torch.float64)
     variance = noise.variance(strong).numpy()
     if not np.allclose(variance, noise.variance(strong / 10).numpy(), rtol=1e-3):
         return None  # noise that grows with the signal has no level that repeats alone tell
     deviation = np.sqrt(variance)
+    # Repeats have the same signal and the same noise.
+    _, group = np.unique(np.vstack([signals, deviation]), axis=1, return_inverse=True)
     squares, freedom = 0.0, 0
     for k in range(group.max() + 1):
         repeats = np.flatnonzero(group == k)
