@@ -19,8 +19,6 @@ from ._protocol import parse_weights
 # Estimators without a name are not offered on the command line.
 _OFFERED = {entry.name: entry for entry in ESTIMATORS if entry.name}
 
-_OPTIONS = {"std": "--error std"}  # where the name in the table is not that of the option
-
 Method = StrEnum("Method", {name.replace("-", "_"): name for name in _OFFERED})
 Network = StrEnum("Network", {name.replace("-", "_"): name for name in TRAINED})
 
@@ -51,7 +49,7 @@ def refuse_unused(method, options, among=tuple(_OFFERED), option=None):
         given = value is not None and value is not False and value != []
         if given and name not in _OFFERED[method].takes:
             able = [other for other in among if name in _OFFERED[other].takes]
-            told = option or _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+            told = option or f"--{name.replace('_', '-')}"
             raise ValueError(f"{told} is for --estimator {' or '.join(able)}.")
 
 

@@ -121,20 +121,16 @@ def fit(
     Example: sklearn-qmri fit dwi.nii.gz --bval dwi.bval --mask mask.nii.gz --out maps
     """
     options = {"alpha": alpha, "bias_weight": bias_weight, "prior": prior, "bounds": bounds}
-    options |= {"fixed": fixed, "sigma": sigma, "std": error == Errors.std}
-    refuse_unused(estimator, options)
-    if error == Errors.bootstrap:  # which simulates noise
-        refuse_unused(estimator, {"sigma": error}, option="--error bootstrap")
+    refuse_unused(estimator, options | {"fixed": fixed, "sigma": sigma})
+    _refuse_error(estimator, error)
     opened, signal_model, noise = open_for_fit(
         scan, b_values, model, settings, average, averages, estimator
     )
-    ranges = parse_prior(prior, signal_model)
     given = Given(number_or_map(sigma, "--sigma"), parse_fixed(fixed, signal_model))
     alphas = parse_alpha(alpha, signal_model)
     weights = parse_bias_weight(bias_weight, signal_model)
-    mle = MLEEstimator(
-        signal_model, noise=noise, bounds=parse_bounds(bounds, signal_model), device=device
-    )
+    ranges, limits = parse_prior(prior, signal_model), parse_bounds(bounds, signal_model)
+    mle = MLEEstimator(signal_model, noise=noise, bounds=limits, device=device)
     task = begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite)
     task = task._replace(scan=given.add_to(task.scan))
     mle.set_params(**given.typical(task.scan, signal_model))
@@ -144,10 +140,8 @@ def fit(
         fitted, noise_level, model_file = parts.fitted(
             _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
-        # A network that was trained for this scan is kept: another training would differ.
-        trained = hasattr(core(fitted), "network_") and not takes(fitted, "protocol")
-        network = model_file if trained else None
-        output = _Output(error, n_jobs, chunk_size, as_json, network, keep=trained)
+        network = model_file if _is_trained(fitted) else None
+        output = _Output(error, n_jobs, chunk_size, as_json, network, keep=network is not None)
         _finish(task, fitted, noise_level, given, parts.of(model_file), output)
 
 
@@ -198,6 +192,18 @@ def predict(
         parts = parts.of(model_file, bias_weight)
         output = _Output(error, n_jobs, chunk_size, as_json, model_file)
         _finish(task, estimator, level, given, parts, output)
+
+
+def _refuse_error(method, error):
+    """Raise ValueError if a method has no such errors; a bootstrap simulates noise."""
+    needed = {Errors.std: "std", Errors.bootstrap: "sigma"}
+    if error is not None:
+        refuse_unused(method, {needed[error]: error}, option=f"--error {error}")
+
+
+def _is_trained(estimator):
+    """Whether it is a network trained for the scan, which another training would not give again."""
+    return hasattr(core(estimator), "network_") and not takes(estimator, "protocol")
 
 
 def _versions():
