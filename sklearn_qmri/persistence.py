@@ -22,22 +22,23 @@ from ._network import (
 )
 from ._version import __version__
 from ._warnings import warn
-from .dictionary import Atoms, Interpolation
+from .dictionary import Atoms
 from .estimators._refine import Refinement
+from .estimators._sampling import AtomSampler, RangeSampler, RefinedSampler
 
 __all__ = ["load_estimator", "save_estimator"]
 
 _INSTALL = "Model files need skops: pip install 'sklearn-qmri[model-files]'."
 # Version of the format, to be raised when fitted estimators change so that older files do not load.
-_FORMAT = 1
+_FORMAT = 2
 # Member of the archive with the version of this package and the format.
 _MEMBER = "sklearn_qmri.json"
 # Member of the archive in which skops stores everything except the arrays.
 _SCHEMA = "schema.json"
 # Classes of objects inside fitted estimators of this package, in addition to the public ones.
 _STATE = (
-    Atoms, BiasWeights, Domain, FittedNetwork, Interpolation, MLP, NetworkInputs,
-    ProtocolFreeNetwork, Refinement, Training,
+    AtomSampler, Atoms, BiasWeights, Domain, FittedNetwork, MLP, NetworkInputs,
+    ProtocolFreeNetwork, RangeSampler, RefinedSampler, Refinement, Training,
 )  # fmt: skip
 # Archives are written without compression. One that claims to contain much more than its own size
 # is malicious or damaged. Up to _LARGE bytes this is harmless; beyond, _INFLATION is the limit.

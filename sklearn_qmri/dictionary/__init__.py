@@ -1,5 +1,6 @@
 """Many simulated tissues (atoms) against many voxels."""
 
+from ._along import LossAlong
 from ._atoms import (
     Atoms,
     SimulatedAtoms,
@@ -9,18 +10,24 @@ from ._atoms import (
 )
 from ._interpolation import Interpolation
 from ._kernels import N_KERNELS, mean_over_kernels
+from ._local import LocalDraws, can_draw
 from ._look_up import fit_linear, look_up
 from ._profile import Nearest, Posterior, find_nearest, find_posterior, rows_at, step_from_best
 from ._starts import Dictionary, make_dictionary
+from ._weighted import WeightedTissues
 
 __all__ = [
     "N_KERNELS",
     "Atoms",
     "Dictionary",
     "Interpolation",
+    "LocalDraws",
+    "LossAlong",
     "Nearest",
     "Posterior",
     "SimulatedAtoms",
+    "WeightedTissues",
+    "can_draw",
     "find_nearest",
     "find_posterior",
     "fit_linear",

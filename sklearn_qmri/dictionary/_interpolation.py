@@ -67,6 +67,11 @@ class Interpolation:
             factors.append((values @ to_coefficients).reshape(len(X), -1))
         return np.hstack(factors).astype(np.float32)
 
+    def constant(self, X, sigma):
+        """Term of each row's log-likelihood that the product leaves out, (n_voxels,)."""
+        level = columns_of(sigma)
+        return -0.5 * np.sum(((X - self.center) / level) ** 2, axis=1)
+
     def _beyond_gaussian(self, x, a):
         """Log-likelihood less that of Gaussian noise, for all x[..., None] and a."""
         x, a = torch.as_tensor(x)[..., None], torch.as_tensor(a)

@@ -143,7 +143,7 @@ def _find(noise, x, precision, simulated, look):
     # Then the expansion around the best atom's signal a. With the gradient g of the loss and a
     # curvature h, the loss of a signal s is g (s - a) + h (s - a)^2 / 2 and a constant. It is that
     # of least squares with the weight h and the data a - g / h.
-    gradient, curvature = _expand(noise, scaled, signal * precision)
+    gradient, curvature = expand(noise, scaled, signal * precision)
     weight = weight * curvature
     pull = weight * signal - gradient * precision
     best, amplitude, *parts = _chunked(look, atoms, pull, weight, columns, doubled)
@@ -151,7 +151,7 @@ def _find(noise, x, precision, simulated, look):
     return Nearest(best, amplitude, weight, pull - weight * signal), parts
 
 
-def _expand(noise, x, signal):
+def expand(noise, x, signal):
     """Gradient and curvature of the loss at signals in units of sigma.
 
     The curvature is the expected information. Where a magnitude is at the noise floor, that is 0,

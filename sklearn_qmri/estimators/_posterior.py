@@ -14,37 +14,29 @@ from tqdm import tqdm
 from .._solver import out_of_range
 from .._torch import single_thread
 from .._warnings import warn
-from ..dictionary import Interpolation
+from ..dictionary import WeightedTissues
 from ..noise import columns_of, expected_measurement
 from ..signal_models import SignalModel
 from ..status import Status
 from ..tissues import draw_tissues, prior_ranges
 from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
+from ._levels import check_coverage, check_levels
 from ._mle import fit_sigma
-from ._refine import Refinement, tempered_moments, weighted_moments
 from ._regressor import TissueRegressorMixin, all_or_nothing, refuse
-from ._rows import scatter_results
+from ._rows import scatter_results, scatter_rows
+from ._sampling import WHOLE_ROWS, AtomSampler, constants_of, sampler_of_ranges
 
 # Effective sample size below which the mean over atoms is too uncertain, and the status says so.
 _LEAST_SIZE = 10
-# Effective sample size below which a voxel gets atoms of its own.
-_REFINED_SIZE = 200
-# A voxel's own atoms are first drawn by the moments under this power of its weights, or a lower
-# power if the effective sample size is less than _BROAD_SIZE: too wide is better than too narrow.
-_COOLED = 0.25
-_BROAD_SIZE = 100
-# Rows are weighted in multiples of this many, see _block_moments.
-_WHOLE_ROWS = 8
-# Weights (pairs of a voxel and an atom) that are held at once.
-_WEIGHTS = 2**22
 
 
 class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
     """Posterior mean of the tissue parameters, under a prior.
 
-    Each tissue of a large sample from the prior (an atom) is weighted by the likelihood of the
-    measurement. At high signal-to-noise ratios few atoms may have a relevant weight. If the prior
-    consists of ranges, the voxel then gets atoms of its own.
+    Under a prior of ranges, some hundred tissues are drawn for each voxel from an approximation of
+    its posterior, and weighted by the exact likelihood of the measurement. Under any other prior,
+    all voxels share a large sample from it (atoms). The effective sample size tells for each voxel
+    how many equally weighted tissues would be as precise.
 
     On tissues drawn from the prior no other estimator has a smaller mean squared error of any
     parameter. Networks trained on true parameters approach it. On other tissues it is biased
@@ -63,8 +55,13 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         Same as in `make_signals`: ranges by parameter name in place of the signal model's, samples,
         or ``prior(n_samples, rng)``. Amplitudes are in the units of X.
     n_atoms : int, default=16384
-        Number of tissues drawn from the prior. A voxel that resembles few of them gets 1/16 as many
-        of its own, but at least 1024.
+        Number of tissues drawn from a prior that does not consist of ranges.
+    n_points : int, default=320
+        Number of tissues drawn for each voxel under a prior of ranges, rounded up to a multiple of
+        64. A voxel in which less than 200 are effective gets 4 or 16 times as many. Signal models
+        with several amplitudes, or with three or more parameters in which the signal is neither
+        proportional nor affine, use atoms first, and at least 1024 tissues where few atoms resemble
+        the voxel.
     random_state : int, RandomState instance or None, default=None
         An integer gives the same result every time.
     verbose : int, default=0
@@ -107,6 +104,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         "sigma": SIGMA_PER_MEASUREMENT,
         "prior": [dict, "array-like", callable, None],
         "n_atoms": [Interval(Integral, 1, None, closed="left")],
+        "n_points": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -119,6 +117,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         sigma=None,
         prior=None,
         n_atoms=16384,
+        n_points=320,
         random_state=None,
         verbose=0,
     ):
@@ -127,6 +126,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         self.sigma = sigma
         self.prior = prior
         self.n_atoms = n_atoms
+        self.n_points = n_points
         self.random_state = random_state
         self.verbose = verbose
 
@@ -165,22 +165,21 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         # With y, the noise level is learnt from X and the signals of y, which is faster and more
         # reliable than fitting.
         rows = settle_sigma(self, rows, sigma, None if rows.y is not None else learn)
-        rng = check_random_state(self.random_state)
-        drawn = draw_tissues(self.signal_model_, self.n_atoms, self.prior, rng, quasi=True)
+        self._sampler_ = self._make_sampler(float(np.min(rows.sigma)))
+        return self
+
+    def _make_sampler(self, sigma):
+        """Draw the atoms, and choose how posteriors are sampled."""
+        model, noise, rng = self.signal_model_, self.noise_, check_random_state(self.random_state)
+        drawn = draw_tissues(model, self.n_atoms, self.prior, rng, quasi=True)
         # Draws from samples contain copies of a tissue. They are one atom with a larger weight: as
         # separate atoms they would raise the effective sample size without adding information.
         self.atoms_, copies = np.unique(drawn, axis=0, return_counts=True)
         self.atom_weights_ = copies / len(drawn)
-        signals = self.signal_model_.simulate(self.atoms_)
-        self._interpolation_ = Interpolation(self.noise_, signals, float(rows.sigma.min()))
-        self._atom_features_ = self._interpolation_.of_atoms(signals)
-        self._refinement_ = None
-        if self.prior is None or isinstance(self.prior, dict):
-            ranges = prior_ranges(self.signal_model_, self.prior)
-            self._refinement_ = Refinement(
-                self.signal_model_, self.noise_, ranges, max(1024, self.n_atoms // 16), rng
-            )
-        return self
+        if self.prior is not None and not isinstance(self.prior, dict):
+            return AtomSampler(model, noise, self.atoms_, self.atom_weights_, sigma)
+        ranges = prior_ranges(model, self.prior)
+        return sampler_of_ranges(model, noise, ranges, self.atoms_, sigma, self.n_points, rng)
 
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Posterior means with what is known about each of them.
@@ -201,7 +200,9 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         Bunch
             Arrays with one row per voxel: `parameters`, the mean of the posterior (n_voxels,
             n_parameters), and `std`, its standard deviation, of the same shape;
-            `effective_sample_size`, the number of equally weighted atoms that would be as precise;
+            `effective_sample_size`, the number of equally weighted tissues that would be as
+            precise; `log_evidence`, the logarithm of the probability density of the measurement
+            under the prior, comparable between signal models (see `model_probabilities`);
             `status` (see `Status`), which marks effective sample sizes below 10; `at_bound`
             (n_voxels, n_parameters), always False; and `residual_rms` (units of X). Values are NaN
             for rows that are not possible measurements.
@@ -214,12 +215,15 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
             If X or sigma do not fit the signal model, or no noise level is known for these rows.
         """
         refuse(self, fixed=fixed)
-        rows = check_estimate(self, X, sigma=sigma)
-        sigma = rows.sigma if rows.missing is None else rows.sigma_of_measurements()
-        mean, std, size = self._moments(rows.X, sigma)
+        rows, found = self._summaries(X, sigma, _describe)
+        sigma = _levels(rows)
+        mean, std, size = (found[name] for name in ("parameters", "std", "effective_sample_size"))
         expected = expected_measurement(self.signal_model_, self.noise_, mean, sigma)
         residual = np.where(np.isinf(columns_of(sigma)), 0.0, rows.X - expected)
         lost = ~np.isfinite(mean).all(axis=1) | out_of_range(rows.X, sigma)
+        if self.prior is None or isinstance(self.prior, dict):
+            # Single precision may leave the ranges by its rounding.
+            np.clip(mean, *prior_ranges(self.signal_model_, self.prior), out=mean)
         mean[lost], std[lost] = np.nan, np.nan
         few = lost | (size < _LEAST_SIZE)
         if few.any():
@@ -227,61 +231,161 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
                 f"{np.count_nonzero(few)} of {len(few)} rows have an effective sample size below "
                 f"{_LEAST_SIZE}, as their status says: use more n_atoms."
             )
-        status = np.where(few, Status.TOO_FEW_ATOMS, Status.OK).astype(np.int8)
-        results = {
-            "parameters": mean,
-            "status": status,
-            "at_bound": np.zeros(mean.shape, dtype=bool),
-            "residual_rms": np.sqrt(np.sum(residual**2, axis=1) / rows.n_present),
-            "effective_sample_size": size,
-            "std": std,
-        }
-        return scatter_results(rows.usable, **results)
+        found["status"] = np.where(few, Status.TOO_FEW_ATOMS, Status.OK).astype(np.int8)
+        found["at_bound"] = np.zeros(mean.shape, dtype=bool)
+        found["residual_rms"] = np.sqrt(np.sum(residual**2, axis=1) / rows.n_present)
+        found["log_evidence"] += constants_of(self.noise_, rows.X, sigma)
+        found["log_evidence"][lost] = np.nan
+        return scatter_results(rows.usable, **found)
 
-    def _moments(self, X, sigma):
-        """Posterior mean, standard deviation and effective sample size of usable rows."""
-        rows = max(_WHOLE_ROWS, _WEIGHTS // len(self.atoms_) // _WHOLE_ROWS * _WHOLE_ROWS)
-        blocks = []
+    def predict_quantiles(self, X, quantiles, *, sigma=None):
+        """Quantiles of each parameter's posterior.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row; NaN where there is no measurement.
+        quantiles : float or array-like of shape (n_quantiles,)
+            Numbers between 0 and 1, in any order.
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
+            Noise level, see `estimate`. None: the one of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_voxels, n_parameters, n_quantiles)
+            Quantiles in the order given; NaN for rows without an estimate.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `estimate`, or if a quantile is not between 0 and 1.
+        """
+        levels = check_levels(quantiles, "quantiles")
+        rows, found = self._summaries(X, sigma, lambda t: {"quantiles": t.quantiles(levels)})
+        return self._without_lost(rows, found["quantiles"])
+
+    def predict_interval(self, X, coverage=0.9, *, sigma=None):
+        """Central interval of each parameter's posterior.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row; NaN where there is no measurement.
+        coverage : float, default=0.9
+            Probability of the interval. As much probability is below it as above.
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
+            Noise level, see `estimate`. None: the one of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_voxels, n_parameters, 2)
+            Lower and upper ends; NaN for rows without an estimate.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `estimate`, or if the coverage is not between 0 and 1.
+        """
+        coverage = check_coverage(coverage)
+        return self.predict_quantiles(X, [0.5 - coverage / 2, 0.5 + coverage / 2], sigma=sigma)
+
+    def sample(self, X, n_samples=1, *, sigma=None, random_state=None):
+        """Draw tissues from the posterior of each voxel.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row; NaN where there is no measurement.
+        n_samples : int, default=1
+            Tissues per voxel.
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
+            Noise level, see `estimate`. None: the one of `fit`.
+        random_state : int, RandomState instance or None, default=None
+            An integer gives the same result every time.
+
+        Returns
+        -------
+        ndarray of shape (n_voxels, n_samples, n_parameters)
+            Tissues with their joint distribution; NaN for rows without an estimate.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `estimate`, or if the number of samples is not positive.
+        """
+        if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples expects a positive integer, got {n_samples!r}.")
+        rng = check_random_state(random_state)
+
+        def draw(tissues):
+            unit = rng.uniform(size=(len(tissues.log_weights), n_samples))
+            return {"samples": tissues.sample(unit)}
+
+        rows, found = self._summaries(X, sigma, draw)
+        return self._without_lost(rows, found["samples"])
+
+    def _without_lost(self, rows, values):
+        """Values of all rows, NaN where there is no estimate."""
+        values[out_of_range(rows.X, _levels(rows))] = np.nan
+        return scatter_rows(values, rows.usable)
+
+    def _summaries(self, X, sigma, summarise):
+        """Usable rows, and summaries of their posteriors.
+
+        Parameters
+        ----------
+        X, sigma
+            Same as in `estimate`.
+        summarise : callable
+            Function of `WeightedTissues` that returns arrays with a row per voxel by name.
+
+        Returns
+        -------
+        Rows
+        dict of {str: ndarray}
+        """
+        rows = check_estimate(self, X, sigma=sigma)
+        X, sigma = rows.X, _levels(rows)
+        # Without any row, the results still have their names and shapes.
+        found = summarise(_nothing(self.atoms_.shape[1])) if len(X) == 0 else {}
+        size = self._sampler_.rows
         with (
             single_thread(),
+            torch.no_grad(),
             tqdm(total=len(X), desc="posterior", unit=" voxels", disable=not self.verbose) as bar,
         ):
-            for i in range(0, len(X), rows):
-                blocks.append(self._block_moments(X[i : i + rows], sigma[i : i + rows]))
-                bar.update(len(blocks[-1][0]))
-        if not blocks:
-            empty = np.empty((0, self.atoms_.shape[1]))
-            return empty, empty, np.empty(0)
-        return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
+            for i in range(0, len(X), size):
+                n_rows = len(X[i : i + size])
+                # Repeats of the last row complete a multiple, see `_sampling`.
+                block = (_padded(part[i : i + size]) for part in (X, sigma))
+                for index, tissues in self._sampler_(*block):
+                    kept = index < n_rows
+                    for name, values in summarise(tissues).items():
+                        shape = (len(X), *values.shape[1:])
+                        whole = found.setdefault(name, np.full(shape, np.nan))
+                        whole[i + index[kept]] = values[kept]
+                bar.update(n_rows)
+        return rows, found
 
-    def _block_moments(self, X, sigma):
-        """`_moments` of one block of rows, (n_rows, n_parameters)."""
-        # The rounding of a matrix product of few rows depends on their number. Repeats of the last
-        # row complete a multiple, so that a row's result does not depend on the rows beside it.
-        n_rows, missing = len(X), -len(X) % _WHOLE_ROWS
-        X, sigma = (np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in (X, sigma))
-        # Standardised atoms, so that moments in single precision lose few digits to cancellation.
-        center, scale = self.atoms_.mean(axis=0), self.atoms_.std(axis=0)
-        scale = np.where(scale > 0, scale, 1.0)
-        unit = torch.from_numpy(((self.atoms_ - center) / scale).astype(np.float32))
-        # Log-likelihoods of all pairs, (n_rows, n_atoms), as one matrix product. Terms that are the
-        # same for all atoms are missing, which does not change normalised weights.
-        factors = torch.from_numpy(self._interpolation_.of_data(X, sigma))
-        log_weights = factors @ torch.from_numpy(self._atom_features_)
-        log_weights += torch.from_numpy(np.log(self.atom_weights_).astype(np.float32))
-        # NaN and +inf arise where measurements overflow single precision; such pairs get no weight.
-        # The largest weight of a row becomes 1, so that exp neither overflows nor gives only zeros.
-        log_weights.nan_to_num_(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
-        log_weights -= log_weights.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
-        mean, covariance, size = weighted_moments(log_weights.exp(), unit)
-        few = np.flatnonzero(size < _REFINED_SIZE)
-        if self._refinement_ is not None and len(few):
-            # Where few atoms have weight, their own covariance is too small to draw from.
-            broad = tempered_moments(log_weights[few] * _COOLED, unit, _BROAD_SIZE)
-            refined = self._refinement_(X[few], sigma[few], *broad[:2], center, scale)
-            better = refined[2] > size[few]
-            for old, new in zip((mean, covariance, size), refined, strict=True):
-                old[few[better]] = new[better]
-        variance = np.diagonal(covariance, axis1=1, axis2=2)
-        std = scale * np.sqrt(np.maximum(variance, 0.0))
-        return tuple(part[:n_rows] for part in (center + scale * mean, std, size))
+
+def _levels(rows):
+    return rows.sigma if rows.missing is None else rows.sigma_of_measurements()
+
+
+def _nothing(n_parameters):
+    return WeightedTissues(torch.empty(n_parameters, 0, 1), torch.empty(0, 1), torch.empty(0))
+
+
+def _padded(rows):
+    missing = -len(rows) % WHOLE_ROWS
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+
+
+def _describe(tissues):
+    mean, std, size = tissues.moments()
+    return {
+        "parameters": mean,
+        "std": std,
+        "effective_sample_size": size,
+        "log_evidence": tissues.log_evidence(),
+    }

@@ -1,10 +1,13 @@
 """Importance sampling around an approximation of each voxel's posterior."""
 
+import math
+
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special, stats
 from scipy.stats import qmc
 
+from ..dictionary import WeightedTissues
 from ..noise import columns_of
 
 # Rounds that search for the posterior: points per voxel, and largest number of rounds.
@@ -24,6 +27,11 @@ _LONG_AXES = 2
 _STRETCH = 3.0
 # Ratio between the variance of the points and the variance of the last round.
 _WIDER = 1.2
+# The first tissues are drawn by the moments under this power of the atoms' weights, or a lower
+# power if their effective sample size is less than _BROAD_SIZE: too wide is better than too narrow.
+_COOLED = 0.25
+_BROAD_SIZE = 100
+_LEAST_VARIANCE = 1e-8  # of points along an axis, in units of the squared ranges
 # Values (of voxels, points and measurements) that are held at once.
 _VALUES = 2**20
 
@@ -82,16 +90,15 @@ def tempered_moments(log_weights, values, enough):
 
 
 def _log_density(points):
-    """Log density of a multivariate t-distribution at points (n_points, n_axes), less a constant.
-
-    The density is proportional to (1 + |x|^2 / freedom) to the power -(freedom + n_axes) / 2.
-    """
-    squared = (points**2).sum(axis=1) / _FREEDOM
-    return -0.5 * (_FREEDOM + points.shape[1]) * np.log1p(squared)
+    """Log density of a multivariate t-distribution at points (n_points, n_axes)."""
+    n_axes, both = points.shape[1], _FREEDOM + points.shape[1]
+    constant = special.gammaln(both / 2) - special.gammaln(_FREEDOM / 2)
+    constant -= n_axes / 2 * math.log(_FREEDOM * math.pi)
+    return constant - 0.5 * both * np.log1p((points**2).sum(axis=1) / _FREEDOM)
 
 
 class Refinement:
-    """Moments of the posterior from points drawn for each voxel, under a prior of ranges.
+    """Tissues drawn around each voxel's posterior, under a prior of ranges.
 
     Points come from one scrambled Sobol sequence, which is shifted and scaled to each voxel's mean
     and covariance. The result of a voxel therefore does not depend on the others.
@@ -110,6 +117,8 @@ class Refinement:
         self.signal_model = signal_model
         self.noise = noise
         self.ranges = ranges
+        # Positions in the ranges, from 0 to 1, in which the density of the prior is 1.
+        self.width = np.where(ranges[0] < ranges[1], ranges[1] - ranges[0], 1.0)
         # Parameters with a range of one value are known and not drawn.
         self.free = np.flatnonzero(ranges[0] < ranges[1])
         seed = int(rng.randint(np.iinfo(np.int32).max))
@@ -128,70 +137,87 @@ class Refinement:
         stretch = np.where(long, _STRETCH, 1.0)
         self.points = np.where(unit[:, -1:] < 0.5, points, points * stretch)
         # Every point is weighted by the density of the mixture of both halves (a deterministic
-        # mixture, Veach and Guibas 1995), p(x) + p(x / stretch) / prod(stretch), up to a factor
-        # that is the same for all points of a voxel.
+        # mixture, Veach and Guibas 1995), (p(x) + p(x / stretch) / prod(stretch)) / 2.
         self.log_proposal = np.logaddexp(
             _log_density(self.points), _log_density(self.points / stretch) - np.log(stretch).sum()
-        )
+        ) - math.log(2)
 
-    def __call__(self, X, sigma, mean, covariance, center, scale):
-        """Refine moments of the standardised parameters, ``(parameter - center) / scale``.
+    def __call__(self, X, sigma, weighted):
+        """Draw tissues for rows, around those with weight.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_voxels, n_measurements)
+        sigma : ndarray of shape (n_voxels,) or (n_voxels, n_measurements)
+        weighted : WeightedTissues
+            Tissues that all voxels share.
 
         Returns
         -------
-        mean, covariance, size
-            Same as in `weighted_moments`, for each row of X.
+        WeightedTissues
         """
+        low = torch.as_tensor(self.ranges[0], dtype=torch.float32)
+        width = torch.as_tensor(self.width, dtype=torch.float32)
+        position = (weighted.tissues.T - low) / width
+        log_weights = weighted.log_weights.nan_to_num(nan=-torch.inf, posinf=-torch.inf)
+        log_weights = log_weights - log_weights.amax(1, keepdim=True).clamp(min=-1e30)
+        # Where few atoms have weight, their own covariance is too small to draw from.
+        mean, covariance, *_ = tempered_moments(log_weights * _COOLED, position, _BROAD_SIZE)
         step = max(1, _VALUES // (len(self.points) * X.shape[1]))
         blocks = [slice(i, i + step) for i in range(0, len(X), step)]
-        moments = [
-            self._refine(X[b], sigma[b], mean[b], covariance[b], center, scale) for b in blocks
-        ]
-        return tuple(np.concatenate(parts) for parts in zip(*moments, strict=True))
+        parts = [self._refine(X[b], sigma[b], mean[b], covariance[b]) for b in blocks]
+        values, log_weights = (torch.cat(part) for part in zip(*parts, strict=True))
+        return _weighted((low + width * values), log_weights)
 
-    def _refine(self, X, sigma, mean, covariance, center, scale):
-        """Moments of a block of voxels; `mean` and `covariance` are overwritten."""
+    def _refine(self, X, sigma, mean, covariance):
+        """Positions (n_voxels, n_points, n_parameters), and log weights, of a block of voxels.
+
+        `mean` and `covariance` are overwritten.
+        """
         few, many = slice(_SEARCH_POINTS), slice(None)
         rest = np.arange(len(X))
         # Search with few points: tempered weights move the points towards the posterior, until the
         # untempered weights are good enough.
         for _ in range(_MOST_ROUNDS):
-            values, log_weights = self._draw(
-                few, X[rest], sigma[rest], mean[rest], covariance[rest], center, scale
-            )
-            *moments, converged = tempered_moments(log_weights, values, _ENOUGH)
+            drawn = self._draw(few, X[rest], sigma[rest], mean[rest], covariance[rest])
+            *moments, converged = _tempered(*drawn)
             mean[rest], covariance[rest] = moments[:2]
             rest = rest[~converged]
             if len(rest) == 0:
                 break
         # Then all points, of which each voxel keeps the round with the largest effective size.
-        rest, best = np.arange(len(X)), None
+        rest, best, size = np.arange(len(X)), None, np.full(len(X), -1.0)
         for _ in range(_LAST_ROUNDS):
-            values, log_weights = self._draw(
-                many, X[rest], sigma[rest], mean[rest], covariance[rest], center, scale
-            )
-            moments = weighted_moments(log_weights.exp(), values)
-            if best is None:
-                best = moments
-            better = moments[2] >= best[2][rest]
-            for whole, part in zip(best, moments, strict=True):
+            drawn = self._draw(many, X[rest], sigma[rest], mean[rest], covariance[rest])
+            best = drawn if best is None else best
+            found = _weighted(*drawn).effective_size().numpy()
+            better = found >= size[rest]
+            for whole, part in zip(best, drawn, strict=True):
                 whole[rest[better]] = part[better]
-            again = moments[2] < _ENOUGH
-            mean[rest], covariance[rest] = tempered_moments(log_weights, values, _ENOUGH)[:2]
+            size[rest] = np.maximum(size[rest], found)
+            again = found < _ENOUGH
+            mean[rest], covariance[rest] = _tempered(*drawn)[:2]
             rest = rest[again]
             if len(rest) == 0:
                 break
         return best
 
-    def _draw(self, points, X, sigma, mean, covariance, center, scale):
-        """Points of each voxel (n_voxels, n_points, n_parameters), and their log weights."""
-        values = self._place(self.points[points], mean, covariance)
-        log_proposal = self.log_proposal[points]
-        log_weights = self._weigh(X, sigma, values * scale + center, log_proposal)
-        return torch.from_numpy(values), log_weights
+    def _draw(self, points, X, sigma, mean, covariance):
+        """Positions of the points of each voxel, and their log weights."""
+        values, log_volume = self._place(self.points[points], mean, covariance)
+        log_density = self.log_proposal[points] - log_volume[:, None]
+        log_weights = self._weigh(X, sigma, values, log_density)
+        return torch.from_numpy(values).float(), log_weights
 
     def _place(self, points, mean, covariance):
-        """Points around each voxel's mean, along the principal axes of its covariance."""
+        """Points around each voxel's mean, along the principal axes of its covariance.
+
+        Returns
+        -------
+        values : ndarray of shape (n_voxels, n_points, n_parameters)
+        log_volume : ndarray of shape (n_voxels,)
+            Logarithm of the determinant of the map from points to positions.
+        """
         free = self.free
         own = _WIDER * covariance[:, free[:, None], free]
         # Voxels without finite moments get a unit covariance, as eigh needs finite values.
@@ -200,28 +226,41 @@ class Refinement:
         # The largest variance is last, as in the points. The columns of `spread` are the axes with
         # lengths of one standard deviation, which rounding must not make negative or 0.
         variance, axes = np.linalg.eigh(own)
-        spread = axes * np.sqrt(np.maximum(variance, 1e-8))[:, None, :]
+        length = np.sqrt(np.maximum(variance, _LEAST_VARIANCE))
         values = np.repeat(mean[:, None], len(points), axis=1)
-        values[:, :, free] += points @ spread.mT
-        return values
+        values[:, :, free] += points @ (axes * length[:, None, :]).mT
+        return values, np.log(length).sum(axis=1)
 
-    def _weigh(self, X, sigma, parameters, log_proposal):
+    def _weigh(self, X, sigma, positions, log_density):
         """Log of posterior over proposal density, (n_voxels, n_points); -inf outside the prior.
 
-        The prior is uniform within its ranges, so that the likelihood alone remains there.
+        The prior is uniform within its ranges: its density in positions is 1.
         """
-        n_voxels, n_points, n_parameters = parameters.shape
-        low, high = self.ranges
-        inside = ((parameters >= low) & (parameters <= high))[..., self.free].all(axis=2)
+        n_voxels, n_points, n_parameters = positions.shape
+        inside = ((positions >= 0) & (positions <= 1))[..., self.free].all(axis=2)
         # Points outside get no weight; they are clipped so that the signal model accepts them.
-        theta = torch.from_numpy(parameters.reshape(-1, n_parameters).clip(low, high).T)
+        values = self.ranges[0] + self.width * positions.clip(0, 1)
+        theta = torch.from_numpy(values.reshape(-1, n_parameters).T.copy())
         # (n_measurements, n_voxels, 1) and (n_measurements, n_voxels, n_points), in units of sigma.
         level = columns_of(sigma)
         x = torch.from_numpy((X / level).T.copy())[:, :, None]
         signal = self.signal_model.signal(theta).reshape(-1, n_voxels, n_points)
         signal = signal / torch.from_numpy(level.T.copy())[:, :, None]
         log_weights = -self.noise.along(0).derivatives(x, signal)[0].sum(0)
-        log_weights -= torch.from_numpy(log_proposal)
+        log_weights -= torch.from_numpy(log_density)
         log_weights[~torch.from_numpy(inside) | log_weights.isnan()] = -torch.inf
-        # The limit keeps -inf minus -inf from being NaN where all points are outside.
-        return log_weights - log_weights.amax(1, keepdim=True).clamp(min=-1e300)
+        return log_weights
+
+
+def _weighted(values, log_weights):
+    """`WeightedTissues` of values (n_voxels, n_points, n_parameters)."""
+    largest = log_weights.amax(1).clamp(min=-1e300)
+    relative = (log_weights - largest[:, None]).float()
+    return WeightedTissues(values.movedim(2, 0), relative, largest)
+
+
+def _tempered(values, log_weights):
+    """`tempered_moments` of weights that are relative to the largest of each voxel."""
+    # The limit keeps -inf minus -inf from being NaN where all points are outside.
+    relative = log_weights - log_weights.amax(1, keepdim=True).clamp(min=-1e300)
+    return tempered_moments(relative.float(), values, _ENOUGH)
