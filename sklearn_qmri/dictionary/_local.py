@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ._expansion import least_squares
 from ._linear import Shares, Table, best_of_shared, draw_truncated, eliminate, integrate
-from ._profile import expand
 
 _HAIR = 1e-6  # least width of a range, as a share of its values
 _GLOBAL = {0: (64, 1), 1: (256, 1), 2: (16, 16)}  # cells per axis over the prior, by axes
@@ -103,19 +103,16 @@ class LocalDraws:
 
     def _expand(self, x, precision):
         """Weights and data of least squares with nearly the likelihood of each voxel."""
-        # First around the fit of the best tissue to the measurements without their bias.
-        scaled = x * precision
-        weight = precision.square()
-        pull = self.noise.without_bias(scaled) * precision
-        gain, *fit = best_of_shared(self.some, weight, pull, *self._amplitudes())
-        best = gain.argmax(1, keepdim=True)
-        amplitude, position = (part.gather(1, best) for part in fit)
-        column, change = (t.T[best[:, 0]] for t in self.some[:2])
-        signal = amplitude * torch.addcmul(column, position, change)
-        gradient, curvature = expand(self.noise, scaled, signal * precision)
-        weight = weight * curvature
-        data = signal - gradient / (precision * curvature).clamp(min=_LEAST)
-        return weight, torch.where(weight > 0, data, 0.0)
+
+        def fit(weight, pull):
+            gain, *linear = best_of_shared(self.some, weight, pull, *self._amplitudes())
+            best = gain.argmax(1, keepdim=True)
+            amplitude, position = (part.gather(1, best) for part in linear)
+            column, change = (t.T[best[:, 0]] for t in self.some[:2])
+            return amplitude * torch.addcmul(column, position, change)
+
+        weight, pull = least_squares(self.noise, x, precision, fit)
+        return weight, pull / weight.clamp(min=_LEAST)
 
     def _amplitudes(self):
         return tuple(float(end) for end in self.ranges[:, self.amplitude])
@@ -159,7 +156,7 @@ class LocalDraws:
         box, shares = cells
         mass = torch.softmax(shares.log_mass, 1)
         mass = mass * (1 - _FLOOR) + _FLOOR / mass.shape[1]
-        cell = _systematic(mass, unit.shape[1])
+        cell = systematic(mass, unit.shape[1])
         by_cell = shares.log_mass, shares.position, shares.amplitude
         tables = [_slopes(table, self.shape) for table in by_cell]
         index = cell // self.shape[1], cell % self.shape[1]
@@ -298,7 +295,7 @@ def _slopes(table, shape):
     return found
 
 
-def _systematic(mass, n_points):
+def systematic(mass, n_points):
     """Cells (n_voxels, n_points) of points that are even in cumulative mass (n_voxels, n_cells)."""
     upper = mass.cumsum(1)
     # Point i is at (i + 1/2) / n. The number of points below the end of each cell but the last one

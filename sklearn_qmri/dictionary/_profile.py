@@ -9,15 +9,13 @@ noise. In all arrays, voxels and atoms may have a leading axis of protocols.
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from ._elimination import solve_small
+from ._expansion import least_squares
 
 _LOWEST = -60.0  # least logarithm to base 2 of a likelihood, relative to that of the best atom
 _COARSE = 4  # of as many atoms, one is looked at first
-_AWAY = 1.5  # distance between signals, in standard deviations, over which a curvature is measured
-_STRONG = 1e4  # signal, in units of sigma, at which all noise is normal
 # Voxels whose likelihoods are computed at once: with a thousand atoms they fit a processor's cache.
 _CHUNK = 256
 LEAST = 1e-20  # keeps divisions by sums over no measurement finite
@@ -132,41 +130,18 @@ def _find(noise, x, precision, simulated, look):
         Results of `look` behind the first two.
     """
     atoms, columns, _ = simulated
-    scaled = x * precision
     doubled = _BITS * columns.square()
-    # First without second derivatives: least squares of the measurements without their bias, and
-    # only some of the atoms, as an expansion may begin anywhere near the optimum.
     few = max(len(atoms.tissues) // _COARSE, atoms.n_cells)
-    weight, pull = precision.square(), noise.without_bias(scaled) * precision
-    best, amplitude = _chunked(_best, atoms, pull, weight, columns, doubled, few)
-    signal = amplitude * rows_at(columns, best)
-    # Then the expansion around the best atom's signal a. With the gradient g of the loss and a
-    # curvature h, the loss of a signal s is g (s - a) + h (s - a)^2 / 2 and a constant. It is that
-    # of least squares with the weight h and the data a - g / h.
-    gradient, curvature = expand(noise, scaled, signal * precision)
-    weight = weight * curvature
-    pull = weight * signal - gradient * precision
+
+    def fit(weight, pull):
+        # Only some of the atoms, as an expansion may begin anywhere near the optimum.
+        best, amplitude = _chunked(_best, atoms, pull, weight, columns, doubled, few)
+        return amplitude * rows_at(columns, best)
+
+    weight, pull = least_squares(noise, x, precision, fit)
     best, amplitude, *parts = _chunked(look, atoms, pull, weight, columns, doubled)
     signal = amplitude * rows_at(columns, best)
     return Nearest(best, amplitude, weight, pull - weight * signal), parts
-
-
-def expand(noise, x, signal):
-    """Gradient and curvature of the loss at signals in units of sigma.
-
-    The curvature is the expected information. Where a magnitude is at the noise floor, that is 0,
-    although much larger signals are unlikely. Then it is the curvature of the parabola through the
-    loss at the signal and `_AWAY` above it.
-    """
-    loss, gradient, _ = noise.derivatives(x, signal)
-    # Of a strong signal, whose noise is normal; 1 for all noise models but those of averages.
-    most = torch.as_tensor(noise.information(np.full(x.shape[-1], _STRONG)), dtype=x.dtype)
-    away = _AWAY / most.sqrt()
-    above = noise.derivatives(x, signal + away)[0]
-    secant = 2 * (above - loss - gradient * away) / away**2
-    information = torch.as_tensor(noise.information(signal.numpy()), dtype=x.dtype)
-    # No noise model bends more than a normal one: a larger curvature comes from rounding.
-    return gradient, torch.maximum(information, torch.minimum(secant, most))
 
 
 def _chunked(look, atoms, pull, weight, columns, doubled, few=None):

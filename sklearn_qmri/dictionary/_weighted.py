@@ -1,5 +1,6 @@
 """Posteriors as weighted tissues: moments, quantiles, samples and the evidence."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,29 @@ class WeightedTissues(NamedTuple):
         shared = self.tissues.ndim == 2
         tissues = self.tissues if shared else self.tissues[:, index]
         return WeightedTissues(tissues, self.log_weights[index], self.offset[index])
+
+    def mixed_with(self, other, share, other_share):
+        """Posterior under a mixture of two priors, from those under each.
+
+        Parameters
+        ----------
+        other : WeightedTissues
+            With the same number of tissues for each voxel.
+        share, other_share : float
+            Shares of both priors.
+
+        Returns
+        -------
+        WeightedTissues
+        """
+        # The mean over twice as many tissues has half the weight of each mean.
+        offset = torch.maximum(self.offset, other.offset)
+        parts = [
+            part.log_weights + (part.offset - offset + math.log(2 * s))[:, None].float()
+            for part, s in ((self, max(share, 1e-30)), (other, other_share))
+        ]
+        tissues = torch.cat([self.tissues, other.tissues], 2)
+        return WeightedTissues(tissues, torch.cat(parts, 1), offset)
 
     def shares(self):
         """Weights that add up to 1 for each voxel, or to 0 where no tissue has any."""

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from .._solver import out_of_range
 from .._torch import single_thread
 from .._warnings import warn
-from ..dictionary import WeightedTissues
+from ..dictionary import WeightedPrior, WeightedTissues, can_draw
 from ..noise import columns_of, expected_measurement
 from ..signal_models import SignalModel
 from ..status import Status
@@ -24,7 +24,13 @@ from ._levels import check_coverage, check_levels
 from ._mle import fit_sigma
 from ._regressor import TissueRegressorMixin, all_or_nothing, refuse
 from ._rows import scatter_results, scatter_rows
-from ._sampling import WHOLE_ROWS, AtomSampler, constants_of, sampler_of_ranges
+from ._sampling import (
+    WHOLE_ROWS,
+    AtomSampler,
+    MixedSampler,
+    constants_of,
+    sampler_of_ranges,
+)
 
 # Effective sample size below which the mean over atoms is too uncertain, and the status says so.
 _LEAST_SIZE = 10
@@ -102,7 +108,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         "signal_model": [SignalModel],
         "noise": NOISE,
         "sigma": SIGMA_PER_MEASUREMENT,
-        "prior": [dict, "array-like", callable, None],
+        "prior": [dict, WeightedPrior, "array-like", callable, None],
         "n_atoms": [Interval(Integral, 1, None, closed="left")],
         "n_points": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -171,6 +177,10 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
     def _make_sampler(self, sigma):
         """Draw the atoms, and choose how posteriors are sampled."""
         model, noise, rng = self.signal_model_, self.noise_, check_random_state(self.random_state)
+        if isinstance(self.prior, WeightedPrior) and can_draw(model):
+            self.atoms_, self.atom_weights_, _ = self.prior.checked(model)
+            seed = int(rng.randint(np.iinfo(np.int32).max))
+            return MixedSampler(model, noise, self.prior, self.n_points, seed)
         drawn = draw_tissues(model, self.n_atoms, self.prior, rng, quasi=True)
         # Draws from samples contain copies of a tissue. They are one atom with a larger weight: as
         # separate atoms they would raise the effective sample size without adding information.

@@ -4,7 +4,15 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
-from ..dictionary import Interpolation, LocalDraws, LossAlong, WeightedTissues, can_draw
+from ..dictionary import (
+    Interpolation,
+    LocalDraws,
+    LossAlong,
+    ShapeDraws,
+    WeightedTissues,
+    amplitude_of,
+    can_draw,
+)
 from ..noise import columns_of
 from ._refine import Refinement
 
@@ -17,6 +25,7 @@ _LANES = 64  # the number of points of a voxel is a multiple, so that no kernel 
 _BLOCK = 81_920  # points of a block, which fit a processor's cache
 _MORE = 4  # times as many points in each further round
 _MOST_ROUNDS = 3
+_ATOMS = 2**20  # values of a table of atoms, which fit a processor's cache
 _WEIGHTS = 2**22  # weights of atoms that are held at once
 
 
@@ -81,15 +90,14 @@ class RangeSampler:
             Rows of the block.
         WeightedTissues
         """
-        precision = np.broadcast_to(1 / columns_of(sigma), X.shape)
-        x, precision = (torch.tensor(a, dtype=torch.float32) for a in (X, precision))
+        x, precision = _in_single(X, sigma)
         cells = self.draws.cells(x, precision)
         rest, n_points = torch.arange(len(X)), self.n_points
         for i in range(_MOST_ROUNDS):
             pieces = []
             for rows in rest.split(max(WHOLE_ROWS, _BLOCK // n_points)):
                 drawn = self.draws.draw(cells.take(rows), self.unit[:, :n_points])
-                pieces.append((rows, self._weigh(drawn, x[rows], precision[rows])))
+                pieces.append((rows, self.weigh(drawn, x[rows], precision[rows])))
             again = []
             for rows, weighted in pieces:
                 enough = weighted.effective_size() >= ENOUGH
@@ -104,7 +112,12 @@ class RangeSampler:
             if len(rest) == 0:
                 return
 
-    def _weigh(self, drawn, x, precision):
+    def once(self, x, precision):
+        """Weighted tissues of a block of rows, the same number for each."""
+        cells = self.draws.cells(x, precision)
+        return self.weigh(self.draws.draw(cells, self.unit[:, : self.n_points]), x, precision)
+
+    def weigh(self, drawn, x, precision):
         """Multiply the weights of tissues by their likelihoods."""
         tissues, log_weights = drawn
         signal = self.signal_model.signal(tissues.flatten(1)).unflatten(1, log_weights.shape)
@@ -112,6 +125,58 @@ class RangeSampler:
         x, precision = (part.T[:, :, None] for part in (x, precision))
         loss, middle = self.loss(x * precision, signal.mul_(precision))
         return WeightedTissues(tissues, log_weights.sub_(loss), -middle[:, 0])
+
+
+class MixedSampler:
+    """Tissues of a `WeightedPrior`: its own ones, and such of the wide prior that is in it.
+
+    Parameters
+    ----------
+    signal_model : SignalModel
+        Model for which `can_draw` is True.
+    noise : NoiseModel
+    prior : WeightedPrior
+    n_points : int
+        Tissues per voxel of either kind.
+    seed : int
+    """
+
+    def __init__(self, signal_model, noise, prior, n_points, seed):
+        self.arguments = [signal_model, noise, prior, n_points, seed]
+        tissues, weights, wide = prior.checked(signal_model)
+        self.ranges = RangeSampler(signal_model, noise, wide, n_points, seed)
+        kept = weights > 0
+        amplitude = amplitude_of(signal_model)
+        self.shapes = ShapeDraws(
+            signal_model, noise, tissues[kept], amplitude, *wide[:, amplitude].tolist()
+        )
+        self.log_prior = torch.as_tensor(np.log(weights[kept]), dtype=torch.float32)
+        self.shares = 1 - prior.floor, prior.floor
+        self.rows = max(WHOLE_ROWS, _ATOMS // len(tissues) // WHOLE_ROWS * WHOLE_ROWS)
+
+    def __getstate__(self):
+        """The arguments, from which everything else is computed again."""
+        return {"arguments": self.arguments}
+
+    def __setstate__(self, state):
+        """Restore a sampler."""
+        self.__init__(*state["arguments"])
+
+    def __call__(self, X, sigma):
+        """Same as `RangeSampler.__call__`."""
+        x, precision = _in_single(X, sigma)
+        unit = self.ranges.unit[3, : self.ranges.n_points]
+        drawn = self.shapes.draw(x, precision, self.log_prior, unit)
+        own = self.ranges.weigh(drawn, x, precision)
+        if self.shares[1] > 0:
+            own = own.mixed_with(self.ranges.once(x, precision), *self.shares)
+        yield np.arange(len(X)), own
+
+
+def _in_single(X, sigma):
+    """Measurements and 1 / sigma of each, in single precision."""
+    precision = np.broadcast_to(1 / columns_of(sigma), X.shape)
+    return tuple(torch.tensor(part, dtype=torch.float32) for part in (X, precision))
 
 
 class AtomSampler:
