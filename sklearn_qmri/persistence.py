@@ -22,9 +22,9 @@ from ._network import (
 )
 from ._version import __version__
 from ._warnings import warn
-from .dictionary import Atoms
+from .dictionary import Atoms, WeightedPrior
 from .estimators._refine import Refinement
-from .estimators._sampling import AtomSampler, RangeSampler, RefinedSampler
+from .estimators._sampling import AtomSampler, MixedSampler, RangeSampler, RefinedSampler
 
 __all__ = ["load_estimator", "save_estimator"]
 
@@ -37,8 +37,8 @@ _MEMBER = "sklearn_qmri.json"
 _SCHEMA = "schema.json"
 # Classes of objects inside fitted estimators of this package, in addition to the public ones.
 _STATE = (
-    AtomSampler, Atoms, BiasWeights, Domain, FittedNetwork, MLP, NetworkInputs,
-    ProtocolFreeNetwork, RangeSampler, RefinedSampler, Refinement, Training,
+    AtomSampler, Atoms, BiasWeights, Domain, FittedNetwork, MLP, MixedSampler, NetworkInputs,
+    ProtocolFreeNetwork, RangeSampler, RefinedSampler, Refinement, Training, WeightedPrior,
 )  # fmt: skip
 # Archives are written without compression. One that claims to contain much more than its own size
 # is malicious or damaged. Up to _LARGE bytes this is harmless; beyond, _INFLATION is the limit.

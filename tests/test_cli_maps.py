@@ -45,15 +45,15 @@ def files(crop):
         "bias-constrained",
         "self-supervised",
         "pretrained",
-        "posterior-mean",
+        "posterior",
     ],
 )
 def test_fit_writes_maps_with_their_story(files, crop, tmp_path, monkeypatch, capsys, method):
     out = tmp_path / "maps"
     arguments = ["fit", *files, "--estimator", method, "--out", str(out), "--samples", "1000"]
-    if method not in ("posterior-mean", "bias-constrained", "pretrained"):
+    if method not in ("posterior", "bias-constrained", "pretrained"):
         arguments += ["--bounds", "f=0:0.5"]
-    if method in ("hybrid", "bias-constrained", "posterior-mean"):
+    if method in ("hybrid", "bias-constrained", "posterior"):
         arguments += ["--prior", "D=0.05:3"]
     code, text, err = run(monkeypatch, capsys, *arguments)
     assert code == 0, err

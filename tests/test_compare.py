@@ -77,16 +77,16 @@ def test_comparison_measures_each_method(comparison):
     tissues = {row["tissue"] for row in comparison.table}
     assert tissues == {"all", "prior", "brain", "kidney", "liver", "muscle"}
     mle = column(comparison, "prior", "mle", "slope")
-    shrunk = column(comparison, "prior", "posterior-mean", "slope")
+    shrunk = column(comparison, "prior", "posterior", "slope")
     assert (shrunk[1:] < mle[1:]).all()
     assert np.isnan(column(comparison, "liver", "mle", "slope")).all()
-    for method in ("mle", "posterior-mean", "alpha 0", "alpha 0.5", "segmented"):
+    for method in ("mle", "posterior", "alpha 0", "alpha 0.5", "segmented"):
         bias, std, rmse = (
             column(comparison, "all", method, figure) for figure in ("rms_bias", "std", "rmse")
         )
         np.testing.assert_allclose(rmse**2, bias**2 + std**2, rtol=0.02, atol=1e-4)
-    rmse = {m: column(comparison, "prior", m, "rmse") for m in ("posterior-mean", "alpha 1")}
-    assert (rmse["posterior-mean"][1:] < rmse["alpha 1"][1:]).all()
+    rmse = {m: column(comparison, "prior", m, "rmse") for m in ("posterior", "alpha 1")}
+    assert (rmse["posterior"][1:] < rmse["alpha 1"][1:]).all()
 
 
 def test_bound_of_the_comparison_is_only_a_std(comparison):
@@ -228,7 +228,7 @@ def test_what_no_command_can_express_has_none():
     own = type("Own", (ADC,), {})([0, 500])
     arguments = [
         (model, Gaussian(), None, {}, "mle", {}),
-        (model, Rician(), np.ones((3, 2)), {}, "posterior-mean", {}),
+        (model, Rician(), np.ones((3, 2)), {}, "posterior", {}),
         (own, Rician(), None, {}, "mle", {}),
         (linear, Gaussian(), None, {}, "mle", {}),
     ]

@@ -150,7 +150,7 @@ def test_trade_off(model):
 def test_trade_off_of_a_comparison(model):
     found = compare_methods(model, snr=30, n_samples=300, n_repeats=3, random_state=0)
     display = TradeOffDisplay.from_comparison(found, model)
-    assert set(display.methods) == {"mle", "segmented", "posterior-mean", "self-supervised"}
+    assert set(display.methods) == {"mle", "segmented", "posterior", "self-supervised"}
     assert set(display.paths) == {"alpha", "bias weight", "pretrained, bias weight"}
     _, std = display.methods["mle"]
     rows = [r for r in found.table if r["tissue"] == "all" and r["method"] == "mle"]

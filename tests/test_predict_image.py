@@ -447,7 +447,7 @@ def test_training_does_not_look_at_air():
     assert hybrid.snr[0] == 2, "voxels without signal are among those to predict"
     assert 31 < hybrid.snr[1] < 38
     assert 24 < fit_to_scan("hybrid", model, X[:n], **given).snr[0] < 28
-    low, high = fit_to_scan("posterior-mean", model, X, **given).estimator.prior["S0"]
+    low, high = fit_to_scan("posterior", model, X, **given).estimator.prior["S0"]
     assert (low, high / sigma) == (20, pytest.approx(hybrid.snr[1]))
     with pytest.raises(ValueError, match="Cannot tell the scan's S0"):
         fit_to_scan("hybrid", model, X[n:] / 2, **given)

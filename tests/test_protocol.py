@@ -77,7 +77,7 @@ ESTIMATORS = {
     "self-supervised": net(SelfSupervisedNetRegressor),
     "hybrid-ridge": HybridLabelRegressor(Ridge(), label_estimator=MLEEstimator(MODEL, sigma=SIGMA)),
     "pretrained": PretrainedNetRegressor(MODEL, sigma=SIGMA),
-    "posterior-mean": PosteriorMeanEstimator(MODEL, sigma=SIGMA, n_atoms=512, random_state=0),
+    "posterior": PosteriorMeanEstimator(MODEL, sigma=SIGMA, n_atoms=512, random_state=0),
 }
 # Estimators that learn or use a noise level of their own.
 WITH_SIGMA = [name for name, e in ESTIMATORS.items() if "sigma" in entry_of(e).takes]

@@ -22,6 +22,7 @@ from ..image import (
 from ..image._air import compare_with_air
 from ..image._kinds import check_kinds
 from ..persistence import load_estimator
+from ._choice import other_models, write_probabilities
 from ._console import console, notes, unfinished
 from ._estimators import Method, method_of, parse_alpha, parse_bias_weight, refuse_unused
 from ._given import Given
@@ -32,6 +33,7 @@ from ._options import (
     Bounds,
     BValues,
     ChunkSize,
+    Coverage,
     Device,
     Error,
     Errors,
@@ -41,6 +43,7 @@ from ._options import (
     Maps,
     Mask,
     Model,
+    Models,
     Overwrite,
     Prior,
     Resume,
@@ -80,6 +83,7 @@ class _Output(NamedTuple):
     """
 
     error: Errors | None
+    interval: float | None
     n_jobs: int
     chunk_size: int
     as_json: bool
@@ -104,6 +108,8 @@ def fit(
     samples: Samples = 50_000,
     sigma: Sigma = None,
     error: Error = None,
+    interval: Coverage = None,
+    models: Models = None,
     out: Maps = Path("maps"),
     n_jobs: Jobs = 1,
     device: Device = "cpu",
@@ -121,11 +127,12 @@ def fit(
     Example: sklearn-qmri fit dwi.nii.gz --bval dwi.bval --mask mask.nii.gz --out maps
     """
     options = {"alpha": alpha, "bias_weight": bias_weight, "prior": prior, "bounds": bounds}
-    refuse_unused(estimator, options | {"fixed": fixed, "sigma": sigma})
+    refuse_unused(estimator, options | {"fixed": fixed, "sigma": sigma, "interval": interval})
     _refuse_error(estimator, error)
     opened, signal_model, noise = open_for_fit(
         scan, b_values, model, settings, average, averages, estimator
     )
+    others = other_models(models, signal_model)
     given = Given(number_or_map(sigma, "--sigma"), parse_fixed(fixed, signal_model))
     alphas = parse_alpha(alpha, signal_model)
     weights = parse_bias_weight(bias_weight, signal_model)
@@ -141,8 +148,11 @@ def fit(
             _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
         network = model_file if _is_trained(fitted) else None
-        output = _Output(error, n_jobs, chunk_size, as_json, network, keep=network is not None)
+        output = _Output(
+            error, interval, n_jobs, chunk_size, as_json, network, keep=network is not None
+        )
         _finish(task, fitted, noise_level, given, parts.of(model_file), output)
+        write_probabilities(others, mle, X, task, seed, overwrite)
 
 
 def predict(
@@ -190,7 +200,7 @@ def predict(
             fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
             level = float(fitted.sigma_)
         parts = parts.of(model_file, bias_weight)
-        output = _Output(error, n_jobs, chunk_size, as_json, model_file)
+        output = _Output(error, None, n_jobs, chunk_size, as_json, model_file)
         _finish(task, estimator, level, given, parts, output)
 
 
@@ -249,6 +259,7 @@ def _finish(task, made, sigma, given, parts, output):
         made, task.scan, sigma=sigma if given.sigma is None else None,
         return_std=output.error == Errors.std,
         error=output.error if output.error == Errors.bootstrap else None,
+        interval=output.interval,
         chunk_size=output.chunk_size, n_jobs=output.n_jobs, memory=parts, verbose=1,
     )  # fmt: skip
     files, about = task.maps, {}

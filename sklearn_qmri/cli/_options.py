@@ -34,7 +34,11 @@ BiasWeight = Annotated[
     ),
 ]
 Prior = Annotated[
-    list[str] | None, typer.Option(help="Range of tissues to train on, e.g. f=0.1:0.5.")
+    list[str] | None,
+    typer.Option(
+        help="Range of tissues to train on, e.g. f=0.1:0.5; 'scan': learn their distribution from "
+        "the scan."
+    ),
 ]
 Bounds = Annotated[
     list[str] | None, typer.Option(help="Bounds of maximum likelihood, e.g. f=0:0.5.")
@@ -53,6 +57,20 @@ Error = Annotated[
     typer.Option(
         help="Also write maps of errors: standard deviations of the estimator ('std'), or standard "
         "deviation and bias from simulated repeats ('bootstrap'), for any estimator."
+    ),
+]
+Coverage = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        help="Also write lower and upper ends of intervals of this coverage, e.g. 0.9.",
+    ),
+]
+Models = Annotated[
+    str | None,
+    typer.Option(
+        "--models",
+        help="Also write the probabilities of these signal models, by evidence: ADC,IVIM,Kurtosis.",
     ),
 ]
 Maps = Annotated[Path, typer.Option(help="Folder for maps and sidecars.")]

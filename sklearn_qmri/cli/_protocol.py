@@ -134,7 +134,12 @@ def scan_mask(scan, mask):
 
 
 def parse_prior(texts, model):
-    """Ranges by parameter, from texts like ``f=0.1:0.5``; None if there are no texts."""
+    """Ranges by parameter, from texts like ``f=0.1:0.5``; None if there are no texts.
+
+    The text ``scan`` stays as it is.
+    """
+    if texts == ["scan"]:
+        return "scan"
     prior = _ranges(texts, "--prior")
     prior_ranges(model, prior)  # raises its error before any output is made
     return prior or None

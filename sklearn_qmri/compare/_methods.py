@@ -289,7 +289,7 @@ def _methods(mle, settings, prior, bounds, seed):
     return (
         methods
         | {
-            "posterior-mean": PosteriorMeanEstimator(
+            "posterior": PosteriorMeanEstimator(
                 signal_model, **settings, prior=prior, random_state=seed
             ),
             "self-supervised": SelfSupervisedNetRegressor(signal_model, **trained, bounds=bounds),

@@ -21,8 +21,8 @@ from ..tissues import draw_tissues, prior_ranges
 _LEAST_VOXELS = 50
 _MOST_VOXELS = 12_000  # whose likelihoods are held at once
 _HELD_OUT = 0.15  # share of the voxels that tell when to stop
-_MOST_STEPS = 100
-_TOL = 1e-4  # nats per voxel
+_MOST_STEPS = 150
+_TOL = 2e-5  # nats per voxel
 _BLOCK = 256
 _QUANTILES = 0.005, 0.995  # of the amplitudes of a scan; the range is a little wider than these
 _MARGIN = 0.02

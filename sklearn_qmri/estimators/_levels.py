@@ -31,12 +31,14 @@ def check_levels(levels, name):
     return values
 
 
-def check_coverage(coverage):
+def check_coverage(coverage, name="coverage"):
     """Coverage of an interval as a number.
 
     Parameters
     ----------
     coverage : float
+    name : str, default="coverage"
+        Name of the argument, for the error.
 
     Returns
     -------
@@ -48,5 +50,5 @@ def check_coverage(coverage):
         If it is not a number between 0 and 1, both excluded.
     """
     if isinstance(coverage, bool) or not isinstance(coverage, Real) or not 0 < coverage < 1:
-        raise ValueError(f"coverage expects a number between 0 and 1, got {coverage!r}.")
+        raise ValueError(f"{name} expects a number between 0 and 1, got {coverage!r}.")
     return float(coverage)

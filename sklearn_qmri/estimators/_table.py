@@ -24,8 +24,9 @@ class Entry(NamedTuple):
         Name on the command line and in comparisons. None: it is not available there.
     takes : frozenset of str
         Options among "sigma" (estimates depend on the noise level), "fixed" (known parameters),
-        "std" (standard deviations), "prior" (tissues to train on or to weight), "bounds", "alpha",
-        "bias_weight" and "protocol" (another protocol needs no training).
+        "std" (standard deviations), "interval" (intervals of any coverage), "prior" (tissues to
+        train on or to weight), "bounds", "alpha", "bias_weight" and "protocol" (another protocol
+        needs no training).
     """
 
     estimator: type
@@ -38,12 +39,12 @@ def _entry(estimator, name, *takes):
 
 
 ESTIMATORS = (
-    _entry(MLEEstimator, "mle", "sigma", "fixed", "std", "bounds", "protocol"),
+    _entry(MLEEstimator, "mle", "sigma", "fixed", "std", "interval", "bounds", "protocol"),
     _entry(SegmentedIVIMEstimator, "segmented", "bounds", "protocol"),
     _entry(HybridLabelNetRegressor, "hybrid", "sigma", "std", "prior", "bounds", "alpha"),
     _entry(BiasConstrainedNetRegressor, "bias-constrained", "sigma", "std", "prior", "bias_weight"),
     _entry(SelfSupervisedNetRegressor, "self-supervised", "sigma", "std", "bounds"),
-    _entry(PosteriorMeanEstimator, "posterior-mean", "sigma", "std", "prior", "protocol"),
+    _entry(PosteriorMeanEstimator, "posterior", "sigma", "std", "interval", "prior", "protocol"),
     _entry(PretrainedNetRegressor, "pretrained", "sigma", "bias_weight", "protocol"),
     _entry(HybridLabelNetRegressorCV, None, "sigma", "std"),
     _entry(BiasConstrainedNetRegressorCV, None, "sigma", "std"),

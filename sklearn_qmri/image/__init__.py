@@ -2,6 +2,7 @@
 
 from ._acquisition import read_acquisition, read_b_values
 from ._averages import average_repeats
+from ._choice import predict_model_probabilities
 from ._cohort import predict_cohort
 from ._derivatives import read_map, write_maps
 from ._fit import FittedToScan, fit_to_scan
@@ -27,6 +28,7 @@ __all__ = [
     "open_scan",
     "predict_cohort",
     "predict_image",
+    "predict_model_probabilities",
     "read_acquisition",
     "read_b_values",
     "read_map",

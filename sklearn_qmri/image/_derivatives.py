@@ -16,6 +16,7 @@ from ._nifti import like, load_nifti, read_volume, stem_of
 from ._sidecar import read_sidecar
 from ._units import factor_to_memory, unit_in_files
 
+_OF_PARAMETERS = "std", "bias", "lower", "upper"  # maps with the unit of their parameter
 _BIDS_VERSION = "1.10.0"
 _GENERATED_BY = [{"Name": "sklearn_qmri", "Version": __version__}]
 _SHOWN = (1, 99)  # percentiles of a map between which viewers show it at first
@@ -218,7 +219,7 @@ def _sidecars(maps, signal_model, units, story):
     names = signal_model.parameter_names
     bits = {str(2**j): f"{name} is on a bound" for j, name in enumerate(names)}
     in_memory = {p.name: p.unit for p in signal_model.parameters}
-    in_memory |= {f"{p}_{key}": in_memory[p] for p in names for key in ("std", "bias")}
+    in_memory |= {f"{p}_{key}": in_memory[p] for p in names for key in _OF_PARAMETERS}
     of_one = {"status": {"Levels": levels}, "at_bound": {"Bits": bits}}
     common = {
         "GeneratedBy": _GENERATED_BY,
@@ -251,7 +252,7 @@ def _bound_counts(maps, names):
 def _units(signal_model):
     """Unit in files of each map, and the factor from values in memory, by name."""
     units = {p.name: unit_in_files(p) for p in signal_model.parameters}
-    units |= {f"{p}_{key}": units[p] for p in list(units) for key in ("std", "bias")}
+    units |= {f"{p}_{key}": units[p] for p in list(units) for key in _OF_PARAMETERS}
     return units | {"residual_rms": ("signal", 1.0)}
 
 

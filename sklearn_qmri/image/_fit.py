@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._network import Training
+from ..datasets import learn_prior
 from ..estimators import (
     MLEEstimator,
     PosteriorMeanEstimator,
@@ -76,7 +77,7 @@ def fit_to_scan(
     ----------
     name : str
         Name in the table of estimators: "mle", "segmented", "hybrid", "bias-constrained",
-        "self-supervised", "pretrained" or "posterior-mean".
+        "self-supervised", "pretrained" or "posterior".
     signal_model : SignalModel
         Model of the scan's protocol.
     X : array-like of shape (n_voxels, n_measurements)
@@ -89,8 +90,9 @@ def fit_to_scan(
         Bounds by parameter name in place of the signal model's.
     fixed : dict of {str: float}, default=None
         Values of known parameters by name, for "mle" only.
-    prior : dict, ndarray or callable, default=None
-        Tissues to train on, or to weight by likelihood. Same as `prior` of `make_signals`.
+    prior : dict, ndarray, callable or "scan", default=None
+        Tissues to train on, or to weight by likelihood. Same as `prior` of `make_signals`. "scan":
+        learnt from X by `learn_prior`, whose wide prior is that of the signal model.
     alpha : float or array-like of shape (n_parameters,), default=0.5
         Weight of the maximum-likelihood labels of "hybrid".
     bias_weight : float or array-like of shape (n_parameters,), default=10.0
@@ -168,6 +170,11 @@ def _fit_with_level(
         net = method(model, bounds=mle.bounds, normalize="rms", training=training, **common)
         return FittedToScan(net.fit(X).set_params(verbose=0))
     ranges = amplitude_ranges(model, mle.predict(X), sigma)
+    if isinstance(prior, str):
+        tell("Learning the prior from the scan")
+        prior = learn_prior(
+            model, X, sigma=sigma, noise=mle.noise, prior=ranges, random_state=random_state
+        )
     if method is PosteriorMeanEstimator:
         posterior = method(model, prior=_with_amplitudes(prior, ranges), **common)
         return FittedToScan(posterior.fit(X).set_params(verbose=0))

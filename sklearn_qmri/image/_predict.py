@@ -10,6 +10,7 @@ from tqdm import tqdm
 from .._version import __version__, library_versions
 from .._warnings import quiet, warn
 from ..estimators import core, refuse_to_lose_sigma, signal_model_of, takes
+from ..estimators._levels import check_coverage
 from ..inspection import parametric_bootstrap
 from ..status import describe_statuses
 from ._nifti import like
@@ -27,6 +28,7 @@ def predict_image(
     fixed=None,
     return_std=False,
     error=None,
+    interval=None,
     fill=np.nan,
     chunk_size=65536,
     n_jobs=None,
@@ -65,6 +67,9 @@ def predict_image(
         "bootstrap": also return maps of standard deviation and bias of every estimate, from 30
         noise repeats that are simulated at the estimate, see `parametric_bootstrap`. It works for
         every estimator that has a signal model, also on bounds.
+    interval : float, default=None
+        Coverage of intervals, between 0 and 1: also return maps of their lower and upper ends, if
+        the estimator has `predict_interval`.
     fill : float, default=nan
         Value of maps outside the mask; the status there is -1.
     chunk_size : int, default=65536
@@ -88,9 +93,10 @@ def predict_image(
         Maps by parameter name, float32, with the geometry of the scan. If the estimator has
         `estimate`, also ``"status"`` (int8, see `Status`) and ``"residual_rms"``; with
         `return_std` also ``"<name>_std"``, with ``error="bootstrap"`` also ``"<name>_std"`` and
-        ``"<name>_bias"``. Maximum likelihood has ``"aic"`` and ``"bic"`` too.
-        Estimators with bounds have ``"at_bound"`` (int16), the sum of 2^j over the parameters j on
-        a bound, the first being 0.
+        ``"<name>_bias"``, with `interval` also ``"<name>_lower"`` and ``"<name>_upper"``, with
+        `PosteriorMeanEstimator` also ``"log_evidence"``. Maximum likelihood has ``"aic"`` and
+        ``"bic"`` too. Estimators with bounds have ``"at_bound"`` (int16), the sum of 2^j over the
+        parameters j on a bound, the first being 0.
 
     Raises
     ------
@@ -119,14 +125,14 @@ def predict_image(
     scan = open_scan(image, mask, sigma, fixed=fixed, n_expected=n_expected)
     run = partial(on_processes, n_jobs) if client is None else partial(on_workers, client)
     return estimate_scan(
-        estimator, scan, run, return_std=return_std, error=error, fill=fill,
+        estimator, scan, run, return_std=return_std, error=error, interval=interval, fill=fill,
         chunk_size=chunk_size, memory=memory, verbose=verbose,
     )  # fmt: skip
 
 
 def estimate_scan(
-    estimator, scan, run, *, return_std=False, error=None, fill=np.nan, chunk_size, memory=None,
-    verbose=0,
+    estimator, scan, run, *, return_std=False, error=None, interval=None, fill=np.nan, chunk_size,
+    memory=None, verbose=0,
 ):  # fmt: skip
     """Maps of a scan, same as from `predict_image`.
 
@@ -137,6 +143,10 @@ def estimate_scan(
     name = type(estimator).__name__
     if return_std and not takes(estimator, "std"):
         raise ValueError(f"{name} gives no standard deviations.")
+    if interval is not None:
+        check_coverage(interval, "interval")
+        if not takes(estimator, "interval"):
+            raise ValueError(f"{name} gives no intervals.")
     if error not in (None, "bootstrap"):
         raise ValueError(f"error expects None or 'bootstrap', got {error!r}.")
     if error is not None and return_std:
@@ -155,7 +165,7 @@ def estimate_scan(
     # A generator: a slab is read when `run` has room for it, and its zeros are counted on the way.
     arguments = (
         (
-            *zeros.counted(*scan.read(slab)), scan.known(slab), return_std,
+            *zeros.counted(*scan.read(slab)), scan.known(slab), return_std, interval,
             None if error is None else slab.start, versions,
         )
         for slab in slabs
@@ -205,24 +215,15 @@ def _with_known_voxels(estimator, scan):
     return replace(scan, fixed=known)
 
 
-def estimate_rows(estimator, X, sigma, fixed, return_std, seed, versions):
+def estimate_rows(estimator, X, sigma, fixed, return_std, interval, seed, versions):
     """Values of the maps of some voxels, by name, without warnings: the status reports problems.
 
     `seed` is that of a bootstrap, or None. Results may be cached. `versions` is not used, but makes
     the cache key depend on the versions.
     """
-    # The conversions copy, so that the marks below do not reach the caller's arrays.
-    X, options = X.astype(np.float64), {}
     names = signal_model_of(estimator).parameter_names
-    if sigma is not None:
-        sigma = np.array(sigma, dtype=np.float64)
-        # `estimate` refuses a sigma that is not positive. One voxel of a map must not stop the
-        # others: NaN in X makes it BAD_INPUT, or a measurement missing, and the 1 only stands in
-        # for its noise level.
-        if len(sigma.shape) and len(sigma) == len(X):
-            unknown = ~(np.isfinite(sigma) & (sigma > 0))
-            X[unknown], sigma[unknown] = np.nan, 1.0
-        options["sigma"] = sigma
+    X, sigma = marked(X, sigma)
+    options = {} if sigma is None else {"sigma": sigma}
     if fixed:
         options["fixed"] = fixed
     std, values = None, {}
@@ -232,7 +233,7 @@ def estimate_rows(estimator, X, sigma, fixed, return_std, seed, versions):
             asked = {"return_std": True} if return_std else {}
             result = estimator.estimate(X, **options, **asked)
             values = {"status": result.status, "residual_rms": result.get("residual_rms")}
-            values |= {"aic": result.get("aic"), "bic": result.get("bic")}
+            values |= {key: result.get(key) for key in ("aic", "bic", "log_evidence")}
             if hasattr(core(estimator), "bounds_"):  # others are never on a bound
                 values["at_bound"] = result.at_bound @ 2 ** np.arange(len(names))
             parameters, std = result.parameters, result.get("std")
@@ -244,6 +245,11 @@ def estimate_rows(estimator, X, sigma, fixed, return_std, seed, versions):
     columns = dict(zip(names, parameters.reshape(len(X), -1).T, strict=True))
     if return_std:
         columns |= zip((f"{name}_std" for name in names), std.reshape(len(X), -1).T, strict=True)
+    if interval is not None:
+        with quiet():
+            ends = estimator.predict_interval(X, interval, **options)
+        for i, key in enumerate(("lower", "upper")):
+            columns |= zip((f"{name}_{key}" for name in names), ends[..., i].T, strict=True)
     if seed is not None:
         repeats = parametric_bootstrap(
             estimator, parameters.reshape(len(X), -1), **_of_present(estimator, X, options),
@@ -258,6 +264,22 @@ def estimate_rows(estimator, X, sigma, fixed, return_std, seed, versions):
         for name, column in columns.items()
         if column is not None
     }
+
+
+def marked(X, sigma):
+    """Copies of rows and noise levels, with NaN in X where a map has no usable level.
+
+    One voxel of a map must not stop the others: NaN in X makes it BAD_INPUT, or a measurement
+    missing, and the 1 only stands in for its noise level.
+    """
+    X = X.astype(np.float64)
+    if sigma is None:
+        return X, None
+    sigma = np.array(sigma, dtype=np.float64)
+    if len(sigma.shape) and len(sigma) == len(X):
+        unknown = ~(np.isfinite(sigma) & (sigma > 0))
+        X[unknown], sigma[unknown] = np.nan, 1.0
+    return X, sigma
 
 
 def _of_present(estimator, X, options):

@@ -1,6 +1,11 @@
 """Bias and variance of parameter estimates, measured on noise repeats."""
 
 from ..information import cramer_rao_bound
+from ._calibration import (
+    calibration_curve,
+    continuous_ranked_probability_score,
+    interval_coverage,
+)
 from ._decomposition import bias_variance_decomposition, product_decomposition
 from ._forms import quadratic
 from ._parameters import (
@@ -21,8 +26,11 @@ __all__ = [
     "bias_curve",
     "bias_variance_decomposition",
     "bias_variance_scorer",
+    "calibration_curve",
+    "continuous_ranked_probability_score",
     "cramer_rao_bound",
     "failure_rate",
+    "interval_coverage",
     "least_variance",
     "least_weighted",
     "mean_bias",

@@ -1,0 +1,152 @@
+"""Intervals from the profile likelihood: all values of a parameter that the data do not refute."""
+
+import numpy as np
+from scipy.stats import chi2
+
+from ..noise import columns_of
+from ._optima import solve_rows
+
+_MOST_WIDENINGS = 40  # doublings of the step in search of an end
+_MOST_STEPS = 12
+_CLOSE = 0.01  # tolerance of the root of twice the log-likelihood ratio, in standard deviations
+_FIRST_STEP = 0.1  # of a parameter without a known standard deviation, as a share of its size
+
+
+def profile_intervals(estimator, rows, found, coverage):
+    """Profile-likelihood interval of each parameter of each row.
+
+    An end is where the log-likelihood, maximised over all other parameters, is below its maximum by
+    half the quantile of a chi-squared distribution with one degree of freedom (Wilks). Where it is
+    not reached within the bounds, the bound is the end.
+
+    Parameters
+    ----------
+    estimator : fitted MLEEstimator
+    rows : Rows
+    found : dict of {str: ndarray}
+        Results of maximum likelihood by name, with standard deviations.
+    coverage : float
+
+    Returns
+    -------
+    ndarray of shape (n_usable, n_parameters, 2)
+    """
+    z = np.sqrt(chi2.ppf(coverage, 1))
+    rows = _present(rows, found)
+    intervals = np.repeat(found["parameters"][..., None], 2, axis=2)
+    for j, p in enumerate(estimator.signal_model_.parameters):
+        free = np.isfinite(found["nll"])
+        if rows.fixed is not None:
+            free &= np.isnan(rows.fixed[:, j])
+        index = np.flatnonzero(free)
+        for side, sign in enumerate((-1, 1)):
+            intervals[index, j, side] = _Search(
+                estimator, rows, found, index, j, sign, z, p.log
+            ).end()
+    intervals[~np.isfinite(found["nll"])] = np.nan
+    return intervals
+
+
+def _present(rows, found):
+    """Rows in which missing and rejected measurements have an infinite noise level."""
+    missing = found.get("outliers", np.zeros(rows.X.shape, dtype=bool))
+    if rows.missing is not None:
+        missing = missing | rows.missing
+    if not missing.any():
+        return rows
+    sigma = np.where(missing, np.inf, columns_of(rows.sigma))
+    return rows._replace(X=np.where(missing, 0.0, rows.X), sigma=sigma, missing=None)
+
+
+class _Search:
+    """Search for one end of the intervals of one parameter.
+
+    The root r of twice the log-likelihood ratio grows nearly in proportion to the distance from the
+    optimum, as it does exactly where the likelihood is normal. So its crossing of z is found by
+    linear interpolation: outwards first, then between an inner and an outer point.
+    """
+
+    def __init__(self, estimator, rows, found, index, j, sign, z, log):
+        self.estimator, self.rows = estimator, rows
+        self.index, self.j, self.sign, self.z, self.log = index, j, sign, z, log
+        self.optimum = found["parameters"][index]
+        self.nll = found["nll"][index]
+        bound = estimator.bounds_[(sign + 1) // 2, j]
+        self.bound = self._to_axis(np.full(len(index), bound))
+        self.start = self._to_axis(self.optimum[:, j])
+        std = found["std"][index, j]
+        std = std / self.optimum[:, j] if log else std
+        size = 1.0 if log else np.abs(self.optimum[:, j])
+        guess = np.where(np.isfinite(std) & (std > 0), std, _FIRST_STEP * size + 1e-12)
+        self.step = z * guess
+
+    def _to_axis(self, values):
+        return np.log(values) if self.log else values
+
+    def _from_axis(self, values):
+        return np.exp(values) if self.log else values
+
+    def _root(self, some, values, seeds):
+        """R at values of the parameter on its axis, and the tissues there."""
+        index = self.index[some]
+        theta = np.full((len(index), self.optimum.shape[1]), np.nan)
+        if self.rows.fixed is not None:
+            theta = self.rows.fixed[index].copy()
+        theta[:, self.j] = self._from_axis(values)
+        np.clip(theta[:, self.j], *self.estimator.bounds_[:, self.j], out=theta[:, self.j])
+        seeds = np.where(np.isnan(theta), seeds, theta)
+        solution = solve_rows(
+            self.estimator, self.rows.X[index], self.rows.sigma[index], fixed=theta, seeds=seeds
+        )
+        ratio = 2 * np.maximum(solution.nll - self.nll[some], 0.0)
+        return np.sqrt(np.nan_to_num(ratio, nan=np.inf)), solution.parameters
+
+    def end(self):
+        """Ends of the intervals, in the units of the parameter."""
+        inner, r_inner = self.start.copy(), np.zeros(len(self.start))
+        outer, r_outer = inner.copy(), r_inner.copy()
+        seeds, end = self.optimum.copy(), np.full(len(inner), np.nan)
+        todo = np.arange(len(inner))
+        # An optimum on the bound is the end.
+        there = self.sign * (self.bound - self.start) <= 0
+        end[there] = self.bound[there]
+        todo = todo[~there]
+        for _ in range(_MOST_WIDENINGS):
+            if len(todo) == 0:
+                break
+            reach = self.sign * np.minimum(
+                self.sign * (inner[todo] + self.sign * self.step[todo]),
+                self.sign * self.bound[todo],
+            )
+            r, theta = self._root(todo, reach, seeds[todo])
+            beyond = r >= self.z
+            outer[todo[beyond]], r_outer[todo[beyond]] = reach[beyond], r[beyond]
+            within = todo[~beyond]
+            inner[within], r_inner[within] = reach[~beyond], r[~beyond]
+            seeds[within] = theta[~beyond]
+            at_bound = within[inner[within] == self.bound[within]]
+            end[at_bound] = self.bound[at_bound]
+            self.step[within] *= 2
+            todo = within[inner[within] != self.bound[within]]
+        end[todo] = self.sign * np.inf  # no end in many doublings
+        self._narrow(end, inner, r_inner, outer, r_outer, seeds)
+        return self._from_axis(end)
+
+    def _narrow(self, end, inner, r_inner, outer, r_outer, seeds):
+        """Fill in ends between inner and outer points, by interpolation of r."""
+        todo = np.flatnonzero(np.isnan(end))
+        for i in range(_MOST_STEPS):
+            if len(todo) == 0:
+                return
+            a, b, ra, rb = inner[todo], outer[todo], r_inner[todo], r_outer[todo]
+            share = (self.z - ra) / np.where(np.isfinite(rb) & (rb > ra), rb - ra, np.inf)
+            # Every third step halves: interpolation alone may creep along a curve.
+            share = np.where((share > 0.05) & (share < 0.95) & (i % 3 != 2), share, 0.5)
+            value = a + share * (b - a)
+            r, theta = self._root(todo, value, seeds[todo])
+            end[todo] = value
+            low = r < self.z
+            inner[todo[low]], r_inner[todo[low]] = value[low], r[low]
+            seeds[todo[low]] = theta[low]
+            outer[todo[~low]], r_outer[todo[~low]] = value[~low], r[~low]
+            todo = todo[np.abs(r - self.z) > _CLOSE * self.z]
