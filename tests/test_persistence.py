@@ -176,7 +176,7 @@ def test_file_of_another_format_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(persistence, "_FORMAT", 99)
     save_estimator(MLEEstimator(MODEL), path)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="in format 99; this is .* which reads format 1"):
+    with pytest.raises(ValueError, match="in format 99; this is .* which reads format 2"):
         load_estimator(path)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.polynomial import chebyshev, polynomial
 
-_DEGREE = 7  # of the polynomial if noise is not normal
+_DEGREE = 10  # of the polynomial if noise is not normal
 _HAIR = 1e-3  # least width of a range of signals, in units of sigma
 
 

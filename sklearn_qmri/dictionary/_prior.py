@@ -67,12 +67,16 @@ class WeightedPrior(Value):
         Parameters
         ----------
         signal_model : SignalModel
+            Signal model that the prior is for.
 
         Returns
         -------
         tissues : ndarray of shape (n_tissues, n_parameters)
+            Tissues in the units of the parameters.
         weights : ndarray of shape (n_tissues,)
+            Their shares.
         wide : ndarray of shape (2, n_parameters)
+            Ranges of the wide prior.
 
         Raises
         ------

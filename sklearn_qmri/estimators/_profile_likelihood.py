@@ -130,7 +130,10 @@ class _Search:
             todo = within[inner[within] != self.bound[within]]
         end[todo] = self.sign * np.inf  # no end in many doublings
         self._narrow(end, inner, r_inner, outer, r_outer, seeds)
-        return self._from_axis(end)
+        # Rounding of logarithms must neither leave the bounds nor exclude the optimum.
+        end, optimum = self._from_axis(end), self.optimum[:, self.j]
+        end = np.clip(end, *self.estimator.bounds_[:, self.j])
+        return np.minimum(end, optimum) if self.sign < 0 else np.maximum(end, optimum)
 
     def _narrow(self, end, inner, r_inner, outer, r_outer, seeds):
         """Fill in ends between inner and outer points, by interpolation of r."""

@@ -26,6 +26,7 @@ _BLOCK = 81_920  # points of a block, which fit a processor's cache
 _MORE = 4  # times as many points in each further round
 _MOST_ROUNDS = 3
 _ATOMS = 2**20  # values of a table of atoms, which fit a processor's cache
+_NEGLIGIBLE = 1e-4  # share of the tissues of a prior that are dropped, the rarest ones
 _WEIGHTS = 2**22  # weights of atoms that are held at once
 
 
@@ -145,14 +146,17 @@ class MixedSampler:
         self.arguments = [signal_model, noise, prior, n_points, seed]
         tissues, weights, wide = prior.checked(signal_model)
         self.ranges = RangeSampler(signal_model, noise, wide, n_points, seed)
-        kept = weights > 0
+        # Most tissues have next to no weight after learning. They would cost time only.
+        order = np.argsort(-weights)
+        kept = order[: 1 + np.searchsorted(np.cumsum(weights[order]), 1 - _NEGLIGIBLE)]
         amplitude = amplitude_of(signal_model)
         self.shapes = ShapeDraws(
             signal_model, noise, tissues[kept], amplitude, *wide[:, amplitude].tolist()
         )
         self.log_prior = torch.as_tensor(np.log(weights[kept]), dtype=torch.float32)
         self.shares = 1 - prior.floor, prior.floor
-        self.rows = max(WHOLE_ROWS, _ATOMS // len(tissues) // WHOLE_ROWS * WHOLE_ROWS)
+        self.rows = max(WHOLE_ROWS, min(self.ranges.rows, _ATOMS // len(kept)))
+        self.rows -= self.rows % WHOLE_ROWS
 
     def __getstate__(self):
         """The arguments, from which everything else is computed again."""

@@ -57,6 +57,7 @@ def calibration_curve(y_true, quantiles, levels):
     observed : ndarray of shape (n_levels, n_parameters)
         Shares from 0 to 1.
     levels : ndarray of shape (n_levels,)
+        Levels, as given.
 
     Raises
     ------
