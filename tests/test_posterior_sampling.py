@@ -11,8 +11,8 @@ from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator
 from sklearn_qmri.datasets import make_signals
 from sklearn_qmri.dictionary import WeightedTissues, can_draw
 from sklearn_qmri.dictionary._along import LossAlong
+from sklearn_qmri.dictionary._cells import systematic
 from sklearn_qmri.dictionary._linear import Tail, draw_truncated
-from sklearn_qmri.dictionary._local import systematic
 from sklearn_qmri.metrics import continuous_ranked_probability_score, interval_coverage
 from sklearn_qmri.noise import AveragedMagnitude, Gaussian, NonCentralChi, Rician, resolve_noise
 from sklearn_qmri.signal_models import (
@@ -285,3 +285,11 @@ def test_known_b1_has_a_tiny_range():
     found = posterior.fit(X).estimate(X)
     assert (found.parameters[:, list(model.parameter_names).index("B1")] == 1).all()
     assert resolve_noise("auto", model) == posterior.noise_
+
+
+def test_a_prior_that_contradicts_all_voxels():
+    """Signals in the units of the scanner, under the prior of S0 near 1."""
+    X, _ = make_signals(MODELS["ADC"], 50, snr=20, random_state=5)
+    posterior = PosteriorMeanEstimator(MODELS["ADC"], sigma=1 / 20, random_state=0).fit(X)
+    with pytest.warns(UserWarning, match=r"50 of 50 rows are far from every tissue of the prior"):
+        posterior.estimate(30 * X)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ._cells import centers, draw_tilted, relevant, slopes, systematic
 from ._expansion import least_squares
 from ._linear import Shares, Table, best_of_shared, draw_truncated, eliminate, integrate
 
@@ -21,12 +22,9 @@ _GLOBAL = {0: (64, 1), 1: (256, 1), 2: (16, 16)}  # cells per axis over the prio
 _LOCAL = {0: (64, 1), 1: (64, 1), 2: (16, 8)}  # and over a part of it
 # Cells whose likelihood is smaller than the largest by more nats are outside.
 _RELEVANT = 12.0
-# A part is divided again while it has relevant cells in no more than this share of an axis.
-_SPARSE = 0.5
 _MOST_ZOOMS = 6
 _EVERY, _OFFSET = 3, 1  # which of the cells an expansion begins with
 _FLOOR = 1e-3  # share of the draws that fill a part evenly
-_STEEPEST = 1.8  # largest slope of the density in a cell, as a share of its mean
 _LEAST = 1e-30
 
 
@@ -73,7 +71,7 @@ class LocalDraws:
         self.shape = _LOCAL[len(self.axes)]
         self.global_shape = _GLOBAL[len(self.axes)]
         self.everything = torch.tensor([[0.0, 1.0]] * 2)[:, :, None]
-        positions = _centers(self.everything, self.global_shape)
+        positions = centers(self.everything, self.global_shape)
         column, change = (part[:, 0] for part in self._columns(positions))
         self.table = Table.of(column, change)
         # An expansion may begin anywhere near the optimum, for which some of the cells are enough.
@@ -97,7 +95,7 @@ class LocalDraws:
         best = gain.amax(1, keepdim=True)
         loss = 0.5 * (weight * data.square()).sum(1, keepdim=True) - best
         everything = self.everything.expand(-1, -1, len(x))
-        box, _ = _relevant(gain, self.global_shape, everything, _RELEVANT + loss.clamp_(min=0))
+        box, _ = relevant(gain, self.global_shape, everything, _RELEVANT + loss.clamp_(min=0))
         weight, data = (part.T[:, :, None].contiguous() for part in (weight, data))
         return Cells(box, self._zoom(box, weight, data))
 
@@ -122,7 +120,7 @@ class LocalDraws:
         todo, shares = slice(None), None
         for i in range(_MOST_ZOOMS):
             part = box[:, :, todo]
-            columns = self._columns(_centers(part, self.shape))
+            columns = self._columns(centers(part, self.shape))
             sums, loss = eliminate(*columns, weight[:, todo], data[:, todo])
             found = integrate(sums, *self._amplitudes())
             found.log_mass.sub_(loss).add_(self._log_volumes(part))
@@ -131,7 +129,7 @@ class LocalDraws:
             else:
                 for whole, new in zip(shares, found, strict=True):
                     whole[todo] = new
-            narrower, sparse = _relevant(found.log_mass, self.shape, part, _RELEVANT)
+            narrower, sparse = relevant(found.log_mass, self.shape, part, _RELEVANT)
             if i == _MOST_ZOOMS - 1 or not sparse.any():
                 break
             todo = torch.arange(len(loss))[sparse] if isinstance(todo, slice) else todo[sparse]
@@ -158,13 +156,13 @@ class LocalDraws:
         mass = mass * (1 - _FLOOR) + _FLOOR / mass.shape[1]
         cell = systematic(mass, unit.shape[1])
         by_cell = shares.log_mass, shares.position, shares.amplitude
-        tables = [_slopes(table, self.shape) for table in by_cell]
+        tables = [slopes(table, self.shape) for table in by_cell]
         index = cell // self.shape[1], cell % self.shape[1]
         volume = 1 / mass.gather(1, cell)
         mean, amplitude = shares.position.gather(1, cell), shares.amplitude.gather(1, cell)
         tissues = torch.empty(len(self.ranges[0]), *cell.shape)
         for i, j in enumerate(self.axes):
-            inside, density = _draw_tilted(unit[i], tables[0][i].gather(1, cell))
+            inside, density = draw_tilted(unit[i], tables[0][i].gather(1, cell))
             offset = inside - 0.5
             mean.addcmul_(tables[1][i].gather(1, cell), offset)
             amplitude.addcmul_(tables[2][i].gather(1, cell), offset)
@@ -198,7 +196,7 @@ class LocalDraws:
         return sum(
             math.log(high / low) * position
             for (low, high), log, position in zip(
-                self.ranges[:, self.axes].T, self.log, _centers(box, self.shape), strict=False
+                self.ranges[:, self.axes].T, self.log, centers(box, self.shape), strict=False
             )
             if log
         )
@@ -249,70 +247,3 @@ def can_draw(signal_model):
     if sum(p.amplitude for p in parameters) != 1 or sum(p.affine for p in parameters) > 1:
         return False
     return sum(not p.amplitude and not p.affine for p in parameters) <= 2
-
-
-def _centers(box, shape):
-    """Positions of the centers of cells along two axes, each (n_voxels, n_cells)."""
-    grid = torch.meshgrid(*((torch.arange(n) + 0.5) / n for n in shape), indexing="ij")
-    return [
-        torch.addcmul(low[:, None], (high - low)[:, None], unit.flatten())
-        for (low, high), unit in zip(box, grid, strict=True)
-    ]
-
-
-def _relevant(log_mass, shape, box, depth):
-    """Part of a box (2, 2, n_voxels) around its relevant cells, and whether they are few."""
-    cells, least = log_mass.unflatten(1, shape), log_mass.amax(1, keepdim=True) - depth
-    narrower, sparse = torch.empty(box.shape), torch.zeros(len(log_mass), dtype=torch.bool)
-    for i, n in enumerate(shape):
-        relevant = cells.amax(2 - i) >= least
-        index = torch.arange(n)
-        first = torch.where(relevant, index, n).amin(1)
-        last = torch.where(relevant, index, -1).amax(1)
-        if n > 1:
-            sparse |= last - first + 1 <= _SPARSE * n
-        # The cell beside a relevant one may have likelihood at its end.
-        low, width = box[i, 0], (box[i, 1] - box[i, 0]) / n
-        narrower[i, 0] = low + width * (first - 1).clamp(min=0)
-        narrower[i, 1] = low + width * (last + 2).clamp(max=n)
-    return narrower, sparse
-
-
-def _slopes(table, shape):
-    """Changes per cell along both axes, by central differences, each (n_voxels, n_cells)."""
-    grid = table.unflatten(1, shape)
-    found = []
-    for axis, n in enumerate(shape, 1):
-        slope = torch.zeros_like(grid)
-        if n > 2:
-            # Cells at an end take the difference to their only neighbour.
-            first, last = slope.narrow(axis, 0, 1), slope.narrow(axis, n - 1, 1)
-            below, above = grid.narrow(axis, 0, n - 2), grid.narrow(axis, 2, n - 2)
-            torch.sub(above, below, out=slope.narrow(axis, 1, n - 2)).mul_(0.5)
-            torch.sub(grid.narrow(axis, 1, 1), grid.narrow(axis, 0, 1), out=first)
-            torch.sub(grid.narrow(axis, n - 1, 1), grid.narrow(axis, n - 2, 1), out=last)
-        found.append(slope.flatten(1))
-    return found
-
-
-def systematic(mass, n_points):
-    """Cells (n_voxels, n_points) of points that are even in cumulative mass (n_voxels, n_cells)."""
-    upper = mass.cumsum(1)
-    # Point i is at (i + 1/2) / n. The number of points below the end of each cell but the last one
-    # is where the next cell begins.
-    begin = (upper[:, :-1] / upper[:, -1:] * n_points + 0.5).long().clamp_(0, n_points)
-    steps = torch.zeros(len(mass), n_points + 1, dtype=torch.long)
-    steps.scatter_add_(1, begin, torch.ones_like(begin))
-    return steps[:, :-1].cumsum(1)
-
-
-def _draw_tilted(unit, slope):
-    """Draws from 0 to 1 with the density ``1 + g (t - 1/2)``, and that density.
-
-    The cumulative density ``(1 - g / 2) t + g t^2 / 2`` is u at ``t = 2 u / (1 - g / 2 + root)``,
-    where the root of ``(1 - g / 2)^2 + 2 g u`` is the density there.
-    """
-    slope = slope.clamp(-_STEEPEST, _STEEPEST)
-    start = 1 - 0.5 * slope
-    density = (start * start).addcmul_(slope, unit, value=2).sqrt_()
-    return 2 * unit / start.add_(density), density

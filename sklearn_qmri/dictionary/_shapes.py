@@ -8,9 +8,9 @@ import math
 
 import torch
 
+from ._cells import systematic
 from ._expansion import least_squares
 from ._linear import draw_truncated
-from ._local import systematic
 
 _LEAST = 1e-20  # keeps divisions by sums over no measurement finite
 _EVERY = 4  # of as many atoms, one is looked at first

@@ -14,17 +14,16 @@ from ..signal_models import SignalModel
 from ..tissues import check_bounds
 from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
 from ._learnt_level import learn_level
-from ._levels import check_coverage
 from ._optima import optima, warn_unless_converged
 from ._outliers import warn_of_whole_measurements
-from ._profile_likelihood import profile_intervals
+from ._profile_likelihood import ProfileIntervalMixin
 from ._regressor import TissueRegressorMixin, all_or_nothing
-from ._rows import in_pieces, scatter_results, scatter_rows, take_rows
+from ._rows import in_pieces, scatter_results, take_rows
 
 _PIECE = 2**21  # most rows whose results are computed at once
 
 
-class MLEEstimator(TissueRegressorMixin, BaseEstimator):
+class MLEEstimator(ProfileIntervalMixin, TissueRegressorMixin, BaseEstimator):
     """Maximum-likelihood estimates of tissue parameters: conventional fitting, carefully done.
 
     Each row of X is fitted separately, from several starting points, to a converged optimum inside
@@ -252,57 +251,6 @@ class MLEEstimator(TissueRegressorMixin, BaseEstimator):
             is known for these rows.
         """
         return self._estimate(X, sigma, fixed, return_std)
-
-    def predict_interval(self, X, coverage=0.9, *, sigma=None, fixed=None):
-        """Interval of each parameter from the profile likelihood.
-
-        It holds all values of the parameter that the measurement does not refute: those at which
-        the likelihood, maximised over all other parameters, is not too far below its maximum. It
-        needs no derivatives at the estimate, is as asymmetric as the likelihood, and is finite on
-        bounds, which it does not leave.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row; NaN where there is no measurement.
-        coverage : float, default=0.9
-            Nominal probability that the interval contains the true value.
-        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
-            Noise level, see `estimate`. None: the one of `fit`.
-        fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
-            Known parameters by name, see `estimate`. Both ends are the known value.
-
-        Returns
-        -------
-        ndarray of shape (n_voxels, n_parameters, 2)
-            Lower and upper ends; NaN for rows without an estimate or without a noise level.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `estimate`, or if the coverage is not between 0 and 1.
-
-        Notes
-        -----
-        Each end takes some five further fits: about a millisecond per voxel for four parameters.
-
-        References
-        ----------
-        Wilks SS (1938), Ann Math Stat 9:60. Venzon DJ, Moolgavkar SH (1988), Appl Stat 37:87.
-        """
-        coverage = check_coverage(coverage)
-        fixed = {**(self.fixed or {}), **(fixed or {})}
-        rows = check_estimate(self, X, sigma=sigma, fixed=fixed)
-        seeds = take_rows(check_seeds(self.init, self.bounds_, len(rows.usable)), rows.usable)
-        common = common_values(fixed, self.signal_model_)
-
-        def compute(piece):
-            some = rows.piece(piece)
-            start = None if seeds is None else seeds[piece]
-            found = optima(self, some, common, start, return_std=True)
-            return {"intervals": profile_intervals(self, some, found, coverage)}
-
-        return scatter_rows(in_pieces(len(rows.X), _PIECE, compute)["intervals"], rows.usable)
 
     def _estimate(self, X, sigma, fixed, return_std, names=None):
         # Arguments take precedence over the parameter of the estimator.

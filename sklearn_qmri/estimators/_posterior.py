@@ -5,27 +5,23 @@ from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from tqdm import tqdm
 
 from .._solver import out_of_range
-from .._torch import single_thread
 from .._warnings import warn
-from ..dictionary import WeightedPrior, WeightedTissues, can_draw
-from ..noise import columns_of, expected_measurement
+from ..dictionary import WeightedPrior, can_draw
+from ..noise import columns_of, expected_measurement, level_of_rows
 from ..signal_models import SignalModel
 from ..status import Status
 from ..tissues import draw_tissues, prior_ranges
-from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_estimate, check_fit, settle_sigma
-from ._levels import check_coverage, check_levels
+from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_fit, settle_sigma
 from ._mle import fit_sigma
+from ._posterior_samples import PosteriorSamplesMixin, levels_of
 from ._regressor import TissueRegressorMixin, all_or_nothing, refuse
-from ._rows import scatter_results, scatter_rows
+from ._rows import scatter_results
 from ._sampling import (
-    WHOLE_ROWS,
     AtomSampler,
     MixedSampler,
     constants_of,
@@ -34,9 +30,11 @@ from ._sampling import (
 
 # Effective sample size below which the mean over atoms is too uncertain, and the status says so.
 _LEAST_SIZE = 10
+# Residual, in noise levels, of a row that no tissue of the prior explains.
+_FAR = 5.0
 
 
-class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
+class PosteriorMeanEstimator(PosteriorSamplesMixin, TissueRegressorMixin, BaseEstimator):
     """Posterior mean of the tissue parameters, under a prior.
 
     Under a prior of ranges, some hundred tissues are drawn for each voxel from an approximation of
@@ -177,6 +175,7 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
     def _make_sampler(self, sigma):
         """Draw the atoms, and choose how posteriors are sampled."""
         model, noise, rng = self.signal_model_, self.noise_, check_random_state(self.random_state)
+        self._ranges_ = None
         if isinstance(self.prior, WeightedPrior) and can_draw(model):
             self.atoms_, self.atom_weights_, _ = self.prior.checked(model)
             seed = int(rng.randint(np.iinfo(np.int32).max))
@@ -188,8 +187,10 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         self.atom_weights_ = copies / len(drawn)
         if self.prior is not None and not isinstance(self.prior, dict):
             return AtomSampler(model, noise, self.atoms_, self.atom_weights_, sigma)
-        ranges = prior_ranges(model, self.prior)
-        return sampler_of_ranges(model, noise, ranges, self.atoms_, sigma, self.n_points, rng)
+        self._ranges_ = prior_ranges(model, self.prior)
+        return sampler_of_ranges(
+            model, noise, self._ranges_, self.atoms_, sigma, self.n_points, rng
+        )
 
     def estimate(self, X, *, sigma=None, fixed=None, return_std=False):
         """Posterior means with what is known about each of them.
@@ -226,169 +227,39 @@ class PosteriorMeanEstimator(TissueRegressorMixin, BaseEstimator):
         """
         refuse(self, fixed=fixed)
         rows, found = self._summaries(X, sigma, _describe)
-        sigma = _levels(rows)
+        sigma = levels_of(rows)
         mean, std, size = (found[name] for name in ("parameters", "std", "effective_sample_size"))
         expected = expected_measurement(self.signal_model_, self.noise_, mean, sigma)
         residual = np.where(np.isinf(columns_of(sigma)), 0.0, rows.X - expected)
         lost = ~np.isfinite(mean).all(axis=1) | out_of_range(rows.X, sigma)
-        if self.prior is None or isinstance(self.prior, dict):
+        if self._ranges_ is not None:
             # Single precision may leave the ranges by its rounding.
-            np.clip(mean, *prior_ranges(self.signal_model_, self.prior), out=mean)
+            np.clip(mean, *self._ranges_, out=mean)
         mean[lost], std[lost] = np.nan, np.nan
         few = lost | (size < _LEAST_SIZE)
         if few.any():
             warn(
                 f"{np.count_nonzero(few)} of {len(few)} rows have an effective sample size below "
-                f"{_LEAST_SIZE}, as their status says: use more n_atoms."
+                f"{_LEAST_SIZE}, as their status says: use more n_atoms or n_points."
             )
         found["status"] = np.where(few, Status.TOO_FEW_ATOMS, Status.OK).astype(np.int8)
         found["at_bound"] = np.zeros(mean.shape, dtype=bool)
         found["residual_rms"] = np.sqrt(np.sum(residual**2, axis=1) / rows.n_present)
+        _warn_of_contradiction(found["residual_rms"][~lost], level_of_rows(sigma)[~lost])
         found["log_evidence"] += constants_of(self.noise_, rows.X, sigma)
         found["log_evidence"][lost] = np.nan
         return scatter_results(rows.usable, **found)
 
-    def predict_quantiles(self, X, quantiles, *, sigma=None):
-        """Quantiles of each parameter's posterior.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row; NaN where there is no measurement.
-        quantiles : float or array-like of shape (n_quantiles,)
-            Numbers between 0 and 1, in any order.
-        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
-            Noise level, see `estimate`. None: the one of `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_voxels, n_parameters, n_quantiles)
-            Quantiles in the order given; NaN for rows without an estimate.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `estimate`, or if a quantile is not between 0 and 1.
-        """
-        levels = check_levels(quantiles, "quantiles")
-        rows, found = self._summaries(X, sigma, lambda t: {"quantiles": t.quantiles(levels)})
-        return self._without_lost(rows, found["quantiles"])
-
-    def predict_interval(self, X, coverage=0.9, *, sigma=None):
-        """Central interval of each parameter's posterior.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row; NaN where there is no measurement.
-        coverage : float, default=0.9
-            Probability of the interval. As much probability is below it as above.
-        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
-            Noise level, see `estimate`. None: the one of `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_voxels, n_parameters, 2)
-            Lower and upper ends; NaN for rows without an estimate.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `estimate`, or if the coverage is not between 0 and 1.
-        """
-        coverage = check_coverage(coverage)
-        return self.predict_quantiles(X, [0.5 - coverage / 2, 0.5 + coverage / 2], sigma=sigma)
-
-    def sample(self, X, n_samples=1, *, sigma=None, random_state=None):
-        """Draw tissues from the posterior of each voxel.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_voxels, n_measurements)
-            Signals, a voxel per row; NaN where there is no measurement.
-        n_samples : int, default=1
-            Tissues per voxel.
-        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
-            Noise level, see `estimate`. None: the one of `fit`.
-        random_state : int, RandomState instance or None, default=None
-            An integer gives the same result every time.
-
-        Returns
-        -------
-        ndarray of shape (n_voxels, n_samples, n_parameters)
-            Tissues with their joint distribution; NaN for rows without an estimate.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Same as `estimate`, or if the number of samples is not positive.
-        """
-        if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples expects a positive integer, got {n_samples!r}.")
-        rng = check_random_state(random_state)
-
-        def draw(tissues):
-            unit = rng.uniform(size=(len(tissues.log_weights), n_samples))
-            return {"samples": tissues.sample(unit)}
-
-        rows, found = self._summaries(X, sigma, draw)
-        return self._without_lost(rows, found["samples"])
-
-    def _without_lost(self, rows, values):
-        """Values of all rows, NaN where there is no estimate."""
-        values[out_of_range(rows.X, _levels(rows))] = np.nan
-        return scatter_rows(values, rows.usable)
-
-    def _summaries(self, X, sigma, summarise):
-        """Usable rows, and summaries of their posteriors.
-
-        Parameters
-        ----------
-        X, sigma
-            Same as in `estimate`.
-        summarise : callable
-            Function of `WeightedTissues` that returns arrays with a row per voxel by name.
-
-        Returns
-        -------
-        Rows
-        dict of {str: ndarray}
-        """
-        rows = check_estimate(self, X, sigma=sigma)
-        X, sigma = rows.X, _levels(rows)
-        # Without any row, the results still have their names and shapes.
-        found = summarise(_nothing(self.atoms_.shape[1])) if len(X) == 0 else {}
-        size = self._sampler_.rows
-        with (
-            single_thread(),
-            torch.no_grad(),
-            tqdm(total=len(X), desc="posterior", unit=" voxels", disable=not self.verbose) as bar,
-        ):
-            for i in range(0, len(X), size):
-                n_rows = len(X[i : i + size])
-                # Repeats of the last row complete a multiple, see `_sampling`.
-                block = (_padded(part[i : i + size]) for part in (X, sigma))
-                for index, tissues in self._sampler_(*block):
-                    kept = index < n_rows
-                    for name, values in summarise(tissues).items():
-                        shape = (len(X), *values.shape[1:])
-                        whole = found.setdefault(name, np.full(shape, np.nan))
-                        whole[i + index[kept]] = values[kept]
-                bar.update(n_rows)
-        return rows, found
-
-
-def _levels(rows):
-    return rows.sigma if rows.missing is None else rows.sigma_of_measurements()
-
-
-def _nothing(n_parameters):
-    return WeightedTissues(torch.empty(n_parameters, 0, 1), torch.empty(0, 1), torch.empty(0))
-
-
-def _padded(rows):
-    missing = -len(rows) % WHOLE_ROWS
-    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+def _warn_of_contradiction(residual_rms, sigma):
+    """Warn if most rows are far from every tissue of the prior."""
+    far = residual_rms > _FAR * sigma
+    if far.any() and far.mean() > 0.5:
+        warn(
+            f"{np.count_nonzero(far)} of {len(far)} rows are far from every tissue of the prior: "
+            f"the median residual is {np.median(residual_rms / sigma):.0f} sigma. Check the units "
+            "of X and of sigma, the protocol, and the ranges of the prior, also of the amplitude."
+        )
 
 
 def _describe(tissues):

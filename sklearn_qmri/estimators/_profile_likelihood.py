@@ -3,13 +3,73 @@
 import numpy as np
 from scipy.stats import chi2
 
+from .._solver import check_seeds, common_values
 from ..noise import columns_of
-from ._optima import solve_rows
+from ._door import check_estimate
+from ._levels import check_coverage
+from ._optima import optima, solve_rows
+from ._rows import in_pieces, scatter_rows, take_rows
 
+_PIECE = 2**16  # most rows whose ends are searched at once
 _MOST_WIDENINGS = 40  # doublings of the step in search of an end
 _MOST_STEPS = 12
 _CLOSE = 0.01  # tolerance of the root of twice the log-likelihood ratio, in standard deviations
 _FIRST_STEP = 0.1  # of a parameter without a known standard deviation, as a share of its size
+
+
+class ProfileIntervalMixin:
+    """`predict_interval` of `MLEEstimator`."""
+
+    def predict_interval(self, X, coverage=0.9, *, sigma=None, fixed=None):
+        """Interval of each parameter from the profile likelihood.
+
+        It holds all values of the parameter that the measurement does not refute: those at which
+        the likelihood, maximised over all other parameters, is not too far below its maximum. It
+        needs no derivatives at the estimate, is as asymmetric as the likelihood, and is finite on
+        bounds, which it does not leave.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_voxels, n_measurements)
+            Signals, a voxel per row; NaN where there is no measurement.
+        coverage : float, default=0.9
+            Nominal probability that the interval contains the true value.
+        sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
+            Noise level, see `estimate`. None: the one of `fit`.
+        fixed : dict of {str: float or array-like of shape (n_voxels,)}, default=None
+            Known parameters by name, see `estimate`. Both ends are the known value.
+
+        Returns
+        -------
+        ndarray of shape (n_voxels, n_parameters, 2)
+            Lower and upper ends; NaN for rows without an estimate or without a noise level.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Same as `estimate`, or if the coverage is not between 0 and 1.
+
+        Notes
+        -----
+        Each end takes some five further fits: about a millisecond per voxel for four parameters.
+
+        References
+        ----------
+        Wilks SS (1938), Ann Math Stat 9:60. Venzon DJ, Moolgavkar SH (1988), Appl Stat 37:87.
+        """
+        coverage = check_coverage(coverage)
+        fixed = {**(self.fixed or {}), **(fixed or {})}
+        rows = check_estimate(self, X, sigma=sigma, fixed=fixed)
+        seeds = take_rows(check_seeds(self.init, self.bounds_, len(rows.usable)), rows.usable)
+        common = common_values(fixed, self.signal_model_)
+
+        def compute(piece):
+            some = rows.piece(piece)
+            start = None if seeds is None else seeds[piece]
+            found = optima(self, some, common, start, return_std=True)
+            return {"intervals": profile_intervals(self, some, found, coverage)}
+
+        return scatter_rows(in_pieces(len(rows.X), _PIECE, compute)["intervals"], rows.usable)
 
 
 def profile_intervals(estimator, rows, found, coverage):
