@@ -21,10 +21,10 @@ class LossAlong:
     """
 
     def __init__(self, noise):
-        self.noise = noise.along(1)
-        x, a = torch.tensor([[2.0], [1.0]], dtype=torch.float64)
-        is_normal = abs(self.noise.derivatives(x, a)[0].item() - 0.5) < 1e-12
-        degree = 2 if is_normal else _DEGREE
+        self.noise = noise.along(-3)
+        one = torch.ones(noise.n_measurements or 1, 1, 1, dtype=torch.float64)
+        excess = self.noise.derivatives(2 * one, one)[0] - 0.5 * one
+        degree = 2 if excess.abs().max() < 1e-12 else _DEGREE
         nodes = chebyshev.chebpts1(degree + 1)
         self.nodes = torch.as_tensor(nodes[:, None, None, None], dtype=torch.float32)
         # Powers of the position are as good as Chebyshev polynomials up to this degree, and faster.
