@@ -24,8 +24,8 @@ _HELD_OUT = 0.15  # share of the voxels that tell when to stop
 _MOST_STEPS = 150
 _TOL = 2e-5  # nats per voxel
 _BLOCK = 256
-_QUANTILES = 0.005, 0.995  # of the amplitudes of a scan; the range is a little wider than these
-_MARGIN = 0.02
+_QUANTILES = 0.005, 0.995  # of the amplitudes of a scan
+_WIDER = 1.5  # factor by which the range of the amplitude goes beyond these, for the other voxels
 # A voxel is unlike the prior if its best atom misses it, in root mean square, by as many noise
 # levels and as much of its signal. Atoms are some per cent of the signal apart.
 _MISFIT, _UNLIKE = 3.0, 0.1
@@ -187,7 +187,7 @@ def _amplitudes(signal_model, noise, atoms, amplitude, X, sigma):
             f"{np.median(misfit):.0%}. Check the protocol, the units and the ranges of the prior."
         )
     low, high = np.quantile(torch.cat(scales).numpy(), _QUANTILES)
-    return max(0.0, low - _MARGIN * (high - low)), high + _MARGIN * (high - low)
+    return float(low) / _WIDER, float(high) * _WIDER
 
 
 def _likelihoods(draws, x, precision):
