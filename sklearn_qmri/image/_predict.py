@@ -145,7 +145,7 @@ def estimate_scan(
         raise ValueError(f"{name} gives no standard deviations.")
     if interval is not None:
         check_coverage(interval, "interval")
-        if not takes(estimator, "interval"):
+        if not (takes(estimator, "interval") and hasattr(estimator, "predict_interval")):
             raise ValueError(f"{name} gives no intervals.")
     if error not in (None, "bootstrap"):
         raise ValueError(f"error expects None or 'bootstrap', got {error!r}.")
