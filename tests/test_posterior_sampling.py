@@ -68,7 +68,7 @@ def test_moments_and_evidence_against_integration(name, snr):
     # In its narrow ridges, the myelin model leaves few points of the rule with any weight.
     is_narrow = name == "myelin"
     snr = 4 * snr if is_narrow else snr
-    assert can_draw(model)
+    assert can_draw(model, resolve_noise("auto", model))
     X, _ = make_signals(model, 10 if is_narrow else 25, snr=snr, random_state=1)
     posterior = PosteriorMeanEstimator(model, sigma=1 / snr, random_state=0).fit(X)
     found = posterior.estimate(X)
@@ -100,7 +100,7 @@ def test_other_noise_models(noise):
 
 def test_models_without_local_draws_have_the_same_evidence():
     """Atoms, and tissues around them, for a model with three axes; IVIM by both ways."""
-    assert not can_draw(TriExponential(B_VALUES))
+    assert not can_draw(TriExponential(B_VALUES), Rician())
     from sklearn_qmri.estimators._refine import Refinement
     from sklearn_qmri.estimators._sampling import AtomSampler, RefinedSampler
     from sklearn_qmri.tissues import draw_tissues
@@ -293,3 +293,20 @@ def test_a_prior_that_contradicts_all_voxels():
     posterior = PosteriorMeanEstimator(MODELS["ADC"], sigma=1 / 20, random_state=0).fit(X)
     with pytest.warns(UserWarning, match=r"50 of 50 rows are far from every tissue of the prior"):
         posterior.estimate(30 * X)
+
+
+@pytest.mark.parametrize("name", ["signed", "Kurtosis"])
+def test_narrow_ridges_are_not_lost(name):
+    """At an SNR of 300, a diagonal ridge is narrower than the cells of a coarse grid."""
+    model = MODELS[name]
+    X, y = make_signals(model, 400, snr=300, random_state=1)
+    posterior = PosteriorMeanEstimator(model, sigma=1 / 300, random_state=0).fit(X)
+    found = posterior.estimate(X)
+    assert (np.abs(found.parameters - y) > 5 * found.std).any(axis=1).mean() < 0.01
+    np.testing.assert_allclose(interval_coverage(y, posterior.predict_interval(X)), 0.9, atol=0.07)
+
+
+def test_a_prior_of_one_tissue():
+    X, _ = make_signals(MODELS["ADC"], 20, snr=20, random_state=5)
+    posterior = PosteriorMeanEstimator(MODELS["ADC"], sigma=0.05, prior=[[1.0, 1.0]]).fit(X)
+    assert (posterior.predict_interval(X) == 1).all()

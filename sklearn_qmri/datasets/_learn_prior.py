@@ -187,7 +187,8 @@ def _amplitudes(signal_model, noise, atoms, amplitude, X, sigma):
             f"{np.median(misfit):.0%}. Check the protocol, the units and the ranges of the prior."
         )
     low, high = np.quantile(torch.cat(scales).numpy(), _QUANTILES)
-    return float(low) / _WIDER, float(high) * _WIDER
+    # Of signed signals, air has amplitudes below 0.
+    return max(0.0, float(low)) / _WIDER, float(high) * _WIDER
 
 
 def _likelihoods(draws, x, precision):

@@ -20,6 +20,7 @@ from ._linear import Shares, Table, best_of_shared, draw_truncated, eliminate, i
 _HAIR = 1e-6  # least width of a range, as a share of its values
 _GLOBAL = {0: (64, 1), 1: (256, 1), 2: (16, 16)}  # cells per axis over the prior, by axes
 _LOCAL = {0: (64, 1), 1: (64, 1), 2: (16, 8)}  # and over a part of it
+_FINE = (64, 64)
 # Cells whose likelihood is smaller than the largest by more nats are outside.
 _RELEVANT = 12.0
 _MOST_ZOOMS = 6
@@ -70,6 +71,10 @@ class LocalDraws:
         self.log = [bool(log[j]) for j in self.axes]
         self.shape = _LOCAL[len(self.axes)]
         self.global_shape = _GLOBAL[len(self.axes)]
+        if self.affine is None and len(self.axes) == 2:
+            # Two parameters may compensate for each other along a ridge that is narrower than a
+            # cell, and would be lost where no center of a cell lies on it.
+            self.shape = self.global_shape = _FINE
         self.everything = torch.tensor([[0.0, 1.0]] * 2)[:, :, None]
         positions = centers(self.everything, self.global_shape)
         column, change = (part[:, 0] for part in self._columns(positions))
@@ -241,9 +246,9 @@ def split_parameters(signal_model, noise):
     return amplitude, affine, axes
 
 
-def can_draw(signal_model):
+def can_draw(signal_model, noise):
     """Whether `LocalDraws` can draw tissues of a signal model: one amplitude, at most two axes."""
     parameters = signal_model.parameters
     if sum(p.amplitude for p in parameters) != 1 or sum(p.affine for p in parameters) > 1:
         return False
-    return sum(not p.amplitude and not p.affine for p in parameters) <= 2
+    return len(split_parameters(signal_model, noise)[2]) <= 2

@@ -117,6 +117,9 @@ class WeightedTissues(NamedTuple):
         for j, values in enumerate(self.tissues):
             values, order = values.sort(-1)
             own = shares.gather(1, order.expand_as(shares))
+            if own.shape[1] == 1:  # a single tissue is every quantile
+                found[:, j] = values.expand_as(own).double()
+                continue
             middle = own.cumsum(1).sub_(0.5 * own)
             above = torch.searchsorted(middle, wanted).clamp_(1, middle.shape[1] - 1)
             left, right = (middle.gather(1, i) for i in (above - 1, above))

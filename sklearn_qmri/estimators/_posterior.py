@@ -176,7 +176,7 @@ class PosteriorMeanEstimator(PosteriorSamplesMixin, TissueRegressorMixin, BaseEs
         """Draw the atoms, and choose how posteriors are sampled."""
         model, noise, rng = self.signal_model_, self.noise_, check_random_state(self.random_state)
         self._ranges_ = None
-        if isinstance(self.prior, WeightedPrior) and can_draw(model):
+        if isinstance(self.prior, WeightedPrior) and can_draw(model, noise):
             self.atoms_, self.atom_weights_, _ = self.prior.checked(model)
             seed = int(rng.randint(np.iinfo(np.int32).max))
             return MixedSampler(model, noise, self.prior, self.n_points, seed)

@@ -12,7 +12,7 @@ from ._rows import in_pieces, scatter_rows, take_rows
 
 _PIECE = 2**16  # most rows whose ends are searched at once
 _MOST_WIDENINGS = 40  # doublings of the step in search of an end
-_MOST_STEPS = 12
+_MOST_STEPS = 40
 _CLOSE = 0.01  # tolerance of the root of twice the log-likelihood ratio, in standard deviations
 _FIRST_STEP = 0.1  # of a parameter without a known standard deviation, as a share of its size
 
@@ -203,8 +203,8 @@ class _Search:
                 return
             a, b, ra, rb = inner[todo], outer[todo], r_inner[todo], r_outer[todo]
             share = (self.z - ra) / np.where(np.isfinite(rb) & (rb > ra), rb - ra, np.inf)
-            # Every third step halves: interpolation alone may creep along a curve.
-            share = np.where((share > 0.05) & (share < 0.95) & (i % 3 != 2), share, 0.5)
+            # Every second step halves: interpolation alone may creep along a curve.
+            share = np.where((share > 0.05) & (share < 0.95) & (i % 2 == 0), share, 0.5)
             value = a + share * (b - a)
             r, theta = self._root(todo, value, seeds[todo])
             end[todo] = value

@@ -283,7 +283,7 @@ def sampler_of_ranges(signal_model, noise, ranges, atoms, sigma, n_points, rng):
     -------
     RangeSampler or RefinedSampler
     """
-    if can_draw(signal_model):
+    if can_draw(signal_model, noise):
         seed = int(rng.randint(np.iinfo(np.int32).max))
         return RangeSampler(signal_model, noise, ranges, n_points, seed)
     share = np.full(len(atoms), 1 / len(atoms))

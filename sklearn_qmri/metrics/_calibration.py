@@ -35,7 +35,7 @@ def interval_coverage(y_true, intervals):
     if intervals.shape[2] != 2:
         raise ValueError(f"intervals expects two ends, got shape {intervals.shape}.")
     inside = (y_true >= intervals[..., 0]) & (y_true <= intervals[..., 1])
-    return _mean_of_valid(inside, np.isfinite(intervals).all(axis=2) & np.isfinite(y_true))
+    return _mean_of_valid(inside, ~np.isnan(intervals).any(axis=2) & np.isfinite(y_true))
 
 
 def calibration_curve(y_true, quantiles, levels):
