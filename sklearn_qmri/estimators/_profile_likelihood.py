@@ -159,6 +159,18 @@ class _Search:
             self.estimator, self.rows.X[index], self.rows.sigma[index], fixed=theta, seeds=seeds
         )
         ratio = 2 * np.maximum(solution.nll - self.nll[some], 0.0)
+        # The profile may have another branch, which one start does not find. Before a value counts
+        # as refuted, it is fitted from several.
+        refuted = np.flatnonzero(~(ratio < self.z**2))
+        if len(refuted):
+            rows = index[refuted]
+            again = solve_rows(
+                self.estimator, self.rows.X[rows], self.rows.sigma[rows], fixed=theta[refuted]
+            )
+            other = 2 * np.maximum(again.nll - self.nll[some][refuted], 0.0)
+            better = other < np.nan_to_num(ratio[refuted], nan=np.inf)
+            ratio[refuted[better]] = other[better]
+            solution.parameters[refuted[better]] = again.parameters[better]
         return np.sqrt(np.nan_to_num(ratio, nan=np.inf)), solution.parameters
 
     def end(self):
