@@ -17,8 +17,14 @@ def centers(box, shape):
 
 
 def relevant(log_mass, shape, box, depth):
-    """Part of a box (2, 2, n_voxels) around its relevant cells, and whether they are few."""
-    cells, least = log_mass.unflatten(1, shape), log_mass.amax(1, keepdim=True) - depth
+    """Part of a box (2, 2, n_voxels) around its relevant cells, and whether they are few.
+
+    A cell is relevant if it may have a likelihood that is less than the largest by no more than
+    `depth` nats, (n_voxels, 1) or a number. The likelihood is known at the centers of cells.
+    """
+    largest, best = log_mass.max(1, keepdim=True)
+    least = largest - depth - _between(log_mass, best, shape)
+    cells = log_mass.unflatten(1, shape)
     narrower, sparse = torch.empty(box.shape), torch.zeros(len(log_mass), dtype=torch.bool)
     for i, n in enumerate(shape):
         relevant = cells.amax(2 - i) >= least
@@ -32,6 +38,23 @@ def relevant(log_mass, shape, box, depth):
         narrower[i, 0] = low + width * (first - 1).clamp(min=0)
         narrower[i, 1] = low + width * (last + 2).clamp(max=n)
     return narrower, sparse
+
+
+def _between(log_mass, best, shape):
+    """How much larger the likelihood of a cell may be than at its center, in nats, (n_voxels, 1).
+
+    A narrow ridge passes cells at up to half a cell from their centers along either axis. With the
+    second differences a and b at the best cell, that costs at most ``(sqrt(a) + sqrt(b))^2 / 8``,
+    which a ridge along a diagonal reaches.
+    """
+    index, root = (best // shape[1], best % shape[1]), 0.0
+    for axis, n in enumerate(shape):
+        if n > 2:
+            step = shape[1] if axis == 0 else 1
+            inner = best + (index[axis].clamp(1, n - 2) - index[axis]) * step
+            below, here, above = (log_mass.gather(1, inner + k * step) for k in (-1, 0, 1))
+            root = root + (2 * here - below - above).clamp_(min=0).sqrt_()
+    return 0.125 * root * root
 
 
 def slopes(table, shape):

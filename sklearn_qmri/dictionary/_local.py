@@ -2,9 +2,8 @@
 
 The amplitude and a signal fraction have posteriors of their own (`_linear`). The one or two other
 parameters are the axes of a grid, first over all of the prior, with the same tissues for all
-voxels, then over the part in which a voxel has likelihood. Tissues are drawn cell by cell, and
-carry
-one over their density as their weight.
+voxels, then over the part in which a voxel has likelihood. Tissues are drawn cell by cell. Their
+weight is one over their density.
 """
 
 import math
@@ -20,7 +19,6 @@ from ._linear import Shares, Table, best_of_shared, draw_truncated, eliminate, i
 _HAIR = 1e-6  # least width of a range, as a share of its values
 _GLOBAL = {0: (64, 1), 1: (256, 1), 2: (16, 16)}  # cells per axis over the prior, by axes
 _LOCAL = {0: (64, 1), 1: (64, 1), 2: (16, 8)}  # and over a part of it
-_FINE = (64, 64)
 # Cells whose likelihood is smaller than the largest by more nats are outside.
 _RELEVANT = 12.0
 _MOST_ZOOMS = 6
@@ -36,16 +34,15 @@ class Cells(NamedTuple):
     ----------
     box : tensor of shape (2, 2, n_voxels)
         Both ends of that part along both axes, as positions from 0 to 1 in the prior.
+    shape : pair of int
+        Numbers of cells along both axes.
     shares : Shares
         Posterior of amplitude and fraction in each cell, (n_voxels, n_cells).
     """
 
     box: torch.Tensor
+    shape: tuple
     shares: Shares
-
-    def take(self, index):
-        """Cells of some voxels."""
-        return Cells(self.box[:, :, index], Shares(*(part[index] for part in self.shares)))
 
 
 class LocalDraws:
@@ -69,12 +66,7 @@ class LocalDraws:
         self.amplitude, self.affine, self.axes = split_parameters(signal_model, noise)
         log = np.array([p.log for p in signal_model.parameters]) & (low > 0)
         self.log = [bool(log[j]) for j in self.axes]
-        self.shape = _LOCAL[len(self.axes)]
         self.global_shape = _GLOBAL[len(self.axes)]
-        if self.affine is None and len(self.axes) == 2:
-            # Two parameters may compensate for each other along a ridge that is narrower than a
-            # cell, and would be lost where no center of a cell lies on it.
-            self.shape = self.global_shape = _FINE
         self.everything = torch.tensor([[0.0, 1.0]] * 2)[:, :, None]
         positions = centers(self.everything, self.global_shape)
         column, change = (part[:, 0] for part in self._columns(positions))
@@ -82,13 +74,15 @@ class LocalDraws:
         # An expansion may begin anywhere near the optimum, for which some of the cells are enough.
         self.some = Table.of(column[:, _OFFSET::_EVERY], change[:, _OFFSET::_EVERY])
 
-    def cells(self, x, precision):
+    def cells(self, x, precision, finer=1):
         """Divide the part of the prior in which each voxel has likelihood.
 
         Parameters
         ----------
         x, precision : tensor of shape (n_voxels, n_measurements)
             Measurements, and 1 / sigma of each; 0 where there is none.
+        finer : int, default=1
+            Number of times as many cells along each axis.
 
         Returns
         -------
@@ -102,7 +96,8 @@ class LocalDraws:
         everything = self.everything.expand(-1, -1, len(x))
         box, _ = relevant(gain, self.global_shape, everything, _RELEVANT + loss.clamp_(min=0))
         weight, data = (part.T[:, :, None].contiguous() for part in (weight, data))
-        return Cells(box, self._zoom(box, weight, data))
+        shape = tuple(n * finer if n > 1 else n for n in _LOCAL[len(self.axes)])
+        return Cells(box, shape, self._zoom(box, shape, weight, data))
 
     def _expand(self, x, precision):
         """Weights and data of least squares with nearly the likelihood of each voxel."""
@@ -120,21 +115,22 @@ class LocalDraws:
     def _amplitudes(self):
         return tuple(float(end) for end in self.ranges[:, self.amplitude])
 
-    def _zoom(self, box, weight, data):
+    def _zoom(self, box, shape, weight, data):
         """`Shares` of the cells of each voxel's part of the prior, which is narrowed."""
         todo, shares = slice(None), None
         for i in range(_MOST_ZOOMS):
             part = box[:, :, todo]
-            columns = self._columns(centers(part, self.shape))
+            places = centers(part, shape)
+            columns = self._columns(places)
             sums, loss = eliminate(*columns, weight[:, todo], data[:, todo])
             found = integrate(sums, *self._amplitudes())
-            found.log_mass.sub_(loss).add_(self._log_volumes(part))
+            found.log_mass.sub_(loss).add_(self._log_volumes(places))
             if shares is None:
                 shares = found
             else:
                 for whole, new in zip(shares, found, strict=True):
                     whole[todo] = new
-            narrower, sparse = relevant(found.log_mass, self.shape, part, _RELEVANT)
+            narrower, sparse = relevant(found.log_mass, shape, part, _RELEVANT)
             if i == _MOST_ZOOMS - 1 or not sparse.any():
                 break
             todo = torch.arange(len(loss))[sparse] if isinstance(todo, slice) else todo[sparse]
@@ -156,13 +152,13 @@ class LocalDraws:
         log_weights : tensor of shape (n_voxels, n_points)
             Logarithms of the density of the prior over that of the draws.
         """
-        box, shares = cells
+        box, shape, shares = cells
         mass = torch.softmax(shares.log_mass, 1)
         mass = mass * (1 - _FLOOR) + _FLOOR / mass.shape[1]
         cell = systematic(mass, unit.shape[1])
         by_cell = shares.log_mass, shares.position, shares.amplitude
-        tables = [slopes(table, self.shape) for table in by_cell]
-        index = cell // self.shape[1], cell % self.shape[1]
+        tables = [slopes(table, shape) for table in by_cell]
+        index = cell // shape[1], cell % shape[1]
         volume = 1 / mass.gather(1, cell)
         mean, amplitude = shares.position.gather(1, cell), shares.amplitude.gather(1, cell)
         tissues = torch.empty(len(self.ranges[0]), *cell.shape)
@@ -171,7 +167,7 @@ class LocalDraws:
             offset = inside - 0.5
             mean.addcmul_(tables[1][i].gather(1, cell), offset)
             amplitude.addcmul_(tables[2][i].gather(1, cell), offset)
-            low, width = box[i, 0, :, None], (box[i, 1] - box[i, 0])[:, None] / self.shape[i]
+            low, width = box[i, 0, :, None], (box[i, 1] - box[i, 0])[:, None] / shape[i]
             value, slope = self._place(i, torch.addcmul(low, width, inside + index[i]))
             tissues[j] = value
             volume.mul_(slope).mul_(width).div_(density)
@@ -196,12 +192,12 @@ class LocalDraws:
         value = low * torch.exp(ratio * position)
         return value, value * (ratio / (high - low))
 
-    def _log_volumes(self, box):
+    def _log_volumes(self, places):
         """Logarithm of the prior in each cell, up to a constant for each voxel."""
         return sum(
             math.log(high / low) * position
             for (low, high), log, position in zip(
-                self.ranges[:, self.axes].T, self.log, centers(box, self.shape), strict=False
+                self.ranges[:, self.axes].T, self.log, places, strict=False
             )
             if log
         )

@@ -42,7 +42,19 @@ def constants_of(noise, X, sigma):
     return -np.where(np.isinf(level), 0.0, constant).sum(axis=1)
 
 
-class RangeSampler:
+class _Rebuilt:
+    """Base of samplers that are pickled as their arguments, and computed again from these."""
+
+    def __getstate__(self):
+        """State to pickle."""
+        return {"arguments": self.arguments}
+
+    def __setstate__(self, state):
+        """Restore a sampler."""
+        self.__init__(*state["arguments"])
+
+
+class RangeSampler(_Rebuilt):
     """Tissues drawn for each voxel, under a prior of ranges.
 
     Parameters
@@ -52,8 +64,8 @@ class RangeSampler:
     noise : NoiseModel
     ranges : ndarray of shape (2, n_parameters)
     n_points : int
-        Tissues per voxel. Where their effective number is less than `ENOUGH`, 4 or 16 times as many
-        are drawn.
+        Tissues per voxel. Where their effective number is less than `ENOUGH`, they are drawn again
+        from a finer grid, 4 or 16 times as many.
     seed : int
         Seed of the points, which all voxels have in common.
     """
@@ -69,14 +81,6 @@ class RangeSampler:
         self.unit = torch.as_tensor(unit.T.copy(), dtype=torch.float32)
         self.rows = max(WHOLE_ROWS, _BLOCK // self.n_points // WHOLE_ROWS * WHOLE_ROWS)
 
-    def __getstate__(self):
-        """The arguments, from which everything else is computed again."""
-        return {"arguments": self.arguments}
-
-    def __setstate__(self, state):
-        """Restore a sampler."""
-        self.__init__(*state["arguments"])
-
     def __call__(self, X, sigma):
         """Weighted tissues of a block of rows.
 
@@ -91,32 +95,25 @@ class RangeSampler:
             Rows of the block.
         WeightedTissues
         """
-        x, precision = _in_single(X, sigma)
-        cells = self.draws.cells(x, precision)
-        rest, n_points = torch.arange(len(X)), self.n_points
+        x, precision = in_single(X, sigma)
+        rest = torch.arange(len(X))
         for i in range(_MOST_ROUNDS):
-            pieces = []
-            for rows in rest.split(max(WHOLE_ROWS, _BLOCK // n_points)):
-                drawn = self.draws.draw(cells.take(rows), self.unit[:, :n_points])
-                pieces.append((rows, self.weigh(drawn, x[rows], precision[rows])))
-            again = []
-            for rows, weighted in pieces:
-                enough = weighted.effective_size() >= ENOUGH
-                if i == _MOST_ROUNDS - 1:
-                    enough[:] = True
-                if enough.all():
-                    yield rows.numpy(), weighted
-                elif enough.any():
+            more, last, again = _MORE**i, i == _MOST_ROUNDS - 1, []
+            for rows in rest.split(max(WHOLE_ROWS, self.rows // more)):
+                weighted = self.once(x[rows], precision[rows], more)
+                enough = weighted.effective_size() >= (0 if last else ENOUGH)
+                if enough.any():
                     yield rows[enough].numpy(), weighted.take(enough)
                 again.append(rows[~enough])
-            rest, n_points = torch.cat(again), n_points * _MORE
+            rest = torch.cat(again)
             if len(rest) == 0:
                 return
 
-    def once(self, x, precision):
-        """Weighted tissues of a block of rows, the same number for each."""
-        cells = self.draws.cells(x, precision)
-        return self.weigh(self.draws.draw(cells, self.unit[:, : self.n_points]), x, precision)
+    def once(self, x, precision, more=1):
+        """Weighted tissues of a block of rows, from `more` times as many cells and tissues."""
+        cells = self.draws.cells(x, precision, finer=more)
+        drawn = self.draws.draw(cells, self.unit[:, : more * self.n_points])
+        return self.weigh(drawn, x, precision)
 
     def weigh(self, drawn, x, precision):
         """Multiply the weights of tissues by their likelihoods."""
@@ -128,7 +125,7 @@ class RangeSampler:
         return WeightedTissues(tissues, log_weights.sub_(loss), -middle[:, 0])
 
 
-class MixedSampler:
+class MixedSampler(_Rebuilt):
     """Tissues of a `WeightedPrior`: its own ones, and such of the wide prior that is in it.
 
     Parameters
@@ -158,17 +155,9 @@ class MixedSampler:
         self.rows = max(WHOLE_ROWS, min(self.ranges.rows, _ATOMS // len(kept)))
         self.rows -= self.rows % WHOLE_ROWS
 
-    def __getstate__(self):
-        """The arguments, from which everything else is computed again."""
-        return {"arguments": self.arguments}
-
-    def __setstate__(self, state):
-        """Restore a sampler."""
-        self.__init__(*state["arguments"])
-
     def __call__(self, X, sigma):
         """Same as `RangeSampler.__call__`."""
-        x, precision = _in_single(X, sigma)
+        x, precision = in_single(X, sigma)
         unit = self.ranges.unit[3, : self.ranges.n_points]
         drawn = self.shapes.draw(x, precision, self.log_prior, unit)
         own = self.ranges.weigh(drawn, x, precision)
@@ -177,13 +166,13 @@ class MixedSampler:
         yield np.arange(len(X)), own
 
 
-def _in_single(X, sigma):
+def in_single(X, sigma):
     """Measurements and 1 / sigma of each, in single precision."""
     precision = np.broadcast_to(1 / columns_of(sigma), X.shape)
     return tuple(torch.tensor(part, dtype=torch.float32) for part in (X, precision))
 
 
-class AtomSampler:
+class AtomSampler(_Rebuilt):
     """The same tissues for all voxels, from any prior.
 
     Parameters
@@ -208,14 +197,6 @@ class AtomSampler:
         self.log_weights = torch.from_numpy(log_weights)
         self.tissues = torch.as_tensor(atoms.T.copy(), dtype=torch.float32)
         self.rows = max(WHOLE_ROWS, _WEIGHTS // len(atoms) // WHOLE_ROWS * WHOLE_ROWS)
-
-    def __getstate__(self):
-        """The arguments, from which everything else is computed again."""
-        return {"arguments": self.arguments}
-
-    def __setstate__(self, state):
-        """Restore a sampler."""
-        self.__init__(*state["arguments"])
 
     def __call__(self, X, sigma):
         """Same as `RangeSampler.__call__`."""
