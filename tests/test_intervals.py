@@ -14,7 +14,7 @@ from sklearn_qmri.metrics import (
     continuous_ranked_probability_score,
     interval_coverage,
 )
-from sklearn_qmri.signal_models import ADC, IVIM, Kurtosis
+from sklearn_qmri.signal_models import ADC, IVIM, SPGR, Kurtosis
 
 MODEL = IVIM(B_VALUES)
 
@@ -94,7 +94,21 @@ def test_scores_in_closed_form():
     assert interval_coverage(y, quantiles[..., [0, 2]])[0] == pytest.approx(0.8, abs=0.03)
 
 
-def test_rows_with_nan_are_left_out():
+def test_an_interval_is_not_refuted_on_another_branch():
+    """Values of f beyond the end are worse by any start, with little perfusion too."""
+    X, _ = make_signals(MODEL, 60, snr=30, prior={"f": (0, 0.1)}, random_state=0)
+    mle = MLEEstimator(MODEL, sigma=1 / 30).fit(X)
+    end = mle.predict_interval(X)[:, 1, 1]
+    ratio = 2 * (mle.estimate(X, fixed={"f": end}).nll - mle.estimate(X).nll)
+    inside = end < mle.bounds_[1, 1]
+    assert (ratio[inside] > 0.95 * stats.chi2.ppf(0.9, 1)).all()
+
+
+def test_infinite_ends_count():
+    assert interval_coverage([[1.0], [9.0]], [[[0, np.inf]], [[0.0, 1.0]]]).tolist() == [0.5]
+
+
+def test_rows_with_nan_are_excluded():
     y = [[1.0], [2.0]]
     assert interval_coverage(y, [[[0, 2]], [[np.nan, 1]]]).tolist() == [1.0]
     assert np.isnan(interval_coverage(y, np.full((2, 1, 2), np.nan))).all()
@@ -173,6 +187,7 @@ def test_models_that_cannot_be_compared():
         ([MLEEstimator(ADC(other), sigma=1 / 30).fit(X)], "one acquisition"),
         ([MLEEstimator(ADC(B_VALUES[1:]), sigma=1 / 30).fit(X[:, 1:])], "one acquisition"),
         ([MLEEstimator(ADC(B_VALUES), sigma=1 / 20).fit(X)], "one noise level.*pass sigma"),
+        ([MLEEstimator(MODEL).fit(X, sigma=np.full(60, 1 / 30))], "one noise level"),
         ([MLEEstimator(ADC(B_VALUES), sigma=1 / 30, noise="gaussian").fit(X)], "one noise model"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -180,6 +195,11 @@ def test_models_that_cannot_be_compared():
     adc = MLEEstimator(ADC(B_VALUES), sigma=1 / 30).fit(X)
     with pytest.raises(ValueError, match="MLEEstimator has no log_evidence"):
         model_probabilities([mle, adc], X)
+    rows = MLEEstimator(ADC(B_VALUES), sigma=np.full((1, 10), 1 / 30)).fit(X)
+    assert model_probabilities([mle, rows], X, criterion="aic").shape == (60, 2)
+    times = [MLEEstimator(SPGR([5, 10, 20], TR), sigma=0.01, fixed={"B1": 1}) for TR in (10, 20)]
+    with pytest.raises(ValueError, match="one acquisition"):
+        model_probabilities([t.fit(X[:, :3]) for t in times], X[:, :3], criterion="aic")
     with pytest.raises(ValueError, match="criterion expects one of"):
         model_probabilities([mle, adc], X, criterion="r2")
 
@@ -216,5 +236,7 @@ def test_maps_of_intervals_and_of_models():
     assert np.isfinite(found["log_evidence"].get_fdata()[phantom.mask]).all()
     with pytest.raises(ValueError, match="interval expects a number between 0 and 1"):
         predict_image(posteriors["two"], scan, phantom.mask, interval=90)
+    with pytest.raises(ValueError, match="names other than 'best'"):
+        predict_model_probabilities({"best": posteriors["two"]}, scan)
     with pytest.raises(ValueError, match="of one signal model"):
         predict_model_probabilities([posteriors["two"]] * 2, scan)

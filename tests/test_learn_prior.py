@@ -11,7 +11,7 @@ from sklearn_qmri.datasets import WeightedPrior, learn_prior, make_signals
 from sklearn_qmri.dictionary import maximize_weights
 from sklearn_qmri.inspection import PriorDisplay
 from sklearn_qmri.persistence import load_estimator, save_estimator
-from sklearn_qmri.signal_models import ADC, IVIM, T2Decay
+from sklearn_qmri.signal_models import ADC, IVIM, InversionRecovery, T2Decay
 
 MODEL = IVIM(B_VALUES)
 CENTERS = np.array([[0.15, 0.9, 20], [0.25, 1.3, 60], [0.3, 2.0, 35], [0.42, 1.1, 100]])
@@ -128,10 +128,30 @@ def test_bad_data(learnt):
         learn_prior(T2Decay([10, 20, 40, 80], offset=True), X[:, :4], sigma=1 / 20)
     with pytest.raises(ValueError, match=r"No tissue of the prior explains \d+ of 4000 voxels"):
         learn_prior(MODEL, X[:, ::-1], sigma=1 / 20)
+    wrong = np.where(np.arange(4) % 2, 5.0, 1.0) * np.ones((300, 1))
+    for level in ([[0.05] * 4], [[0.05, 0.05, 0.05, np.inf]]):
+        with pytest.raises(ValueError, match="No tissue of the prior explains 300 of 300"):
+            learn_prior(ADC([0, 200, 500, 1000]), wrong, sigma=level)
+    beyond = [[1.0, 100.0]], [1.0], [[0.8, 0.3], [1.2, 3.0]]
+    with pytest.raises(ValueError, match=r"tissues=...\) has D of 100, outside its bounds"):
+        WeightedPrior(ADC([0, 500]), *beyond)(3, 0)
+    reversed_range = [[1.0, 1.0]], [1.0], [[1.2, 0.3], [0.8, 3.0]]
+    with pytest.raises(ValueError, match="wide expects low <= high"):
+        WeightedPrior(ADC([0, 500]), *reversed_range)(3, 0)
     with pytest.raises(ValueError, match="The prior is one of"):
         prior.checked(ADC([0, 500]))
     with pytest.raises(ValueError, match="weights that add up to 1"):
         WeightedPrior(ADC([0, 500]), [[1.0, 1.0]], [0.5], [[0.8, 0.3], [1.2, 3.0]])(3, 0)
+
+
+def test_air_of_signed_signals():
+    """Amplitudes of air are on both sides of 0, those of the prior are not."""
+    model, rng = InversionRecovery([50, 150, 400, 900, 1800, 3500]), np.random.RandomState(0)
+    X, _ = make_signals(model, 300, snr=20, random_state=0)
+    X = np.vstack([X, 0.05 * rng.standard_normal((30, 6))])
+    prior = learn_prior(model, X, sigma=0.05, n_atoms=512, random_state=0)
+    assert prior.wide[0, 0] >= 0
+    make_signals(model, 1000, snr=20, prior=prior, random_state=0)
 
 
 def test_display(learnt):

@@ -6,6 +6,7 @@ import torch
 from conftest import B_VALUES
 from scipy import stats
 from scipy.stats import qmc
+from sklearn.base import clone
 
 from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator
 from sklearn_qmri.datasets import make_signals
@@ -284,6 +285,9 @@ def test_known_b1_has_a_tiny_range():
     posterior = PosteriorMeanEstimator(model, sigma=0.01, prior={"B1": (1, 1)}, random_state=0)
     found = posterior.fit(X).estimate(X)
     assert (found.parameters[:, list(model.parameter_names).index("B1")] == 1).all()
+    # A tiny range has the evidence of a small one.
+    small = clone(posterior).set_params(prior={"B1": (0.9995, 1.0005)}).fit(X).estimate(X)
+    np.testing.assert_allclose(found.log_evidence, small.log_evidence, atol=0.1)
     assert resolve_noise("auto", model) == posterior.noise_
 
 
@@ -295,15 +299,15 @@ def test_a_prior_that_contradicts_all_voxels():
         posterior.estimate(30 * X)
 
 
-@pytest.mark.parametrize("name", ["signed", "Kurtosis"])
+@pytest.mark.parametrize("name", ["signed", "magnitude", "Kurtosis", "IVIM"])
 def test_narrow_ridges_are_not_lost(name):
-    """At an SNR of 300, a diagonal ridge is narrower than the cells of a coarse grid."""
+    """At an SNR of 300, a diagonal ridge is narrower than the cells of the first grid."""
     model = MODELS[name]
     X, y = make_signals(model, 400, snr=300, random_state=1)
     posterior = PosteriorMeanEstimator(model, sigma=1 / 300, random_state=0).fit(X)
     found = posterior.estimate(X)
     assert (np.abs(found.parameters - y) > 5 * found.std).any(axis=1).mean() < 0.01
-    np.testing.assert_allclose(interval_coverage(y, posterior.predict_interval(X)), 0.9, atol=0.07)
+    np.testing.assert_allclose(interval_coverage(y, posterior.predict_interval(X)), 0.9, atol=0.06)
 
 
 def test_a_prior_of_one_tissue():

@@ -14,7 +14,7 @@ from ._console import notes
 from ._protocol import acquisition_of, make_model
 
 
-def other_models(text, signal_model):
+def other_models(text, signal_model, task, overwrite):
     """Signal models by name from an option, with the acquisition of another one; None if none.
 
     Raises
@@ -22,16 +22,29 @@ def other_models(text, signal_model):
     ValueError
         If there are less than two names, a name twice, or a model that the scan has no acquisition
         for.
+    FileExistsError
+        If there are maps of their probabilities already, unless `overwrite`.
     """
     if text is None:
         return None
     names = [name.strip() for name in text.split(",") if name.strip()]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"--models expects two or more different models, got {text!r}.")
-    return {name: make_model(name, None, [], acquisition_of(signal_model)) for name in names}
+    models = {name: make_model(name, None, [], acquisition_of(signal_model)) for name in names}
+    for stem in _stems(models, task).values():
+        if (path := _with(stem, ".nii.gz")).exists() and not overwrite:
+            raise FileExistsError(f"{path} exists already.")
+    return models
 
 
-def write_probabilities(models, mle, X, task, seed, overwrite):
+def _stems(models, task):
+    """Paths of the maps without their endings, by name."""
+    folder, prefix = task.maps.folder, task.maps.prefix
+    stems = {name: folder / f"{prefix}_model-{name}_desc-evidence_probseg" for name in models}
+    return stems | {"best": folder / f"{prefix}_desc-evidence_dseg"}
+
+
+def write_probabilities(models, mle, X, task, seed):
     """Write maps of the probability of each model, and of the most probable one.
 
     Parameters
@@ -44,22 +57,9 @@ def write_probabilities(models, mle, X, task, seed, overwrite):
         Signals of some voxels.
     task : Task
     seed : int
-    overwrite : bool
-
-    Raises
-    ------
-    FileExistsError
-        If there are such maps already, unless `overwrite`.
     """
     if models is None:
         return
-    files = {
-        name: task.maps.folder / f"{task.maps.prefix}_model-{name}_desc-evidence_probseg"
-        for name in models
-    } | {"best": task.maps.folder / f"{task.maps.prefix}_desc-evidence_dseg"}
-    present = [path for stem in files.values() if (path := _with(stem, ".nii.gz")).exists()]
-    if present and not overwrite:
-        raise FileExistsError(f"{present[0]} exists already.")
     posteriors, sigma = _posteriors(models, mle, X, seed)
     maps = predict_model_probabilities(posteriors, task.scan, verbose=1)
     levels = {str(i): name for i, name in enumerate(models, 1)} | {"0": "none"}
@@ -73,7 +73,7 @@ def write_probabilities(models, mle, X, task, seed, overwrite):
         "GeneratedBy": [{"Name": "sklearn_qmri", "Version": __version__}],
         "Use": "research only",
     }
-    for name, stem in files.items():
+    for name, stem in _stems(models, task).items():
         with replacing(_with(stem, ".nii.gz")) as scratch:
             maps[name].to_filename(scratch)
         own = {"Levels": levels} if name == "best" else {"Units": ""}

@@ -11,6 +11,7 @@ import typer
 from .._files import replacing
 from .._version import __version__, library_versions
 from ..estimators import MLEEstimator, core, entry_of, signal_model_of, takes
+from ..estimators._levels import check_coverage
 from ..image import (
     fit_to_scan,
     open_scan,
@@ -79,7 +80,7 @@ Averages = Annotated[
 class _Output(NamedTuple):
     """Options of the estimation and of the report, and the model file of a network.
 
-    A network that was trained for the scan is kept beside the maps, another stays where it is.
+    A network that was trained for the scan is `kept` beside the maps, another stays where it is.
     """
 
     error: Errors | None
@@ -88,7 +89,7 @@ class _Output(NamedTuple):
     chunk_size: int
     as_json: bool
     network: Path | None = None
-    keep: bool = False
+    kept: Path | None = None
 
 
 def fit(
@@ -127,19 +128,16 @@ def fit(
     Example: sklearn-qmri fit dwi.nii.gz --bval dwi.bval --mask mask.nii.gz --out maps
     """
     options = {"alpha": alpha, "bias_weight": bias_weight, "prior": prior, "bounds": bounds}
-    refuse_unused(estimator, options | {"fixed": fixed, "sigma": sigma, "interval": interval})
-    _refuse_error(estimator, error)
+    _refuse(estimator, options | {"fixed": fixed, "sigma": sigma}, error, interval)
     opened, signal_model, noise = open_for_fit(
         scan, b_values, model, settings, average, averages, estimator
     )
-    others = other_models(models, signal_model)
     given = Given(number_or_map(sigma, "--sigma"), parse_fixed(fixed, signal_model))
-    alphas = parse_alpha(alpha, signal_model)
-    weights = parse_bias_weight(bias_weight, signal_model)
+    alphas, weights = parse_alpha(alpha, signal_model), parse_bias_weight(bias_weight, signal_model)
     ranges, limits = parse_prior(prior, signal_model), parse_bounds(bounds, signal_model)
     mle = MLEEstimator(signal_model, noise=noise, bounds=limits, device=device)
-    task = begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite)
-    task = task._replace(scan=given.add_to(task.scan))
+    task = begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite, given)
+    others = other_models(models, signal_model, task, overwrite)
     mle.set_params(**given.typical(task.scan, signal_model))
     with unfinished(task.unfinished, resume) as parts:
         X = sample_voxels(task.scan, random_state=seed)
@@ -147,12 +145,11 @@ def fit(
         fitted, noise_level, model_file = parts.fitted(
             _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
-        network = model_file if _is_trained(fitted) else None
         output = _Output(
-            error, interval, n_jobs, chunk_size, as_json, network, keep=network is not None
+            error, interval, n_jobs, chunk_size, as_json, kept=_kept(fitted, model_file)
         )
         _finish(task, fitted, noise_level, given, parts.of(model_file), output)
-        write_probabilities(others, mle, X, task, seed, overwrite)
+        write_probabilities(others, mle, X, task, seed)
 
 
 def predict(
@@ -188,9 +185,8 @@ def predict(
     opened = open_scan(scan if len(scan) > 1 else scan[0])
     check_kinds(opened, signal_model)
     refuse_other_protocol(signal_model, known_acquisition(opened, b_values), model_file)
-    task = begin(opened, scan, mask, out, method_of(estimator), signal_model, resume, overwrite)
-    given, level = Given(sigma, {}), None
-    task = task._replace(scan=given.add_to(task.scan))
+    given, level, method = Given(sigma, {}), None, method_of(estimator)
+    task = begin(opened, scan, mask, out, method, signal_model, resume, overwrite, given)
     with unfinished(task.unfinished, resume) as parts:
         # An estimator that takes sigma needs that of this scan, not that of its training. If no
         # option has it, maximum likelihood learns it, under the noise model of the training.
@@ -204,16 +200,21 @@ def predict(
         _finish(task, estimator, level, given, parts, output)
 
 
-def _refuse_error(method, error):
-    """Raise ValueError if a method has no such errors; a bootstrap simulates noise."""
+def _refuse(method, options, error, interval):
+    """Raise ValueError for an option that a method does not use, and for a bad interval."""
+    refuse_unused(method, options | {"interval": interval})
+    if interval is not None:
+        check_coverage(interval, "--interval")
+    # A bootstrap simulates noise.
     needed = {Errors.std: "std", Errors.bootstrap: "sigma"}
     if error is not None:
         refuse_unused(method, {needed[error]: error}, option=f"--error {error}")
 
 
-def _is_trained(estimator):
-    """Whether it is a network trained for the scan, which another training would not give again."""
-    return hasattr(core(estimator), "network_") and not takes(estimator, "protocol")
+def _kept(estimator, model_file):
+    """Model file of a network trained for the scan, which another training would not give again."""
+    is_trained = hasattr(core(estimator), "network_") and not takes(estimator, "protocol")
+    return model_file if is_trained else None
 
 
 def _versions():
@@ -268,10 +269,11 @@ def _finish(task, made, sigma, given, parts, output):
         about = {"SigmaLearnt": True}
         about |= compare_with_air(task.scan, signal_model_of(made), level)
     if output.network:
-        about["Network"] = files.network().name if output.keep else str(output.network)
-    if output.keep:
+        about["Network"] = str(output.network)
+    if output.kept:
+        about["Network"] = files.network().name
         with replacing(files.network()) as scratch:
-            shutil.copyfile(output.network, scratch)
+            shutil.copyfile(output.kept, scratch)
     # `begin` has refused maps that must not be replaced.
     paths = write_maps(
         maps, files.folder, made, prefix=files.prefix, description=files.description,

@@ -33,7 +33,7 @@ class Task(NamedTuple):
         return network.with_name(f".{network.stem.removesuffix('_network')}.unfinished")
 
 
-def begin(scan, sources, mask, out, method, signal_model, resume, overwrite):
+def begin(scan, sources, mask, out, method, signal_model, resume, overwrite, given):
     """Task of a command, after all checks of its input and output.
 
     Parameters
@@ -46,6 +46,8 @@ def begin(scan, sources, mask, out, method, signal_model, resume, overwrite):
     method : str
     signal_model : SignalModel
     resume, overwrite : bool
+    given : Given
+        Noise level and known parameters.
 
     Returns
     -------
@@ -66,4 +68,4 @@ def begin(scan, sources, mask, out, method, signal_model, resume, overwrite):
     present = files.present() + [path for path in [files.network()] if path.exists()]
     if present and not (overwrite or (resume and task.unfinished.exists())):
         raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
-    return task
+    return task._replace(scan=given.add_to(scan))

@@ -15,7 +15,8 @@ from ..dictionary import (
     check_floor,
     maximize_weights,
 )
-from ..noise import check_sigma, columns_of, resolve_noise
+from ..estimators._sampling import in_single
+from ..noise import check_sigma, resolve_noise
 from ..tissues import draw_tissues, prior_ranges
 
 _LEAST_VOXELS = 50
@@ -57,7 +58,7 @@ def learn_prior(
     signal_model : SignalModel
         Signal model with one amplitude.
     X : array-like of shape (n_voxels, n_measurements)
-        Signals of at least 50 voxels; rows that are no possible measurements are left out. Of more
+        Signals of at least 50 voxels; rows that are no possible measurements are excluded. Of more
         than 12,000, as many are drawn.
     sigma : float or array-like of shape (n_voxels,) or (1 or n_voxels, n_measurements)
         Noise level in the units of X.
@@ -152,8 +153,7 @@ def _some_rows(noise, X, sigma, signal_model, rng):
 
 def _blocks(X, sigma):
     """Blocks of measurements and of 1 / sigma, in single precision."""
-    precision = np.broadcast_to(1 / columns_of(sigma), X.shape)
-    x, precision = (torch.tensor(part, dtype=torch.float32) for part in (X, precision))
+    x, precision = in_single(X, sigma)
     return zip(x.split(_BLOCK), precision.split(_BLOCK), strict=True)
 
 
@@ -168,18 +168,21 @@ def _amplitudes(signal_model, noise, atoms, amplitude, X, sigma):
     # No amplitude is larger than the largest signal over the smallest signal of an atom. That
     # bound is never reached; it only has to be finite.
     draws = ShapeDraws(signal_model, noise, atoms, amplitude, 0.0, 1e6 * float(X.max()))
-    scales, misfits = [], []
+    scales, misfits, levels = [], [], []
     for x, precision in _blocks(X, sigma):
         log_mass, scale, _ = draws.masses(x, precision)
         best = log_mass.argmax(1, keepdim=True)
         scale = scale.gather(1, best)
         signal = noise.mean((scale * draws.columns.T[best[:, 0]] * precision).double())
         residual = x * precision - signal
-        misfits.append(residual.square().mean(1).sqrt() / (x * precision).square().mean(1).sqrt())
+        # Root mean squares over the measurements that exist, in units of sigma.
+        present = (precision > 0).sum(1)
+        size = ((x * precision).square().sum(1) / present).sqrt()
+        misfits.append((residual.square() * (precision > 0)).sum(1).div(present).sqrt() / size)
+        levels.append(1 / size)
         scales.append(scale[:, 0])
     misfit = torch.cat(misfits).numpy()
-    level = np.sqrt(np.mean(columns_of(sigma) ** 2)) / np.sqrt(np.mean(X**2, axis=1))
-    unlike = misfit > _MISFIT * level + _UNLIKE
+    unlike = misfit > _MISFIT * torch.cat(levels).numpy() + _UNLIKE
     if unlike.mean() > 0.5:
         raise ValueError(
             f"No tissue of the prior explains {np.count_nonzero(unlike)} of {len(X)} voxels: their "

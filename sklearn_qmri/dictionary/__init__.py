@@ -4,6 +4,7 @@ from ._along import LossAlong
 from ._atoms import (
     Atoms,
     SimulatedAtoms,
+    amplitude_of,
     make_atoms,
     place,
     simulate_atoms,
@@ -12,7 +13,7 @@ from ._interpolation import Interpolation
 from ._kernels import N_KERNELS, mean_over_kernels
 from ._local import LocalDraws, can_draw
 from ._look_up import fit_linear, look_up
-from ._prior import WeightedPrior, amplitude_of, check_floor, maximize_weights
+from ._prior import WeightedPrior, check_floor, maximize_weights
 from ._profile import Nearest, Posterior, find_nearest, find_posterior, rows_at, step_from_best
 from ._shapes import ShapeDraws
 from ._starts import Dictionary, make_dictionary

@@ -7,7 +7,9 @@ import torch
 
 from ._cube import fill_cube
 
-_HAIR = 1e-6  # least width of a range, as a share of its values
+# Least width of a range, as a share of its values: small, but many steps of single precision. A
+# value of 0 counts as _LEAST_SIZE.
+_HAIR, _LEAST_SIZE = 1e-5, 1e-3
 
 
 class Atoms(NamedTuple):
@@ -67,21 +69,36 @@ def make_atoms(signal_model, ranges, n_atoms, n_cells):
     ValueError
         If the signal model has no amplitude, or several.
     """
-    amplitudes = [j for j, p in enumerate(signal_model.parameters) if p.amplitude]
-    if len(amplitudes) != 1:
-        raise ValueError(
-            f"Networks for any protocol expect a signal model with one amplitude, got "
-            f"{signal_model!r} with {len(amplitudes)}."
-        )
-    amplitude = amplitudes[0]
-    ranges = ranges.copy()
-    # A range of one value gets a width by which values in it can be divided.
-    ranges[1] = np.maximum(ranges[1], ranges[0] + _HAIR * np.maximum(np.abs(ranges[0]), 1.0))
+    amplitude = amplitude_of(signal_model)
+    ranges = with_widths(ranges)
     ranges[:, amplitude] = 1.0
     log = np.array([p.log for p in signal_model.parameters]) & (ranges[0] > 0)
     log[amplitude] = True
     unit = np.insert(_interleaved(len(log) - 1, n_cells, n_atoms), amplitude, 0.0, axis=1)
     return Atoms(place(unit, ranges, log), ranges, log, amplitude, n_cells)
+
+
+def amplitude_of(signal_model):
+    """Column of the amplitude of a signal model that has exactly one.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or several.
+    """
+    amplitudes = [j for j, p in enumerate(signal_model.parameters) if p.amplitude]
+    if len(amplitudes) != 1:
+        raise ValueError(
+            f"Expected a signal model with one amplitude, got {signal_model!r} with "
+            f"{len(amplitudes)}."
+        )
+    return amplitudes[0]
+
+
+def with_widths(ranges):
+    """Ranges (2, n_parameters) in which one value gets a width by which numbers can be divided."""
+    low, high = ranges
+    return np.stack([low, np.maximum(high, low + _HAIR * np.maximum(np.abs(low), _LEAST_SIZE))])
 
 
 def _interleaved(n_axes, n_cells, n_atoms):

@@ -68,7 +68,7 @@ class Interpolation:
         return np.hstack(factors).astype(np.float32)
 
     def constant(self, X, sigma):
-        """Term of each row's log-likelihood that the product leaves out, (n_voxels,)."""
+        """Term of each row's log-likelihood that the product excludes, (n_voxels,)."""
         level = columns_of(sigma)
         return -0.5 * np.sum(((X - self.center) / level) ** 2, axis=1)
 

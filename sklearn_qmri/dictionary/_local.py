@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ._atoms import amplitude_of, with_widths
 from ._cells import centers, draw_tilted, relevant, slopes, systematic
 from ._expansion import least_squares
 from ._linear import Shares, Table, best_of_shared, draw_truncated, eliminate, integrate
 
-_HAIR = 1e-6  # least width of a range, as a share of its values
 _GLOBAL = {0: (64, 1), 1: (256, 1), 2: (16, 16)}  # cells per axis over the prior, by axes
 _LOCAL = {0: (64, 1), 1: (64, 1), 2: (16, 8)}  # and over a part of it
 # Cells whose likelihood is smaller than the largest by more nats are outside.
@@ -59,12 +59,9 @@ class LocalDraws:
 
     def __init__(self, signal_model, noise, ranges):
         self.signal_model, self.noise = signal_model, noise
-        low, high = ranges
-        # A range of one value gets a width by which numbers can be divided.
-        high = np.maximum(high, low + _HAIR * np.maximum(np.abs(low), _HAIR))
-        self.ranges = np.stack([low, high])
+        self.ranges = with_widths(ranges)
         self.amplitude, self.affine, self.axes = split_parameters(signal_model, noise)
-        log = np.array([p.log for p in signal_model.parameters]) & (low > 0)
+        log = np.array([p.log for p in signal_model.parameters]) & (ranges[0] > 0)
         self.log = [bool(log[j]) for j in self.axes]
         self.global_shape = _GLOBAL[len(self.axes)]
         self.everything = torch.tensor([[0.0, 1.0]] * 2)[:, :, None]
@@ -233,7 +230,7 @@ def split_parameters(signal_model, noise):
     axes : list of int
     """
     parameters = signal_model.parameters
-    amplitude = next(j for j, p in enumerate(parameters) if p.amplitude)
+    amplitude = amplitude_of(signal_model)
     affine = next((j for j, p in enumerate(parameters) if p.affine), None)
     # A magnitude that passes through 0 is affine in no parameter.
     if affine is not None and noise.even and signal_model.changes_sign():

@@ -7,6 +7,8 @@ import torch
 from sklearn.utils import check_random_state
 
 from .._value import Value
+from ..tissues import check_within_bounds
+from ._atoms import amplitude_of
 
 
 class WeightedPrior(Value):
@@ -34,8 +36,8 @@ class WeightedPrior(Value):
     Raises
     ------
     ValueError
-        If shapes do not fit, weights are negative or do not add up to 1, or the floor is not from 0
-        to 1.
+        When it is used: if shapes do not fit, weights are negative or do not add up to 1, tissues
+        or ranges leave the bounds of the signal model, or the floor is not from 0 to 1.
 
     See Also
     --------
@@ -96,6 +98,10 @@ class WeightedPrior(Value):
                 f"to 1 and ranges of shape (2, {len(names)}), got shapes {tissues.shape}, "
                 f"{weights.shape} and {wide.shape}, and a sum of {weights.sum():g}."
             )
+        check_within_bounds(tissues, signal_model, "WeightedPrior(tissues=...)")
+        check_within_bounds(wide, signal_model, "WeightedPrior(wide=...)")
+        if (wide[0] > wide[1]).any():
+            raise ValueError(f"wide expects low <= high, got {wide.tolist()}.")
         check_floor(self.floor)
         return tissues, weights, wide
 
@@ -128,23 +134,6 @@ def check_floor(floor):
     """Raise a ValueError for a share of the wide prior that is not a number from 0 to 1."""
     if isinstance(floor, bool) or not isinstance(floor, Real) or not 0 <= floor <= 1:
         raise ValueError(f"floor expects a number from 0 to 1, got {floor!r}.")
-
-
-def amplitude_of(signal_model):
-    """Column of the amplitude of a signal model that has exactly one.
-
-    Raises
-    ------
-    ValueError
-        If it has none, or several.
-    """
-    amplitudes = [j for j, p in enumerate(signal_model.parameters) if p.amplitude]
-    if len(amplitudes) != 1:
-        raise ValueError(
-            f"A learnt prior expects a signal model with one amplitude, got {signal_model!r} with "
-            f"{len(amplitudes)}."
-        )
-    return amplitudes[0]
 
 
 def maximize_weights(likelihood, held_out, max_steps, tol):

@@ -70,6 +70,8 @@ def predict_model_probabilities(
         if len(set(names)) < len(names):
             raise ValueError(f"Several estimators are of one signal model, {names}: pass a dict.")
         estimators = dict(zip(names, estimators, strict=True))
+    if "best" in estimators:
+        raise ValueError("Estimators expect names other than 'best', that of another map.")
     first = next(iter(estimators.values()), None)
     scan = open_scan(image, mask, sigma, n_expected=getattr(first, "n_features_in_", None))
     maps = {name: np.full(scan.inside.shape, np.nan, np.float32) for name in estimators}

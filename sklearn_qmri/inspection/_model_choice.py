@@ -105,7 +105,7 @@ def _check_comparable(estimators, sigma):
         if one.n_features_in_ != other.n_features_in_ or _differ(*models):
             raise ValueError(f"Probabilities need one acquisition, got {both}.")
         levels = [core(each).sigma_ for each in (one, other)]
-        if sigma is None and not _equal(*levels):
+        if sigma is None and (levels[0] is None or not _equal(*levels)):
             raise ValueError(
                 f"Probabilities need one noise level, got {levels[0]} for {models[0]!r} and "
                 f"{levels[1]} for {models[1]!r}: pass sigma."
@@ -113,18 +113,24 @@ def _check_comparable(estimators, sigma):
 
 
 def _differ(one, other):
-    """Whether two signal models have different values of an acquisition that both have."""
+    """Whether two signal models have different values of an acquisition that both have.
+
+    An acquisition is a number, or an array of numbers; other arguments are settings of a model.
+    """
     settings, others = (model.get_params(deep=False) for model in (one, other))
     return any(
-        np.ndim(settings[name]) and not _equal(settings[name], others[name])
+        not isinstance(settings[name], (str, bool)) and not _equal(settings[name], others[name])
         for name in settings.keys() & others.keys()
     )
 
 
 def _equal(one, other):
+    """Whether two numbers or arrays are equal but for rounding; None equals None only."""
     if one is None or other is None:
-        return False
-    return np.array_equal(np.asarray(one), np.asarray(other))
+        return one is other
+    one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    fits = one.size == 1 or other.size == 1 or one.shape == other.shape
+    return bool(fits and np.allclose(one, other, rtol=1e-9, atol=0))
 
 
 def _log_prior(prior, n_models):
