@@ -142,13 +142,11 @@ def fit(
     with unfinished(task.unfinished, resume) as parts:
         X = sample_voxels(task.scan, random_state=seed)
         # Kept as a file: with --resume the maps are the bytes of an uninterrupted run.
-        fitted, noise_level, model_file = parts.fitted(
+        fitted, noise_level, file = parts.fitted(
             _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
-        output = _Output(
-            error, interval, n_jobs, chunk_size, as_json, kept=_kept(fitted, model_file)
-        )
-        _finish(task, fitted, noise_level, given, parts.of(model_file), output)
+        output = _Output(error, interval, n_jobs, chunk_size, as_json, kept=_kept(fitted, file))
+        _finish(task, fitted, noise_level, given, parts.of(file), output)
         write_probabilities(others, mle, X, task, seed)
 
 
