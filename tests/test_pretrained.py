@@ -393,7 +393,7 @@ def test_bad_parameters(scan):
         clone(net).set_params(bias_weight=31).fit(X)
     with pytest.raises(ValueError, match="one per parameter"):
         net.predict(X, bias_weight=[1, 2])
-    with pytest.raises(ValueError, match="expect a signal model with one amplitude"):
+    with pytest.raises(ValueError, match="Expected a signal model with one amplitude"):
         pretrain(lambda rng: T2Decay([10, 30, 60, 90], offset=True), n_epochs=1)
 
 

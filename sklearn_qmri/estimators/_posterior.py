@@ -20,7 +20,7 @@ from ._door import NOISE, SIGMA_PER_MEASUREMENT, check_fit, settle_sigma
 from ._mle import fit_sigma
 from ._posterior_samples import PosteriorSamplesMixin, levels_of
 from ._regressor import TissueRegressorMixin, all_or_nothing, refuse
-from ._rows import scatter_results
+from ._rows import in_pieces, scatter_results
 from ._sampling import (
     AtomSampler,
     MixedSampler,
@@ -30,6 +30,7 @@ from ._sampling import (
 
 # Effective sample size below which the mean over atoms is too uncertain, and the status says so.
 _LEAST_SIZE = 10
+_PIECE = 2**16  # most rows whose residuals are computed at once
 # Residual, in noise levels, of a row that no tissue of the prior explains.
 _FAR = 5.0
 
@@ -229,8 +230,6 @@ class PosteriorMeanEstimator(PosteriorSamplesMixin, TissueRegressorMixin, BaseEs
         rows, found = self._summaries(X, sigma, _describe)
         sigma = levels_of(rows)
         mean, std, size = (found[name] for name in ("parameters", "std", "effective_sample_size"))
-        expected = expected_measurement(self.signal_model_, self.noise_, mean, sigma)
-        residual = np.where(np.isinf(columns_of(sigma)), 0.0, rows.X - expected)
         lost = ~np.isfinite(mean).all(axis=1) | out_of_range(rows.X, sigma)
         if self._ranges_ is not None:
             # Single precision may leave the ranges by its rounding.
@@ -244,11 +243,23 @@ class PosteriorMeanEstimator(PosteriorSamplesMixin, TissueRegressorMixin, BaseEs
             )
         found["status"] = np.where(few, Status.TOO_FEW_ATOMS, Status.OK).astype(np.int8)
         found["at_bound"] = np.zeros(mean.shape, dtype=bool)
-        found["residual_rms"] = np.sqrt(np.sum(residual**2, axis=1) / rows.n_present)
+        constants = in_pieces(len(mean), _PIECE, partial(self._beside, rows.X, sigma, mean))
+        found["residual_rms"] = constants["residual_rms"]
         _warn_of_contradiction(found["residual_rms"][~lost], level_of_rows(sigma)[~lost])
-        found["log_evidence"] += constants_of(self.noise_, rows.X, sigma)
+        found["log_evidence"] += constants["log_constant"]
         found["log_evidence"][lost] = np.nan
         return scatter_results(rows.usable, **found)
+
+    def _beside(self, X, sigma, mean, piece):
+        """Residuals of some rows, and the part of the evidence that is the same for all tissues."""
+        X, sigma, mean = X[piece], sigma[piece], mean[piece]
+        expected = expected_measurement(self.signal_model_, self.noise_, mean, sigma)
+        present = np.broadcast_to(~np.isinf(columns_of(sigma)), X.shape)
+        squares = np.where(present, (X - expected) ** 2, 0.0).sum(axis=1)
+        return {
+            "residual_rms": np.sqrt(squares / present.sum(axis=1)),
+            "log_constant": constants_of(self.noise_, X, sigma),
+        }
 
 
 def _warn_of_contradiction(residual_rms, sigma):
