@@ -17,6 +17,7 @@ from ._console import notes
 from ._demo import demo
 from ._maps import fit, predict
 from ._models import models
+from ._report import report
 from ._signals import orderly_end
 from ._train import train
 
@@ -38,7 +39,7 @@ def _group(
     """Scikit-learn-compatible estimators for quantitative MRI. For research use only."""
 
 
-for command in (demo, fit, train, predict, compare, models):
+for command in (demo, fit, train, predict, report, compare, models):
     app.command()(command)
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import sys
 from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
@@ -14,6 +15,14 @@ from ._parts import Parts
 # and emoji. Notes are not wrapped, so that each stays one line in a log.
 console = Console(highlight=False, markup=False, emoji=False)
 notes = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=True)
+
+
+def command_line():
+    """The command as it was typed, as a list of words.
+
+    It is the same after an interruption, when ``--resume`` made the same maps.
+    """
+    return ["sklearn-qmri", *(word for word in sys.argv[1:] if word != "--resume")]
 
 
 def refuse_to_overwrite(paths, overwrite):

@@ -8,15 +8,22 @@ from typing import Annotated, NamedTuple
 import nibabel
 import numpy as np
 import typer
+from sklearn.utils import Bunch
 
 from .._files import replacing
 from ..datasets import fetch_pelvis_ivim, make_phantom
+from ..estimators import core
 from ..image import Scan, axial_slice, fit_to_scan, open_scan, sample_voxels, unmask, write_nifti
+from ..image._derivatives import describe_run
+from ..image.report._overview import overview_of, row_of
+from ..image.report._page import page_of
+from ..image.report._render import write_page
+from ..image.report._run import Run
 from ..inspection import ParameterMapDisplay
 from ..signal_models import IVIM
-from ._console import console, notes, refuse_to_overwrite
+from ._console import command_line, console, notes, refuse_to_overwrite
 from ._estimators import parse_bias_weight
-from ._options import BiasWeight, Device, Jobs, Json, Overwrite, Seed
+from ._options import BiasWeight, Device, Jobs, Json, Overwrite, Report, Seed
 from ._summary import summarise, summary_table
 
 _B_VALUES = (0, 10, 20, 30, 50, 80, 100, 200, 400, 800)
@@ -36,10 +43,13 @@ class _Shown(NamedTuple):
 
 
 class _Maps(NamedTuple):
+    """Estimates of all voxels by a method, and how long they took."""
+
     method: str
     seconds: float
-    parameters: np.ndarray
-    status: np.ndarray
+    estimator: object
+    sigma: float
+    estimates: Bunch
 
 
 def demo(
@@ -51,6 +61,7 @@ def demo(
     device: Device = "cpu",
     seed: Seed = 0,
     overwrite: Overwrite = False,
+    report: Report = True,
     as_json: Json = False,
 ):
     """Fit IVIM maps of a real pelvis scan, by maximum likelihood and by a pretrained network.
@@ -65,7 +76,9 @@ def demo(
     paths = {
         (m, name): out / f"{name}_{m}.nii.gz" for m in methods for name in model.parameter_names
     }
-    refuse_to_overwrite([*paths.values(), figure], overwrite)
+    pages = {method: out / f"{method}_report.html" for method in methods}
+    written = [*paths.values(), figure, *(pages.values() if report else ())]
+    refuse_to_overwrite(written, overwrite)
 
     X = shown.scan.sample(shown.scan.n_voxels, np.random.RandomState(seed))
     # The same voxels as in the command `fit`, whose table is therefore the same.
@@ -78,12 +91,20 @@ def demo(
     pretrained, _ = _fit("pretrained", title, model, some, X, **settings)
 
     for method, maps in zip(methods, (mle, pretrained), strict=True):
-        for name, values in zip(model.parameter_names, maps.parameters.T, strict=True):
+        for name, values in zip(model.parameter_names, maps.estimates.parameters.T, strict=True):
             volume = unmask(values.astype(np.float32), shown.scan.inside)
             write_nifti(paths[method, name], volume, shown.affine)
     _draw(shown, model, (mle, pretrained), figure)
+    if report:
+        for page, maps in zip(pages.values(), (mle, pretrained), strict=True):
+            write_page(page, page_of(_run(maps, page.stem, shown, model)))
+        rows = [row_of(page) for page in pages.values()]
+        write_page(out / "report.html", overview_of(rows))
     summaries = {
-        m.method: {"seconds": m.seconds, **summarise(model, m.parameters, m.status)}
+        m.method: {
+            "seconds": m.seconds,
+            **summarise(model, m.estimates.parameters, m.estimates.status),
+        }
         for m in (mle, pretrained)
     }
     if as_json:
@@ -91,10 +112,12 @@ def demo(
     else:
         console.print(summary_table(summaries))
     notes.print(f"Maps and figure are in {out}/")
+    if report:
+        notes.print(f"Look at them in {out / 'report.html'}")
 
 
 def _draw(shown, model, results, path):
-    slices = {m.method: _display_slice(m.parameters, shown) for m in results}
+    slices = {m.method: _display_slice(m.estimates.parameters, shown) for m in results}
     display = ParameterMapDisplay(slices, model.parameters).plot(title=shown.title)
     with replacing(path) as scratch:
         display.figure_.savefig(scratch, dpi=120, format="png")
@@ -139,4 +162,19 @@ def _fit(name, title, model, some, X, **settings):
     maps = fitted.estimator.estimate(X, sigma=fitted.sigma)
     seconds = time.perf_counter() - start
     sigma = fitted.estimator.sigma_ if fitted.sigma is None else fitted.sigma
-    return _Maps(title, seconds, maps.parameters, maps.status), sigma
+    return _Maps(title, seconds, fitted.estimator, sigma, maps), sigma
+
+
+def _run(maps, name, shown, model):
+    """Run of the report, from estimates in memory."""
+    estimates, inside = maps.estimates, shown.scan.inside
+    columns = dict(zip(model.parameter_names, estimates.parameters.T, strict=True))
+    columns |= {"residual_rms": estimates.residual_rms}
+    volumes = {key: unmask(values, inside) for key, values in columns.items()}
+    volumes["status"] = unmask(estimates.status, inside, fill=-1)
+    bits = estimates.at_bound @ 2 ** np.arange(len(model.parameters))
+    volumes["at_bound"] = unmask(bits, inside, fill=0)
+    sources = [image.get_filename() or "phantom" for image in shown.scan.images]
+    story = describe_run(maps.estimator, maps.sigma, sources) | {"Command": command_line()}
+    noise = core(maps.estimator).noise_
+    return Run(name, story, model, noise, volumes, shown.affine, inside, shown.scan)

@@ -19,12 +19,13 @@ from ..image import (
     read_volume,
     sample_voxels,
     write_maps,
+    write_report,
 )
 from ..image._air import compare_with_air
 from ..image._kinds import check_kinds
 from ..persistence import load_estimator
 from ._choice import other_models, write_probabilities
-from ._console import console, notes, unfinished
+from ._console import command_line, console, notes, unfinished
 from ._estimators import Method, method_of, parse_alpha, parse_bias_weight, refuse_unused
 from ._given import Given
 from ._opening import open_for_fit
@@ -47,6 +48,7 @@ from ._options import (
     Models,
     Overwrite,
     Prior,
+    Report,
     Resume,
     Samples,
     Scans,
@@ -87,6 +89,7 @@ class _Output(NamedTuple):
     interval: float | None
     n_jobs: int
     chunk_size: int
+    report: bool
     as_json: bool
     network: Path | None = None
     kept: Path | None = None
@@ -118,6 +121,7 @@ def fit(
     chunk_size: ChunkSize = _CHUNK,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    report: Report = True,
     as_json: Json = False,
 ):
     """Fit a scan: parameter maps with their status, and sidecars that describe them.
@@ -145,7 +149,9 @@ def fit(
         fitted, noise_level, file = parts.fitted(
             _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
-        output = _Output(error, interval, n_jobs, chunk_size, as_json, kept=_kept(fitted, file))
+        output = _Output(
+            error, interval, n_jobs, chunk_size, report, as_json, kept=_kept(fitted, file)
+        )
         _finish(task, fitted, noise_level, given, parts.of(file), output)
         write_probabilities(others, mle, X, task, seed)
 
@@ -165,6 +171,7 @@ def predict(
     chunk_size: ChunkSize = _CHUNK,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    report: Report = True,
     as_json: Json = False,
 ):
     """Predict the maps of a scan with the network of a model file.
@@ -194,7 +201,7 @@ def predict(
             fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
             level = float(fitted.sigma_)
         parts = parts.of(model_file, bias_weight)
-        output = _Output(error, None, n_jobs, chunk_size, as_json, model_file)
+        output = _Output(error, None, n_jobs, chunk_size, report, as_json, model_file)
         _finish(task, estimator, level, given, parts, output)
 
 
@@ -261,10 +268,10 @@ def _finish(task, made, sigma, given, parts, output):
         interval=output.interval,
         chunk_size=output.chunk_size, n_jobs=output.n_jobs, memory=parts, verbose=1,
     )  # fmt: skip
-    files, about = task.maps, {}
+    files, about = task.maps, {"Command": command_line()}
     level = getattr(core(made), "sigma_", None) if sigma is None else sigma
     if given.sigma is None and level is not None:
-        about = {"SigmaLearnt": True}
+        about["SigmaLearnt"] = True
         about |= compare_with_air(task.scan, signal_model_of(made), level)
     if output.network:
         about["Network"] = str(output.network)
@@ -278,12 +285,25 @@ def _finish(task, made, sigma, given, parts, output):
         sigma=sigma if given.sigma is None else given.sigma, fixed=given.fixed, mask=task.mask,
         sources=task.sources, about=about, overwrite=True,
     )  # fmt: skip
+    page = _report(files.folder) if output.report else None
     model = signal_model_of(made)
     rows = {name: read_volume(image)[task.scan.inside] for name, image in maps.items()}
     parameters = np.stack([rows[name] for name in model.parameter_names], axis=1)
     summary = summarise(model, parameters, rows.get("status"))
     if output.as_json:
-        print(json.dumps({"maps": [str(path) for path in paths], **summary}, indent=1))
+        written = {"maps": [str(path) for path in paths], "report": page and str(page)}
+        print(json.dumps(written | summary, indent=1))
         return
     console.print(summary_table({files.description: summary}))
     console.print(f"{len(paths)} maps and their sidecars are in {files.folder}/")
+    if page:
+        console.print(f"Look at them in {page}")
+
+
+def _report(folder):
+    """Page about the maps of a folder, or None with a note: the maps are written already."""
+    try:
+        return write_report(folder, keep=True)
+    except (ValueError, OSError) as error:
+        notes.print(f"No report: {error}")
+        return None

@@ -84,4 +84,7 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Continue where the same command was killed or failed.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier output.")]
+Report = Annotated[
+    bool, typer.Option("--report/--no-report", help="Write report.html, a page about the maps.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")]

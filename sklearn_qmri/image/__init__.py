@@ -13,6 +13,7 @@ from ._open import open_scan
 from ._predict import predict_image
 from ._scan import Scan
 from ._train import train_for_snr
+from .report import write_report
 
 __all__ = [
     "FittedToScan",
@@ -38,4 +39,5 @@ __all__ = [
     "unmask",
     "write_maps",
     "write_nifti",
+    "write_report",
 ]

@@ -9,9 +9,9 @@ from sklearn.utils import Bunch
 from tqdm import tqdm
 
 from ._cohort_scan import LEARN, predict_scan
+from ._cohort_table import failure, warn_of_failures, write_table
 from ._derivatives import write_dataset_description
 from ._names import derivative_description, derivative_prefix
-from ._report import failure, warn_of_failures, write_report
 from ._workers import on_own_processes, spread
 
 _REPORT = "cohort.tsv"  # in the output folder, rewritten by every call
@@ -136,7 +136,7 @@ def predict_cohort(
             report.append(row)
     finally:
         # Also after an interruption: the report then has the scans that are finished.
-        write_report(report, Path(out_dir) / _REPORT)
+        write_table(report, Path(out_dir) / _REPORT)
     warn_of_failures(report, Path(out_dir) / _REPORT)
     return report
 

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from .._warnings import quiet
 from ..estimators import MLEEstimator, core, refuse_to_lose_sigma, signal_model_of, takes
 from ._air import compare_with_air
+from ._cohort_table import failure, report_line
 from ._derivatives import describe_run, finished_maps, read_map, voxel_counts, write_maps
 from ._masks import sample_voxels
 from ._names import MapFiles, derivative_description
@@ -18,7 +19,6 @@ from ._nifti import read_volume
 from ._open import open_scan
 from ._predict import estimate_scan
 from ._protocols import estimator_for
-from ._report import failure, report_line
 from ._workers import on_workers
 
 LEARN = "learn"  # noise level of a scan that its voxels tell

@@ -8,6 +8,7 @@ from ..estimators import core, signal_model_of
 def describe(estimator):
     """Method, signal model, noise and seed behind an estimator's maps, ready for JSON."""
     inner, model = core(estimator), signal_model_of(estimator)
+    noise = getattr(inner, "noise_", None)
     # An attribute that an estimator lacks is null in the sidecar.
     # A search has chosen its own, which ends in an underscore.
     weights = [
@@ -16,12 +17,12 @@ def describe(estimator):
     alpha, bias_weight = (None if w is None else np.asarray(w, float).tolist() for w in weights)
     seed, error = getattr(inner, "random_state", None), getattr(inner, "sigma_error_", np.nan)
     sigma = getattr(inner, "sigma_", None)
-    acquisition = {name: np.asarray(value).tolist() for name, value in model.get_params().items()}
     return {
         "Method": type(inner).__name__,
         "Estimator": " ".join(repr(estimator).split()),
-        "SignalModel": {"Name": type(model).__name__} | acquisition,
-        "Noise": repr(getattr(inner, "noise_", None)),
+        "SignalModel": _arguments_of(model),
+        "Noise": repr(noise),
+        "NoiseModel": None if noise is None else _arguments_of(noise),
         "Sigma": None if sigma is None else np.asarray(sigma, float).tolist(),
         "SigmaLearnt": bool(np.isfinite(error)),
         "SigmaStandardError": float(error) if np.isfinite(error) else None,
@@ -30,6 +31,12 @@ def describe(estimator):
         "Seed": int(seed) if isinstance(seed, (int, np.integer)) else None,
         "Training": _training_of(inner),
     }
+
+
+def _arguments_of(value):
+    """Class and arguments of a signal model or noise model."""
+    arguments = {name: np.asarray(item).tolist() for name, item in value.get_params().items()}
+    return {"Name": type(value).__name__} | arguments
 
 
 def _training_of(estimator):

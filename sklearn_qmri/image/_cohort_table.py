@@ -1,4 +1,4 @@
-"""Report of a cohort: a line for each scan."""
+"""Table of a cohort: a line for each scan."""
 
 import csv
 from numbers import Real
@@ -42,7 +42,7 @@ def warn_of_failures(report, path):
         )
 
 
-def write_report(report, path):
+def write_table(report, path):
     """Write a table with a line for each scan, separated by tabs."""
     statuses = [code.name for code in Status]
     # Scans of different signal models have different parameters: each has a column.

@@ -1,0 +1,351 @@
+"""Reports: defects that were planted are named, and the page is whole, small and works."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import nibabel
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter, shift
+from typer.testing import CliRunner
+
+from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator, PretrainedNetRegressor
+from sklearn_qmri.cli import app
+from sklearn_qmri.datasets import make_phantom
+from sklearn_qmri.image import predict_image, sample_voxels, write_maps, write_report
+from sklearn_qmri.image.report._evidence import gather
+from sklearn_qmri.image.report._finding import NOTE
+from sklearn_qmri.image.report._overview import overview_of
+from sklearn_qmri.image.report._page import findings, page_of
+from sklearn_qmri.image.report._run import find_runs, read_run
+from sklearn_qmri.signal_models import IVIM, T2Decay
+
+B_VALUES = np.array([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
+
+
+@pytest.fixture(scope="module")
+def clean():
+    """A scan without defects: signals, mask, noise level and tissues."""
+    phantom = make_phantom(IVIM(B_VALUES), shape=(48, 48, 5), snr=30, random_state=0)
+    rng, scale = np.random.RandomState(1), 200
+    data, sigma = phantom.data * scale, phantom.sigma * scale
+    air = ~phantom.mask
+    data[air] = sigma * np.hypot(*rng.normal(size=(2, np.count_nonzero(air), len(B_VALUES))))
+    truth = phantom.truth.copy()
+    truth[..., 0] *= scale
+    return data, phantom.mask, sigma, truth
+
+
+def write(folder, data, mask, estimator, fit=True, prefix="sub-01"):
+    """Maps of a scan that is kept as files, and their run."""
+    folder.mkdir(exist_ok=True)
+    for name, values in (("scan", data.astype(np.float32)), ("mask", mask.astype(np.uint8))):
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), folder / f"{name}.nii.gz")
+    path = folder / "scan.nii.gz"
+    if fit:
+        estimator.fit(sample_voxels(path, folder / "mask.nii.gz", random_state=0))
+    maps = predict_image(estimator, path, mask)
+    write_maps(
+        maps, folder, estimator, prefix=prefix, description="test", sources=[path],
+        mask=folder / "mask.nii.gz",
+    )  # fmt: skip
+    ((name, sidecars),) = find_runs(folder).items()
+    return read_run(name, sidecars)
+
+
+def names_of(run):
+    evidence = gather(run.scan, run.signal_model, run.noise, run.maps, run.sigma)
+    return {finding.name: finding for finding in findings(run, evidence)}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("estimator", [MLEEstimator, PretrainedNetRegressor])
+def test_a_clean_scan_has_no_finding_but_notes(clean, tmp_path, estimator):
+    data, mask, *_ = clean
+    found = names_of(write(tmp_path, data, mask, estimator(IVIM(B_VALUES))))
+    assert all(finding.rank == NOTE for finding in found.values()), found
+
+
+def changed(volume, change):
+    """Function that changes one volume of a scan, or several."""
+
+    def plant(data, mask, sigma, truth):
+        data[..., volume] = change(data[..., volume])
+        return data, mask
+
+    return plant
+
+
+def noisy(data, mask, sigma, truth):
+    rng = np.random.RandomState(0)
+    data[..., 7] = np.abs(data[..., 7] + rng.normal(size=mask.shape) * 60)
+    return data, mask
+
+
+def dropout(data, mask, sigma, truth):
+    data[:, :, 2, 7] *= 0.3
+    return data, mask
+
+
+def smooth(data, mask, sigma, truth):
+    return gaussian_filter(data, (0.7, 0.7, 0, 0)), mask
+
+
+def averaged(data, mask, sigma, truth):
+    rng, signal = np.random.RandomState(0), IVIM(B_VALUES).simulate(truth[mask])
+    noise = sigma * rng.normal(size=(2, 4, *signal.shape))
+    data[mask] = np.hypot(signal + noise[0], noise[1]).mean(axis=0)
+    return data, mask
+
+
+def uneven(data, mask, sigma, truth):
+    level = sigma * np.linspace(0.5, 2.5, len(data))[:, None, None, None]
+    signal, rng = np.zeros_like(data), np.random.RandomState(0)
+    signal[mask] = IVIM(B_VALUES).simulate(truth[mask])
+    noise = level * rng.normal(size=(2, *data.shape))
+    return np.hypot(signal + noise[0], noise[1]), mask
+
+
+def truncated(data, mask, sigma, truth):
+    data[:, :, 4, 5:] = 0
+    return data, mask
+
+
+def copied(data, mask, sigma, truth):
+    data[..., 5] = data[..., 4]
+    return data, mask
+
+
+def negative(data, mask, sigma, truth):
+    data[mask] -= 20
+    return data, mask
+
+
+def gaps(data, mask, sigma, truth):
+    data[::7, ::3] = np.nan
+    return data, mask
+
+
+def tiny(data, mask, sigma, truth):
+    few = np.zeros_like(mask)
+    few[20:24, 20:24, 2] = True
+    return data, few
+
+
+PLANTED = {
+    "Swapped volumes": changed([2, 8], lambda pair: pair[..., ::-1]),
+    "Motion in one volume": changed(9, lambda image: shift(image, (0.7, 0.3, 0))),
+    "Scale of one volume": changed(6, lambda image: 0.85 * image),
+    "Spoilt slices": dropout,
+    "Spoilt volume": noisy,
+    "Smoothed or interpolated scan": smooth,
+    "Denoised or averaged scan": averaged,
+    "Uneven noise": uneven,
+    "Mask full of air": lambda data, mask, *_: (data, np.ones_like(mask)),
+    "Tissue outside the mask": lambda data, mask, *_: (data, np.roll(mask, 12, axis=0)),
+    "Tiny mask": tiny,
+    "Truncated scan": truncated,
+    "Equal volumes": copied,
+    "Clipped values": lambda data, mask, *_: (np.minimum(data, np.quantile(data, 0.98)), mask),
+    "Coarsely rounded values": lambda data, mask, *_: (np.round(data / 30) * 30, mask),
+    "Negative magnitudes": negative,
+    "Zeros or gaps": gaps,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("defect", PLANTED)
+def test_planted_defects_are_named(clean, tmp_path, defect):
+    data, mask, sigma, truth = clean
+    data, mask = PLANTED[defect](data.copy(), mask, sigma, truth)
+    found = names_of(write(tmp_path, data, mask, MLEEstimator(IVIM(B_VALUES))))
+    # A volume that is noisier has another scale as well.
+    names = {defect, "Scale of one volume"} if defect == "Spoilt volume" else {defect}
+    assert names & set(found), list(found)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("defect", "settings", "volumes", "b_values"),
+    [
+        ("Noise level does not fit", {"sigma": 20.0}, slice(None), B_VALUES),
+        ("Noise level does not fit", {"sigma": 2.0}, slice(None), B_VALUES),
+        ("Noise floor", {"noise": "gaussian"}, slice(None), B_VALUES),
+        ("Too few measurements", {"sigma": 6.7}, [0, 3, 7, 9], B_VALUES[[0, 3, 7, 9]]),
+        ("No low b-value", {"sigma": 6.7}, slice(5, None), B_VALUES[5:]),
+        ("Implausible values", {}, slice(None), B_VALUES / 10),
+        ("Implausible values", {}, slice(None), B_VALUES * 10),
+    ],
+)
+def test_wrong_settings_are_named(clean, tmp_path, defect, settings, volumes, b_values):
+    data, mask, *_ = clean
+    estimator = MLEEstimator(IVIM(b_values), **settings)
+    assert defect in names_of(write(tmp_path, data[..., volumes], mask, estimator))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_narrow_prior_is_named(clean, tmp_path):
+    data, mask, sigma, _ = clean
+    prior = {"S0": (100, 300), "D": (0.3, 0.6)}
+    narrow = PosteriorMeanEstimator(IVIM(B_VALUES), sigma=sigma, prior=prior, random_state=0)
+    assert "Prior too narrow" in names_of(write(tmp_path, data, mask, narrow))
+
+
+@pytest.fixture(scope="module")
+def folder(clean, tmp_path_factory):
+    data, mask, sigma, _ = clean
+    path = tmp_path_factory.mktemp("report")
+    write(path, data, mask, MLEEstimator(IVIM(B_VALUES), sigma=sigma))
+    return path
+
+
+def test_page_is_one_file_without_network(folder):
+    page = write_report(folder).read_text()
+    assert len(page) < 5e6
+    # Whatever the page loads is in it, and a policy forbids the rest.
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(source.startswith("data:") for source in sources), sources
+    assert "default-src 'none'" in page
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
+    assert data["panels"] == ["anatomy", "S0", "f", "D", "D_star", "residual_rms", "snr"]
+    assert all(len(layer["images"]) == 5 for layer in data["layers"].values())
+    for words in ("Methods text", "Rician", "um^2/ms", "Cram", "Epstein"):
+        assert words in page
+
+
+def test_a_hundred_slices_are_small(tmp_path):
+    """Maps of 100 slices whose noise no coding compresses."""
+    rng, shape = np.random.RandomState(0), (160, 160, 100)
+    model = IVIM(B_VALUES[::3])
+    mle = MLEEstimator(model, sigma=1.0).fit(model.simulate([[100, 0.2, 1.0, 20.0]]))
+    maps = {name: rng.uniform(size=shape).astype(np.float32) for name in model.parameter_names}
+    maps["status"] = np.zeros(shape, dtype=np.int8)
+    images = {name: nibabel.Nifti1Image(values, np.eye(4)) for name, values in maps.items()}
+    write_maps(images, tmp_path, mle, prefix="sub-01", description="mle")
+    page = write_report(tmp_path)
+    assert page.stat().st_size < 5e6
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text())[1])
+    assert len(data["slices"]) == 100
+
+
+def test_page_escapes_names(folder, tmp_path):
+    ((name, sidecars),) = find_runs(folder).items()
+    run = read_run(name, sidecars)
+    page = page_of(run._replace(name="<script>alert(1)</script>"))
+    assert "<script>alert" not in page
+
+
+def test_regions_and_lost_scan(folder, tmp_path, clean):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (folder / "scan.nii.gz").rename(folder / "moved.nii.gz")
+    try:
+        labels = clean[1].astype(int) * 3
+        page = write_report(copy, labels=labels).read_text()
+        assert "The scan is not where it was" in page
+        assert "Regions" in page
+        assert re.search(r'<td class="n">3</td><td>D \(um\^2/ms\)', page)
+        assert "Misfit by measurement" not in page
+        again = write_report(copy, scan=folder / "moved.nii.gz").read_text()
+        assert "Misfit by measurement" in again
+    finally:
+        (folder / "moved.nii.gz").rename(folder / "scan.nii.gz")
+
+
+def test_folder_of_several_runs_has_outliers_first(tmp_path):
+    rows = [
+        {
+            "name": f"sub-{i}", "page": f"sub-{i}.html", "thumbnails": {}, "n_voxels": 10,
+            "medians": {"D": 1 + 0.01 * i + (i == 3)}, "units": {"D": "um^2/ms"}, "findings": [],
+            "rank": 0,
+        }
+        for i in range(6)
+    ]  # fmt: skip
+    page = overview_of(rows)
+    order = re.findall(r'<a href="(sub-\d)', page)
+    assert order[0] == "sub-3"
+    assert sorted(order) == [f"sub-{i}" for i in range(6)]
+
+
+def test_other_pages_are_kept(folder, tmp_path, clean):
+    data, mask, sigma, _ = clean
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    mle = MLEEstimator(IVIM(B_VALUES), sigma=sigma).fit(data[mask])
+    maps = predict_image(mle, folder / "scan.nii.gz", mask)
+    write_maps(maps, copy, mle, prefix="sub-02", description="mle", sources=["scan.nii.gz"])
+    write_report(copy)
+    pages = sorted(copy.glob("sub-*_report.html"))
+    assert [page.name[:6] for page in pages] == ["sub-01", "sub-02"]
+    before = [page.stat().st_mtime_ns for page in pages]
+    overview = write_report(copy, keep=True).read_text()
+    assert before == [page.stat().st_mtime_ns for page in pages]
+    assert all(page.name in overview for page in pages)
+
+
+def test_folder_without_maps(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no maps"):
+        write_report(tmp_path)
+
+
+def test_own_signal_model_is_asked_for(tmp_path):
+    class Own(T2Decay):
+        """A model that this package does not have."""
+
+    model = Own([10, 40, 90])
+    mle = MLEEstimator(model, sigma=1.0).fit(model.simulate([[100, 80.0]]))
+    scan = nibabel.Nifti1Image(np.full((4, 4, 1, 3), model.simulate([[100, 80.0]])[0]), np.eye(4))
+    write_maps(predict_image(mle, scan), tmp_path, mle, prefix="sub-01", description="mle")
+    with pytest.raises(ValueError, match="'Own'.*not of this package"):
+        write_report(tmp_path)
+    assert "Own" in write_report(tmp_path, signal_model=model, scan=scan).read_text()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_command_line(folder, tmp_path):
+    scan, run = str(folder / "scan.nii.gz"), CliRunner()
+    arguments = ["fit", scan, "--mask", str(folder / "mask.nii.gz"), "--bval", "0 10 20 30 50 80"]
+    arguments[-1] += " 100 200 400 800"
+    out = tmp_path / "maps"
+    result = run.invoke(app, [*arguments, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "report.html" in result.output.replace("\n", "")
+    assert (out / "report.html").exists()
+    (out / "report.html").unlink()
+    assert run.invoke(app, ["report", str(out)]).exit_code == 0
+    assert "sklearn-qmri" in (out / "report.html").read_text()
+    without = tmp_path / "without"
+    assert run.invoke(app, [*arguments, "--out", str(without), "--no-report"]).exit_code == 0
+    assert not list(without.glob("*.html"))
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs the browser chromium")
+def test_slider_and_marks_in_a_browser(folder, tmp_path):
+    """The page runs without a message; slider and marks change the maps."""
+    page = write_report(folder).read_text()
+    probe = """<script>
+    const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+    const seen = () => Array.from(
+      document.querySelectorAll("canvas"), (canvas) => canvas.toDataURL()).join();
+    (async () => {
+      await wait(1000);
+      const first = seen(), slider = document.getElementById("slice");
+      slider.value = 0; slider.dispatchEvent(new Event("input")); await wait(500);
+      const second = seen();
+      document.querySelectorAll("#marks input").forEach((box) => box.click()); await wait(500);
+      const marks = document.querySelectorAll("#marks input").length;
+      document.title = `moved ${first !== second} marked ${marks === 0 || second !== seen()}`;
+    })();
+    </script>"""
+    path = tmp_path / "probe.html"
+    path.write_text(page.replace("</body>", probe + "</body>"))
+    command = [
+        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+        "--virtual-time-budget=8000", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+        path.as_uri(),
+    ]  # fmt: skip
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "<title>moved true marked true</title>" in found.stdout, found.stderr[-2000:]
+    assert "CONSOLE" not in found.stderr
