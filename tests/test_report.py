@@ -13,8 +13,14 @@ from typer.testing import CliRunner
 
 from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator, PretrainedNetRegressor
 from sklearn_qmri.cli import app
-from sklearn_qmri.datasets import make_phantom
-from sklearn_qmri.image import predict_image, sample_voxels, write_maps, write_report
+from sklearn_qmri.datasets import WeightedPrior, make_phantom, make_signals
+from sklearn_qmri.image import (
+    predict_cohort,
+    predict_image,
+    sample_voxels,
+    write_maps,
+    write_report,
+)
 from sklearn_qmri.image.report._evidence import gather
 from sklearn_qmri.image.report._finding import NOTE
 from sklearn_qmri.image.report._overview import overview_of
@@ -283,6 +289,30 @@ def test_other_pages_are_kept(folder, tmp_path, clean):
     overview = write_report(copy, keep=True).read_text()
     assert before == [page.stat().st_mtime_ns for page in pages]
     assert all(page.name in overview for page in pages)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_cohort_and_learnt_prior(clean, tmp_path):
+    """Maps in a folder for each subject have one page; a learnt prior is beside the wide one."""
+    data, mask, sigma, _ = clean
+    model, scans = IVIM(B_VALUES), []
+    for subject in ("sub-01", "sub-02"):
+        (tmp_path / "in" / subject).mkdir(parents=True)
+        scans.append(tmp_path / "in" / subject / f"{subject}_dwi.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(data[:, :, :1], np.eye(4)), scans[-1])
+    tissues = make_signals(model, 500, sigma=1, random_state=0)[1]
+    wide = np.transpose([(100, 300), *(p.prior for p in model.parameters[1:])])
+    prior = WeightedPrior(model, tissues, np.full(500, 1 / 500), wide)
+    posterior = PosteriorMeanEstimator(model, sigma=sigma, prior=prior, random_state=0)
+    masks = [mask[:, :, :1]] * 2
+    predict_cohort(posterior.fit(data[mask][:50]), scans, masks, tmp_path / "out")
+    page = write_report(tmp_path / "out").read_text()
+    links = re.findall(r'<a href="([^"]+)"', page)
+    assert sorted(link.split("/")[0] for link in links) == ["sub-01", "sub-02"]
+    own = (tmp_path / "out" / links[0]).read_text()
+    row = re.search(r"<tr><td>f</td><td>([^<]*)</td>\s*<td>([^<]*)</td></tr>", own)
+    median = float(row[2].split(", ")[2])
+    assert median == pytest.approx(np.median(tissues[:, 1]), rel=0.01)
 
 
 def test_folder_without_maps(tmp_path):

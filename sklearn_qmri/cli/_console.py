@@ -18,11 +18,17 @@ notes = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stde
 
 
 def command_line():
-    """The command as it was typed, as a list of words.
+    """The command as it was typed, as a list of words, without what concerns its files only.
 
-    It is the same after an interruption, when ``--resume`` made the same maps.
+    Where the maps are written, and whether earlier ones were there, does not change them.
     """
-    return ["sklearn-qmri", *(word for word in sys.argv[1:] if word != "--resume")]
+    words, kept = iter(sys.argv[1:]), ["sklearn-qmri"]
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif word not in ("--resume", "--overwrite") and not word.startswith("--out="):
+            kept.append(word)
+    return kept
 
 
 def refuse_to_overwrite(paths, overwrite):

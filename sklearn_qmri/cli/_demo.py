@@ -98,7 +98,7 @@ def demo(
     if report:
         for page, maps in zip(pages.values(), (mle, pretrained), strict=True):
             write_page(page, page_of(_run(maps, page.stem, shown, model)))
-        rows = [row_of(page) for page in pages.values()]
+        rows = [row_of(page, out) for page in pages.values()]
         write_page(out / "report.html", overview_of(rows))
     summaries = {
         m.method: {

@@ -63,7 +63,7 @@ class PosteriorMeanEstimator(PosteriorSamplesMixin, TissueRegressorMixin, BaseEs
         Number of tissues drawn from a prior that does not consist of ranges.
     n_points : int, default=320
         Number of tissues drawn for each voxel under a prior of ranges, rounded up to a multiple of
-        64. A voxel in which less than 200 are effective gets 4 or 16 times as many. Signal models
+        64. A voxel in which less than 200 are effective gets 2 to 16 times as many. Signal models
         with several amplitudes, or with three or more parameters in which the signal is neither
         proportional nor affine, use atoms first, and at least 1024 tissues where few atoms resemble
         the voxel.

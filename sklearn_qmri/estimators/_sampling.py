@@ -23,8 +23,8 @@ ENOUGH = 200
 WHOLE_ROWS = 8
 _LANES = 64  # the number of points of a voxel is a multiple, so that no kernel has a remainder
 _BLOCK = 81_920  # points of a block, which fit a processor's cache
-_MORE = 4  # times as many points in each further round
-_MOST_ROUNDS = 3
+_MORE = 2  # times as many points in each further round
+_MOST_ROUNDS = 5
 _ATOMS = 2**20  # values of a table of atoms, which fit a processor's cache
 _NEGLIGIBLE = 1e-4  # share of the tissues of a prior that are dropped, the rarest ones
 _WEIGHTS = 2**22  # weights of atoms that are held at once
@@ -65,7 +65,7 @@ class RangeSampler(_Rebuilt):
     ranges : ndarray of shape (2, n_parameters)
     n_points : int
         Tissues per voxel. Where their effective number is less than `ENOUGH`, they are drawn again
-        from a finer grid, 4 or 16 times as many.
+        from a finer grid, 2 to 16 times as many.
     seed : int
         Seed of the points, which all voxels have in common.
     """

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from ..dictionary import WeightedPrior
 from ..estimators import core, signal_model_of
+
+_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the quantiles that describe a learnt prior
 
 
 def describe(estimator):
@@ -49,7 +52,20 @@ def _training_of(estimator):
         names = estimator.signal_model_.parameter_names
         prior = dict(zip(names, tissues.tolist(), strict=True))
         about = {"prior": prior, "rows": len(estimator.atoms_)}
+        if isinstance(estimator.prior, WeightedPrior):
+            about["learnt"] = dict(zip(names, _quantiles(estimator), strict=True))
     else:
         about = getattr(getattr(estimator, "network_", None), "about", {})
-    keys = {"prior": "Prior", "snr": "SNR", "rows": "Rows"}
+    keys = {"prior": "Prior", "learnt": "LearntPrior", "snr": "SNR", "rows": "Rows"}
     return {key: about[name] for name, key in keys.items() if name in about} or None
+
+
+def _quantiles(estimator):
+    """Quantiles of each parameter under a prior of weighted tissues."""
+    quantiles = []
+    for values in estimator.atoms_.T:
+        order = np.argsort(values)
+        upper = np.cumsum(estimator.atom_weights_[order])
+        index = np.searchsorted(upper, np.array(_LEVELS) * upper[-1])
+        quantiles.append(values[order][index].tolist())
+    return quantiles

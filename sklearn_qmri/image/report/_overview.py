@@ -30,8 +30,8 @@ def summary_of(run, found):
     }
 
 
-def row_of(path):
-    """Row about a run, from its page.
+def row_of(path, folder):
+    """Row about a run, from its page; `folder` is where the overview lies.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def row_of(path):
                       path.read_text(encoding="utf-8"))  # fmt: skip
     if not found:
         raise ValueError(f"{path} is no report: remove it.")
-    return json.loads(found[1]) | {"page": path.name}
+    return json.loads(found[1]) | {"page": path.relative_to(folder).as_posix()}
 
 
 def overview_of(summaries):

@@ -60,20 +60,24 @@ class Run(NamedTuple):
 def find_runs(folder, signal_model=None):
     """Sidecars of the runs whose maps are in a folder, by the names of the runs.
 
+    If there are none, the folders in it count, as a cohort has them. Names begin with these.
+
     Raises
     ------
     FileNotFoundError
         If the folder has no maps.
     """
-    found = {}
-    for path in sorted(Path(folder).glob("*.json")):
-        if (name := _name_of(path)) and path.with_suffix(".nii.gz").exists():
-            found.setdefault(name, []).append(path)
-    # Probabilities of models, and maps that are being written, are no run.
-    runs = {name: paths for name, paths in found.items() if _is_whole(paths, signal_model)}
-    if not runs:
-        raise FileNotFoundError(f"{folder} has no maps with sidecars.")
-    return runs
+    for pattern in ("*.json", "**/*.json"):
+        found = {}
+        for path in sorted(Path(folder).glob(pattern)):
+            if (name := _name_of(path)) and path.with_suffix(".nii.gz").exists():
+                name = (path.parent.relative_to(folder) / name).as_posix()
+                found.setdefault(name, []).append(path)
+        # Probabilities of models, and maps that are being written, are no run.
+        runs = {name: paths for name, paths in found.items() if _is_whole(paths, signal_model)}
+        if runs:
+            return runs
+    raise FileNotFoundError(f"{folder} has no maps with sidecars.")
 
 
 def _name_of(sidecar):

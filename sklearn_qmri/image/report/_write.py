@@ -15,8 +15,8 @@ def write_report(folder, *, scan=None, signal_model=None, labels=None, keep=Fals
 
     The page has the maps with a slider for the slices, marks for what their status tells, figures,
     findings with their remedies, a text for a methods section, and the command that makes the maps
-    again. It is one file that needs no network. A folder with the maps of several runs gets a page
-    for each, and ``report.html`` has a row for each of them.
+    again. It is one file that needs no network. A folder with the maps of several runs, or of a
+    cohort, gets a page for each, and ``report.html`` has a row for each of them, outliers first.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def write_report(folder, *, scan=None, signal_model=None, labels=None, keep=Fals
         if not (keep and _is_newer(path, sidecars)):
             page = page_of(read_run(name, sidecars, scan, signal_model), labels)
             write_page(path, page)
-        rows.append(row_of(path))
+        rows.append(row_of(path, folder))
     write_page(folder / _NAME, overview_of(rows))
     return folder / _NAME
 

@@ -61,6 +61,8 @@
     panel.canvas.addEventListener("pointerleave", () => { panel.value.textContent = ""; });
     return panel;
   });
+  // Marks let the map show through.
+  const blend = (color, tint) => tint.map((part, i) => 0.3 * (color ? color[i] : 0) + 0.7 * part);
   const gray = (name) => name === "anatomy";
   const format = (value) => Number(value.toPrecision(3)).toString();
   const gradient = (colors) => `linear-gradient(90deg, ${colors.join(", ")})`;
@@ -110,7 +112,7 @@
         const bits = flags.data[4 * i + 1] + 256 * flags.data[4 * i + 2];
         for (const [mark, , tint, test] of MARKS) {
           const marked = mark === "bound" ? bit >= 0 && (bits >> bit) & 1 : test(code);
-          if (boxes[mark].checked && marked) color = tint;
+          if (boxes[mark].checked && marked) color = blend(color, tint);
         }
       }
       if (color) {
