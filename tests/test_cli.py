@@ -196,3 +196,36 @@ def test_compare_with_the_snr_of_a_scan(crop, tmp_path, monkeypatch, capsys):
     command += ["--mask", arguments[6], "--out", str(tmp_path / "maps"), "--samples", "300"]
     code, _, err = run(monkeypatch, capsys, *command)
     assert code == 0, err
+
+
+def test_natural_input(crop, tmp_path, monkeypatch, capsys):
+    """Any case of a model's name; the b-values beside a scan also for `compare`; assumptions."""
+    scan = [str(crop / "dwi.nii.gz"), "--mask", str(crop / "mask.nii.gz"), "--model", "ivim"]
+    out = str(tmp_path / "maps")
+    code, _, err = run(monkeypatch, capsys, "fit", *scan, "--out", out, "--no-report")
+    assert code == 0, err
+    assert "Assumed: mask" in err
+    assert (
+        "Rician noise with sigma learnt from the scan; bounds S0 0 to inf signal, f 0 to 1" in err
+    )
+
+    code, _, err = run(monkeypatch, capsys, "compare", "--scan", scan[0], "--model", "ivim2")
+    assert code == 1
+    assert "sklearn-qmri models" in err
+    calls = []
+    monkeypatch.setattr(
+        "sklearn_qmri.cli._compare.compare_methods",
+        lambda model, **_: calls.append(model) or sys.exit(7),
+    )
+    arguments = ["compare", "--scan", *scan, "--out", str(tmp_path / "compare")]
+    assert run(monkeypatch, capsys, *arguments)[0] == 7
+    assert list(calls[0].b_values) == [0, 10, 20, 30, 50, 80, 100, 200, 400, 800]
+
+
+def test_errors_name_commands_and_debug_shows_where(tmp_path, monkeypatch, capsys):
+    code, _, err = run(monkeypatch, capsys, "compare", "--snr", "20", "--model", "t2decay")
+    assert code == 1
+    assert '--with echo_times="10 20 40"' in err
+    assert "Traceback" not in err
+    with pytest.raises(ValueError, match="echo_times"):
+        run(monkeypatch, capsys, "compare", "--snr", "20", "--model", "T2Decay", "--debug")

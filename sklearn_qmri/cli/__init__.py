@@ -24,6 +24,9 @@ from ._train import train
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+_DEBUG = "--debug"
+
+
 def _show_version(asked: bool):
     if asked:
         print(__version__)
@@ -34,6 +37,9 @@ def _show_version(asked: bool):
 def _group(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error is from; at any place.")
     ] = False,
 ):
     """Scikit-learn-compatible estimators for quantitative MRI. For research use only."""
@@ -57,11 +63,14 @@ def main():
     # runner, standard output may be another object, which cannot be reconfigured.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    words = [word for word in sys.argv[1:] if word != _DEBUG]
     try:
         with orderly_end():
-            app()
+            app(args=words)
     # Errors of input and machine get one line. Any other kind is a bug, and keeps its traceback.
     except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
+        if _DEBUG in sys.argv:
+            raise
         text = " ".join(str(error).split()) or type(error).__name__
         notes.print(f"sklearn-qmri: {text}")
         sys.exit(1)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from .._files import replacing
 from ..compare import compare_methods, estimate_snr
-from ..image import sample_voxels
+from ..image import open_scan, sample_voxels
 from ..inspection import TradeOffDisplay
 from ..metrics import least_variance, least_weighted, roi_error
 from ._console import console, notes, refuse_to_overwrite
@@ -27,7 +27,7 @@ from ._options import (
     Seed,
     Settings,
 )
-from ._protocol import make_model, parse_prior, parse_tissues, scan_mask
+from ._protocol import known_acquisition, make_model, parse_prior, parse_tissues, scan_mask
 
 _FIGURES = ("bias", "rms_bias", "std", "rmse", "slope")
 
@@ -82,7 +82,8 @@ def compare(
     rule = _rule(roi_voxels, weight, max_bias)
     if (snr is None) == (scan is None):
         raise ValueError("Give either --snr or --scan.")
-    signal_model = make_model(model, b_values, settings or [])
+    known = {} if scan is None else known_acquisition(open_scan(scan), b_values)
+    signal_model = make_model(model, None if scan else b_values, settings or [], known)
     ranges = parse_prior(prior, signal_model)
     tissues = parse_tissues(tissue or [], signal_model)
     paths = [out / f"comparison.{kind}" for kind in ("json", "csv", "png")]

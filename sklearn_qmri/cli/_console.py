@@ -26,7 +26,7 @@ def command_line():
     for word in words:
         if word == "--out":
             next(words, None)
-        elif word not in ("--resume", "--overwrite") and not word.startswith("--out="):
+        elif word not in ("--resume", "--overwrite", "--debug") and not word.startswith("--out="):
             kept.append(word)
     return kept
 

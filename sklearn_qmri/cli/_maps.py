@@ -64,7 +64,7 @@ from ._protocol import (
     parse_prior,
     refuse_other_protocol,
 )
-from ._summary import summarise, summary_table
+from ._summary import assumptions, summarise, summary_table
 from ._task import begin
 
 _CHUNK = 65536  # voxels, same as the default of `predict_image`
@@ -142,6 +142,7 @@ def fit(
     mle = MLEEstimator(signal_model, noise=noise, bounds=limits, device=device)
     task = begin(opened, scan, mask, out, estimator, signal_model, resume, overwrite, given)
     others = other_models(models, signal_model, task, overwrite)
+    notes.print(assumptions(task, estimator, mle, ranges))
     mle.set_params(**given.typical(task.scan, signal_model))
     with unfinished(task.unfinished, resume) as parts:
         X = sample_voxels(task.scan, random_state=seed)

@@ -37,6 +37,7 @@ def make_model(name, b_values, settings, known=None):
     Parameters
     ----------
     name : str
+        Upper and lower case are the same.
     b_values : str or None
         Numbers, or the name of a file of numbers.
     settings : list of str
@@ -56,8 +57,13 @@ def make_model(name, b_values, settings, known=None):
         setting contradicts `known`.
     """
     models = known_models()
-    if name not in models:
-        raise ValueError(f"--model expects one of {sorted(models)}, got {name!r}.")
+    names = {known_name.lower(): known_name for known_name in models}
+    if name.lower() not in names:
+        raise ValueError(
+            f"--model expects one of {sorted(models)}, got {name!r}; 'sklearn-qmri models' "
+            "describes them."
+        )
+    name = names[name.lower()]
     expected, known = models[name].arguments(), known or {}
     arguments = {key: value for key, value in known.items() if key in expected}
     if b_values is not None:
@@ -80,10 +86,17 @@ def make_model(name, b_values, settings, known=None):
         arguments[key] = value
     if missing := [key for key, value in expected.items() if value is ... and key not in arguments]:
         raise ValueError(
-            f"{name} needs {', '.join(missing)}: give --bval, --with argument=..., or files beside "
-            "the scan that have them."
+            f"{name} needs {', '.join(missing)}: add {' '.join(map(_option_of, missing))}, or put "
+            "files beside the scan that have them."
         )
     return models[name](**arguments)
+
+
+def _option_of(argument):
+    """Option that gives an argument of a signal model, with an example of its values."""
+    if argument == "b_values":
+        return '--bval "0 50 100 200 400 800"'
+    return f'--with {argument}="10 20 40"' if argument.endswith("s") else f"--with {argument}=10"
 
 
 def known_acquisition(scan, b_values):

@@ -3,7 +3,47 @@
 import numpy as np
 from rich.table import Table
 
+from ..estimators import entry_named
+from ..noise import resolve_noise
 from ..status import Status
+from ..tissues import check_bounds, prior_ranges
+
+
+def assumptions(task, method, mle, prior):
+    """One line on what a fit assumes: mask, noise, bounds or prior.
+
+    Parameters
+    ----------
+    task : Task
+    method : str
+        Name in the table of estimators.
+    mle : MLEEstimator
+        With the noise model, its level, and the bounds.
+    prior : dict of {str: (float, float)}, "scan" or None
+    """
+    model, takes = mle.signal_model, entry_named(method).takes
+    parts = [f"mask {task.mask}"]
+    if "sigma" in takes:
+        noise = type(resolve_noise(mle.noise, model)).__name__
+        learnt = task.scan.sigma is None and mle.sigma is None
+        level = "learnt from the scan" if learnt else "given"
+        parts.append(f"{noise} noise with sigma {level}")
+    if "bounds" in takes:
+        bounds = check_bounds(mle.bounds, model).T
+        parts.append(f"bounds {_ranges(model.parameters, bounds)}")
+    if "prior" in takes:
+        shown = prior_ranges(model, None if prior == "scan" else prior).T
+        learnt = "prior learnt from the scan within" if prior == "scan" else "prior"
+        # Amplitudes have the range of the scan.
+        shapes = [(p, ends) for p, ends in zip(model.parameters, shown, strict=True)]
+        shapes = [(p, ends) for p, ends in shapes if not p.amplitude]
+        parts.append(f"{learnt} {_ranges(*zip(*shapes, strict=True))}")
+    return f"Assumed: {'; '.join(parts)}"
+
+
+def _ranges(parameters, ends):
+    pairs = zip(parameters, ends, strict=True)
+    return ", ".join(f"{p.name} {low:g} to {high:g} {p.unit}".strip() for p, (low, high) in pairs)
 
 
 def summarise(signal_model, parameters, status):
