@@ -16,6 +16,7 @@ from sklearn_qmri import (
 )
 from sklearn_qmri.compare import compare_methods
 from sklearn_qmri.datasets import make_signals
+from sklearn_qmri.image import plot_maps
 from sklearn_qmri.inspection import (
     AlphaPathDisplay,
     BiasVarianceDisplay,
@@ -25,6 +26,7 @@ from sklearn_qmri.inspection import (
     TradeOffDisplay,
 )
 from sklearn_qmri.metrics import bias_curve
+from sklearn_qmri.signal_models import ADC
 
 
 @pytest.fixture(autouse=True)
@@ -171,3 +173,16 @@ def test_parameter_maps(model):
     limits = [ax.images[0].get_clim() for ax in display.axes_[:, 2]]
     assert limits[0] == limits[1], "one scale for all methods"
     np.testing.assert_allclose(limits[0], np.nanpercentile(maps[..., 2], [1, 99]))
+
+
+def test_maps_of_an_image():
+    """The slice of `predict_image`'s maps, and an error that names what is missing."""
+    nibabel = pytest.importorskip("nibabel")
+    model = ADC([0, 500, 1000])
+    volume = np.arange(24.0).reshape(2, 3, 4)
+    maps = {name: nibabel.Nifti1Image(volume, np.eye(4)) for name in model.parameter_names}
+    display = plot_maps(maps, model.parameters, index=1)
+    drawn = display.axes_[0, 1].images[0].get_array()
+    np.testing.assert_array_equal(drawn, volume[::-1, ::-1, 1].T)
+    with pytest.raises(ValueError, match=r"not \['D'\]"):
+        plot_maps({"S0": maps["S0"]}, model.parameters)

@@ -315,6 +315,21 @@ def test_cohort_and_learnt_prior(clean, tmp_path):
     assert median == pytest.approx(np.median(tissues[:, 1]), rel=0.01)
 
 
+def test_methods_text_has_the_scanner(folder):
+    sidecar = folder / "scan.json"
+    fields = {
+        "MagneticFieldStrength": 3,
+        "Manufacturer": "Siemens",
+        "ManufacturersModelName": "Prisma",
+    }
+    sidecar.write_text(json.dumps(fields))
+    try:
+        page = write_report(folder).read_text()
+    finally:
+        sidecar.unlink()
+    assert "Data were acquired at 3 T on a scanner Siemens Prisma." in page
+
+
 def test_folder_without_maps(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no maps"):
         write_report(tmp_path)

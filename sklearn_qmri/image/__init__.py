@@ -10,6 +10,7 @@ from ._masks import apply_mask, compute_mask, mean_signal, sample_voxels, unmask
 from ._names import derivative_prefix
 from ._nifti import axial_slice, load_nifti, read_volume, write_nifti
 from ._open import open_scan
+from ._plot import plot_maps
 from ._predict import predict_image
 from ._scan import Scan
 from ._train import train_for_snr
@@ -27,6 +28,7 @@ __all__ = [
     "load_nifti",
     "mean_signal",
     "open_scan",
+    "plot_maps",
     "predict_cohort",
     "predict_image",
     "predict_model_probabilities",

@@ -2,11 +2,13 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 
 from ..._version import __version__
 from .._protocols import acquisition_of
+from .._sidecar import read_inherited
 
 _UNITS = {
     "b_values": "s/mm^2", "echo_times": "ms", "inversion_times": "ms", "repetition_times": "ms",
@@ -57,6 +59,7 @@ def methods_text(run, n_voxels):
     sentences = [
         f"Maps of {names} were estimated with sklearn_qmri {__version__} {how}, with the signal "
         f"model {type(model).__name__}{_formula(model)}.",
+        _about_scanner(story),
         _about_protocol(model),
         _about_noise(run),
         _about_prior(story),
@@ -72,6 +75,19 @@ def methods_text(run, n_voxels):
     text = " ".join(filter(None, sentences))
     cited = [entry for key, entry in _CITED.items() if key in text]
     return text, [*_references_of(type(model)), *cited]
+
+
+def _about_scanner(story):
+    """Scanner and field strength from the sidecars of the scan, after BIDS; empty if unknown."""
+    paths = [Path(source) for source in story.get("Sources") or ()]
+    fields = read_inherited(paths[0]) if paths and paths[0].exists() else {}
+    field, words = fields.get("MagneticFieldStrength"), []
+    if isinstance(field, (int, float)):
+        words.append(f"at {field:g} T")
+    names = [fields.get(key) for key in ("Manufacturer", "ManufacturersModelName")]
+    if any(names):
+        words.append(f"on a scanner {' '.join(str(name) for name in names if name)}")
+    return f"Data were acquired {' '.join(words)}." if words else ""
 
 
 def _about_protocol(model):
