@@ -15,18 +15,20 @@ from sklearn_qmri import MLEEstimator, PosteriorMeanEstimator, PretrainedNetRegr
 from sklearn_qmri.cli import app
 from sklearn_qmri.datasets import WeightedPrior, make_phantom, make_signals
 from sklearn_qmri.image import (
+    open_scan,
     predict_cohort,
     predict_image,
     sample_voxels,
     write_maps,
     write_report,
 )
-from sklearn_qmri.image.report._evidence import gather
+from sklearn_qmri.image.report._evidence import Reference, gather
 from sklearn_qmri.image.report._finding import NOTE
+from sklearn_qmri.image.report._of_maps import bounds_of_error
 from sklearn_qmri.image.report._overview import overview_of
 from sklearn_qmri.image.report._page import findings, page_of
 from sklearn_qmri.image.report._run import find_runs, read_run
-from sklearn_qmri.signal_models import IVIM, T2Decay
+from sklearn_qmri.signal_models import ADC, IVIM, SPGR, InversionRecovery, T2Decay
 
 B_VALUES = np.array([0, 10, 20, 30, 50, 80, 100, 200, 400, 800])
 
@@ -61,9 +63,12 @@ def write(folder, data, mask, estimator, fit=True, prefix="sub-01"):
     return read_run(name, sidecars)
 
 
+def evidence_of(run):
+    return gather(run.scan, run.signal_model, run.noise, run.maps, run.sigma)
+
+
 def names_of(run):
-    evidence = gather(run.scan, run.signal_model, run.noise, run.maps, run.sigma)
-    return {finding.name: finding for finding in findings(run, evidence)}
+    return {finding.name: finding for finding in findings(run, evidence_of(run))}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -129,8 +134,13 @@ def negative(data, mask, sigma, truth):
     return data, mask
 
 
+def zeros(data, mask, sigma, truth):
+    data[::7, ::3, :, 4] = 0
+    return data, mask
+
+
 def gaps(data, mask, sigma, truth):
-    data[::7, ::3] = np.nan
+    data[::7, ::3, :, 4] = np.nan
     return data, mask
 
 
@@ -157,7 +167,8 @@ PLANTED = {
     "Clipped values": lambda data, mask, *_: (np.minimum(data, np.quantile(data, 0.98)), mask),
     "Coarsely rounded values": lambda data, mask, *_: (np.round(data / 30) * 30, mask),
     "Negative magnitudes": negative,
-    "Zeros or gaps": gaps,
+    "Zeros": zeros,
+    "Missing measurements": gaps,
 }
 
 
@@ -328,6 +339,115 @@ def test_methods_text_has_the_scanner(folder):
     finally:
         sidecar.unlink()
     assert "Data were acquired at 3 T on a scanner Siemens Prisma." in page
+
+
+@pytest.mark.parametrize("spoilt", ["nan volume", "nan slice", "infinity", "all nan"])
+def test_no_number_is_no_crash(clean, tmp_path, spoilt, recwarn):
+    data, mask, sigma, _ = clean
+    data = data.copy()
+    if spoilt == "infinity":
+        data[10:12, 20:22, 2, 3] = np.inf
+    else:
+        slices = slice(2, 3) if spoilt == "nan slice" else slice(None)
+        volumes = slice(None) if spoilt == "all nan" else slice(7, 8)
+        data[:, :, slices, volumes] = np.nan
+    mle = MLEEstimator(IVIM(B_VALUES), sigma=sigma).fit(clean[0][mask])
+    run = write(tmp_path, data, mask, mle, fit=False)
+    recwarn.clear()
+    found = names_of(run)
+    page_of(run)
+    assert not [w for w in recwarn if "report" in str(w.filename)], [
+        str(w.message) for w in recwarn
+    ]
+    if spoilt in ("nan volume", "nan slice"):
+        assert "Missing measurements" in found
+        assert all(finding.rank == NOTE for finding in found.values()), found
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_magnitudes_of_signals_that_change_sign(tmp_path):
+    model = InversionRecovery([50, 100, 200, 400, 800, 1600, 3200], magnitude=True)
+    phantom = make_phantom(model, shape=(24, 24, 2), snr=30, random_state=0)
+    run = write(tmp_path, phantom.data, phantom.mask, MLEEstimator(model, sigma=phantom.sigma))
+    assert all(finding.rank == NOTE for finding in names_of(run).values())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bound_knows_what_is_known(tmp_path):
+    """Known parameters, missing measurements and levels per measurement are in the bound."""
+    model = SPGR([3, 6, 10, 15, 20, 25], repetition_time=15)
+    phantom = make_phantom(model, shape=(24, 24, 1), snr=100, random_state=0)
+    mle = MLEEstimator(model, sigma=phantom.sigma, fixed={"B1": 1.0})
+    data = phantom.data
+    data[phantom.mask] = make_signals(
+        model, np.count_nonzero(phantom.mask), sigma=phantom.sigma, random_state=0,
+        prior={"B1": (1, 1)},
+    )[0]  # fmt: skip
+    run = write(tmp_path, data, phantom.mask, mle)
+    run = run._replace(scan=open_scan(run.scan, fixed={"B1": 1.0}))
+    reference = evidence_of(run).reference
+    bound = bounds_of_error(reference)
+    for theta, found in zip(reference.parameters[:5], bound, strict=False):
+        # Derivatives of S0 and T1 by differences; the noise is nearly Gaussian at this level.
+        steps = 1e-3 * theta * np.eye(3)[:2]
+        J = np.array(
+            [(model.simulate([theta + s]) - model.simulate([theta - s]))[0] for s in steps]
+        )
+        J /= 2 * steps.sum(axis=1, keepdims=True)
+        expected = np.sqrt(np.diag(np.linalg.inv(J @ J.T))) * phantom.sigma
+        np.testing.assert_allclose(found[:2], expected, rtol=0.1)
+        assert np.isnan(found[2])
+
+
+def test_misfit_of_noise_is_one():
+    """Also with few measurements beyond the parameters, where chi-squared is far from normal."""
+    for b_values in ([0, 200, 500, 1000], np.arange(0, 1000, 50)):
+        model = ADC(b_values)
+        X, _ = make_signals(model, 2000, snr=50, random_state=0)
+        mle = MLEEstimator(model, sigma=1 / 50).fit(X)
+        reference = Reference.of(mle, X, np.full(X.shape, 1 / 50), {})
+        # The median of 2,000 chi-squared variables has a standard error of a few per cent.
+        assert reference.misfit() == pytest.approx(1, abs=0.1)
+
+
+def test_foreign_files_are_passed_over(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    for name, text in (
+        ("sub-01_model-ADC_desc-t_mask", '{"Type": "Brain"}'), ("x_model-foo_desc-y_z", "[1]"),
+        ("x_model-foo_desc-y_map", '{"SignalModel": {"Name": "Foo"}, "Parameter": "a"}'),
+    ):  # fmt: skip
+        (copy / f"{name}.json").write_text(text)
+        (copy / f"{name}.nii.gz").write_bytes(b"")
+    assert len(find_runs(copy)) == 1
+
+
+def test_labels_and_scan_must_fit(folder, clean):
+    mask = clean[1].astype(np.int16)
+    flipped = nibabel.Nifti1Image(mask, np.diag([-1.0, 1, 1, 1]))
+    with pytest.raises(ValueError, match="affine of labels"):
+        write_report(folder, labels=flipped)
+    with pytest.raises(ValueError, match="labels has shape"):
+        write_report(folder, labels=mask[:, :, :2])
+    other = nibabel.Nifti1Image(clean[0], np.diag([2.0, 1, 1, 1]))
+    with pytest.raises(ValueError, match="affine of the scan"):
+        write_report(folder, scan=other)
+    with pytest.raises(ValueError, match="has 3 volumes"):
+        write_report(folder, scan=nibabel.Nifti1Image(clean[0][..., :3], np.eye(4)))
+
+
+def test_levels_in_memory(clean, tmp_path):
+    """Levels per measurement are kept as numbers; a map in memory is said to be one."""
+    data, mask, sigma, _ = clean
+    mle = MLEEstimator(IVIM(B_VALUES), sigma=sigma).fit(data[mask])
+    image, levels = nibabel.Nifti1Image(data, np.eye(4)), np.full((1, 10), sigma)
+    for name, level in (("few", levels), ("map", np.full(mask.shape, sigma))):
+        maps = predict_image(mle, image, mask, sigma=level)
+        write_maps(maps, tmp_path / name, mle, prefix="a#1", description="mle", sigma=level)
+    assert "Misfit by measurement" in write_report(tmp_path / "few", scan=image).read_text()
+    assert "a map in memory" in write_report(tmp_path / "map", scan=image).read_text()
+    with_map = open_scan(image, sigma=np.full(mask.shape, sigma))
+    assert "Misfit by measurement" in write_report(tmp_path / "map", scan=with_map).read_text()
 
 
 def test_folder_without_maps(tmp_path):

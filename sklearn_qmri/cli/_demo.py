@@ -77,7 +77,8 @@ def demo(
         (m, name): out / f"{name}_{m}.nii.gz" for m in methods for name in model.parameter_names
     }
     pages = {method: out / f"{method}_report.html" for method in methods}
-    written = [*paths.values(), figure, *(pages.values() if report else ())]
+    written = [*paths.values(), figure]
+    written += [*pages.values(), out / "report.html"] if report else []
     refuse_to_overwrite(written, overwrite)
 
     X = shown.scan.sample(shown.scan.n_voxels, np.random.RandomState(seed))
@@ -177,4 +178,4 @@ def _run(maps, name, shown, model):
     sources = [image.get_filename() or "phantom" for image in shown.scan.images]
     story = describe_run(maps.estimator, maps.sigma, sources) | {"Command": command_line()}
     noise = core(maps.estimator).noise_
-    return Run(name, story, model, noise, volumes, shown.affine, inside, shown.scan)
+    return Run(name, story, model, noise, volumes, shown.scan.images[0], inside, shown.scan)

@@ -1,6 +1,7 @@
 """Maps as files, with sidecars that describe how they were made."""
 
 import json
+import os
 from numbers import Real
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _SHOWN = (1, 99)  # percentiles of a map between which viewers show it at first
 _DESCRIPTION_BYTES = 79  # of the text in a NIfTI header, which ends with a zero
 # Codes of NIfTI for the meaning of values: an estimate of a parameter, and labels.
 _ESTIMATE, _LABEL = "estimate", "label"
+_IN_MEMORY = "a map in memory"
 
 
 def write_maps(
@@ -185,14 +187,26 @@ def describe_run(estimator, sigma, sources, fixed=None, mask=None):
     story = describe(estimator) | {"Sources": [str(source) for source in sources]}
     if sigma is not None:
         # The noise level is that of the scan, not the one that the estimator may have learnt.
-        story["Sigma"] = float(sigma) if isinstance(sigma, Real) else str(sigma)
+        story["Sigma"] = _described(sigma)
         story |= {"SigmaLearnt": False, "SigmaStandardError": None}
     if fixed:
-        story["Fixed"] = {n: v if isinstance(v, Real) else str(v) for n, v in fixed.items()}
+        story["Fixed"] = {n: _described(v) for n, v in fixed.items()}
     if mask is not None:
         story["Mask"] = str(mask)
     # Through JSON and back, so that it compares equal to a sidecar that was read from disk.
     return json.loads(json.dumps(story, default=repr))
+
+
+def _described(value):
+    """A number or a few as they are, a file by its name, and any other map by words."""
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, (str, os.PathLike)):
+        return str(value)
+    if hasattr(value, "dataobj"):
+        return value.get_filename() or _IN_MEMORY
+    values = np.asarray(value)
+    return values.tolist() if values.ndim == 2 and len(values) == 1 else _IN_MEMORY
 
 
 def write_dataset_description(out_dir):

@@ -63,7 +63,7 @@ def open_scan(image, mask=None, sigma=None, *, fixed=None, n_expected=None):
             "voxel are expected."
         )
     if mask is not None:
-        inside = is_inside(_fitting(mask, first, "mask"))
+        inside = is_inside(fitting(mask, first, "mask"))
     elif inside is None:
         inside = np.full(first.shape[:3], True)
     if not inside.any():
@@ -71,7 +71,7 @@ def open_scan(image, mask=None, sigma=None, *, fixed=None, n_expected=None):
     if sigma is None:
         sigma = opened.sigma
     elif not isinstance(sigma, Real):
-        sigma = as_floats(_fitting(sigma, first, "sigma", opened.n_measurements))
+        sigma = as_floats(fitting(sigma, first, "sigma", opened.n_measurements))
     fixed = opened.fixed if fixed is None else _known(fixed, first)
     return Scan(opened.images, inside, sigma, fixed)
 
@@ -81,7 +81,7 @@ def _known(fixed, image):
     return {
         name: value
         if isinstance(value, Real)
-        else as_floats(_fitting(value, image, f"fixed[{name!r}]"))
+        else as_floats(fitting(value, image, f"fixed[{name!r}]"))
         for name, value in fixed.items()
     }
 
@@ -109,7 +109,7 @@ def open_images(image):
             raise ValueError(
                 f"The image expects real numbers, got {stored_type(each)}{_name(each)}."
             )
-        _check_geometry(each, images[0], f"image{_name(each)}")
+        check_geometry(each, images[0], f"image{_name(each)}")
     return images
 
 
@@ -141,14 +141,14 @@ def is_inside(mask):
     return inside
 
 
-def _fitting(values, image, name, n_measurements=None):
+def fitting(values, image, name, n_measurements=None):
     """Array of a mask or noise map, after a check that it fits the image.
 
     With `n_measurements`, there may be a value for each of them.
     """
     if hasattr(values, "dataobj") or isinstance(values, (str, os.PathLike)):
         values = load_nifti(values)
-        _check_geometry(values, image, name + _name(values), n_measurements)
+        check_geometry(values, image, name + _name(values), n_measurements)
         return read_volume(values)
     values = np.asanyarray(values)  # masked arrays stay masked
     if values.shape != (1, n_measurements):
@@ -163,7 +163,8 @@ def _check_shape(values, image, name, n_measurements):
         )
 
 
-def _check_geometry(other, image, name, n_measurements=None):
+def check_geometry(other, image, name, n_measurements=None):
+    """Raise ValueError unless an image has the geometry of another one."""
     if other is not image:
         _check_shape(other, image, name, n_measurements)
     if other.affine is None or image.affine is None:

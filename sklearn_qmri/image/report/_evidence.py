@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.stats import chi2
 
 from ..._warnings import quiet
 from ...estimators import MLEEstimator
@@ -11,6 +12,7 @@ from ...noise import NoiseModel, columns_of, expected_measurement
 from ...signal_models import SignalModel
 from .._air import sigma_of_air
 from .._predict import marked
+from ._finite import median_of
 
 _VALUES = 8_000_000  # most measurements that are held, as whole slices
 _REFERENCE, _FEW = 2_000, 400  # voxels of the reference fit, and of fits that are many
@@ -72,10 +74,14 @@ class Reference(NamedTuple):
         return self.X.shape[1] - self.n_free
 
     def misfit(self):
-        """Sum of squared residuals over degrees of freedom, a median over voxels."""
-        n_present = np.isfinite(self.residual).sum(axis=1)
+        """Sum of squared residuals over that of noise, a median over voxels; 1 for noise.
+
+        The sum has a chi-squared distribution with as many degrees of freedom as there are
+        measurements beyond the parameters. With few of them its median is far below its mean.
+        """
+        spare = np.maximum(np.isfinite(self.residual).sum(axis=1) - self.n_free, 1)
         sums = np.nansum(self.residual**2, axis=1)
-        return float(np.nanmedian(sums / np.maximum(n_present - self.n_free, 1)))
+        return float(median_of(sums / chi2.median(spare)))
 
 
 class Evidence(NamedTuple):
@@ -103,8 +109,10 @@ class Evidence(NamedTuple):
         None if there is no tissue, or fewer measurements than parameters.
     air : float or None
         Noise level of the air in the scan.
+    whole : ndarray of int
+        Indices of a few of the slices, whose `images` are kept.
     images : ndarray of shape (n_images, n_x, n_y, n_measurements)
-        A few slices with all of their voxels, inside the mask or not.
+        All of their voxels, inside the mask or not; NaN where there is no number.
     """
 
     signal_model: SignalModel
@@ -119,6 +127,7 @@ class Evidence(NamedTuple):
     tissue: np.ndarray
     reference: Reference | None
     air: float | None
+    whole: np.ndarray
     images: np.ndarray
 
     def volume(self, values):
@@ -144,7 +153,7 @@ def residuals(signal_model, noise, X, sigma, parameters):
     return (X - expected_measurement(signal_model, noise, parameters, sigma)) / deviation
 
 
-def gather(scan, signal_model, noise, maps, sigma, bounds=None):
+def gather(scan, signal_model, noise, maps, sigma):
     """Evidence of a scan.
 
     Parameters
@@ -156,8 +165,6 @@ def gather(scan, signal_model, noise, maps, sigma, bounds=None):
         Maps of parameters and of the status, in the units of the package.
     sigma : float, ndarray or None
         Noise level where the scan has none. None: learnt.
-    bounds : dict, default=None
-        Bounds of the estimator.
 
     Returns
     -------
@@ -185,11 +192,11 @@ def gather(scan, signal_model, noise, maps, sigma, bounds=None):
     residual[estimated] = residuals(signal_model, noise, *some)
     strongest = np.abs(signal_model.simulate(some[2]) / some[1]).max(axis=1)
     tissue[estimated] = strongest > _SIGNAL
-    reference = _reference(signal_model, noise, bounds, X, level, fixed, tissue)
+    reference = _reference(signal_model, noise, X, level, fixed, tissue)
     air = sigma_of_air(scan, np.random.RandomState(_SEED)) if signal_model.magnitude else None
     return Evidence(
         signal_model, noise, slices, inside, X, level, parameters, status[0], residual, tissue,
-        reference, air, _images(scan, slices),
+        reference, air, *_images(scan, slices),
     )  # fmt: skip
 
 
@@ -202,13 +209,14 @@ def _some_slices(scan):
 
 
 def _images(scan, slices):
-    """The slices with most voxels inside, whole."""
+    """Indices and images of the slices with most voxels inside."""
     counts = np.count_nonzero(scan.inside[:, :, slices], axis=(0, 1))
     shape = *scan.inside.shape[:2], scan.n_measurements
     whole = scan.everywhere()
-    chosen = np.sort(slices[np.argsort(-counts, kind="stable")[:_IMAGES]])
-    parts = (whole.read(slice(int(z), int(z) + 1))[0] for z in chosen)
-    return np.stack([np.nan_to_num(part).reshape(shape) for part in parts])
+    chosen = np.sort(np.argsort(-counts, kind="stable")[:_IMAGES])
+    parts = (whole.read(slice(int(z), int(z) + 1))[0] for z in slices[chosen])
+    images = np.stack([np.asarray(part, dtype=np.float64).reshape(shape) for part in parts])
+    return chosen, np.where(np.isfinite(images), images, np.nan)
 
 
 def _signals(scan, slices, sigma):
@@ -216,6 +224,7 @@ def _signals(scan, slices, sigma):
     slabs = [slice(int(z), int(z) + 1) for z in slices]
     parts = [(*scan.read(slab), scan.known(slab)) for slab in slabs]
     X = np.concatenate([part[0] for part in parts]).astype(np.float64)
+    X[np.isinf(X)] = np.nan
     fixed = {
         name: np.concatenate([np.broadcast_to(part[2][name], len(part[0])) for part in parts])
         for name in scan.fixed or {}
@@ -235,7 +244,7 @@ def _learnt(signal_model, noise, X, fixed):
     return np.asarray(mle.sigma_)
 
 
-def _reference(signal_model, noise, bounds, X, sigma, fixed, tissue):
+def _reference(signal_model, noise, X, sigma, fixed, tissue):
     n_free = len(signal_model.parameters) - len(fixed)
     n_present = np.isfinite(sigma).sum(axis=1)
     usable = np.flatnonzero(tissue & (n_present > n_free))
@@ -246,6 +255,7 @@ def _reference(signal_model, noise, bounds, X, sigma, fixed, tissue):
     middle = np.array([[p.loss_scale for p in signal_model.parameters]])
     with quiet():
         # The fit learns nothing: each voxel has its own noise level.
-        mle = MLEEstimator(signal_model, noise=noise, bounds=bounds, sigma=1.0)
-        mle.fit(signal_model.simulate(middle))
+        mle = MLEEstimator(signal_model, noise=noise, sigma=1.0)
+        signals = signal_model.simulate(middle)
+        mle.fit(np.abs(signals) if signal_model.magnitude else signals)
     return Reference.of(mle, X[rows], sigma[rows], {n: v[rows] for n, v in fixed.items()})

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ...information import cramer_rao_bound
-from ...noise import level_of_rows
+from ...information import fisher_information, standard_deviations
 from ...status import Status
 from ._finding import DOUBTFUL, NOTE, WRONG, Finding, percent
+from ._finite import median_of
 
 _SHARE = 0.1  # of the voxels, from which on a status is worth a word
 _OUTSIDE = 0.15  # share of the voxels whose tissue is outside the prior
@@ -69,8 +69,8 @@ def of_maps(evidence, prior):
         if share > _SHRUNK:
             yield Finding(
                 NOTE, f"Little information about {name}",
-                f"In half of the voxels more than {percent(share)} of the variance of {name} is "
-                "the prior's: the measurement adds little.",
+                f"{percent(share)} of the variance of a posterior mean of {name} would be the "
+                "prior's, a median over voxels: the measurement adds little.",
                 "Average over regions, or measure more.",
             )  # fmt: skip
 
@@ -83,7 +83,7 @@ def _of_units(reference):
         if p.name not in known or not p.unit:
             continue
         low, high = p.prior[0] / _UNLIKELY[0], p.prior[1] * _UNLIKELY[1]
-        median = np.nanmedian(values)
+        median = median_of(values)
         # Without information, only a bound as the median is beyond chance.
         is_known = known[p.name] < _SHRUNK or np.isclose(median, p.bounds).any()
         if is_known and not low < median < high:
@@ -109,16 +109,19 @@ def outside_prior(reference, prior):
 
 
 def bounds_of_error(reference):
-    """Cramer-Rao bound of each voxel of a reference fit, in the units of the parameters."""
-    estimator = reference.estimator
-    model = estimator.signal_model
+    """Cramer-Rao bound of each voxel of a reference fit, in the units of the parameters.
+
+    Known parameters count as known, missing measurements as missing. NaN for a known parameter, and
+    for one that the measurement does not identify.
+    """
+    model = reference.estimator.signal_model
     usable = np.isfinite(reference.parameters).all(axis=1)
     bound = np.full(reference.parameters.shape, np.nan)
-    level = level_of_rows(np.where(np.isinf(reference.sigma), np.nan, reference.sigma))
-    usable &= np.isfinite(level)
-    bound[usable] = cramer_rao_bound(
-        model, reference.parameters[usable], noise=estimator.noise_, sigma=level[usable]
+    information = fisher_information(
+        model, reference.estimator.noise_, reference.parameters[usable], reference.sigma[usable]
     )
+    unknown = [name not in reference.fixed for name in model.parameter_names]
+    bound[usable] = standard_deviations(information, np.broadcast_to(unknown, bound[usable].shape))
     return bound
 
 

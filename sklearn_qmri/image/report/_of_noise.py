@@ -4,6 +4,7 @@ import numpy as np
 
 from ...noise import Gaussian, MagnitudeGaussian
 from ._finding import DOUBTFUL, WRONG, Finding, percent
+from ._finite import mean_of, median_of
 
 _ABSURD = 1.5  # ratio of the noise in the residuals to the noise level, or its inverse
 _FILTERED = 0.6  # noise of tissue over that of air
@@ -15,12 +16,14 @@ _FLOOR = 3.0  # sigma below which the distribution of a magnitude is not normal
 _FLOOR_SHARE = 0.1
 
 
-def of_noise(evidence):
+def of_noise(evidence, learnt):
     """Findings about noise.
 
     Parameters
     ----------
     evidence : Evidence
+    learnt : bool
+        Whether sigma was learnt from the residuals of the estimator.
 
     Yields
     ------
@@ -32,14 +35,7 @@ def of_noise(evidence):
     sigma = float(np.median(evidence.sigma[np.isfinite(evidence.sigma)]))
     ratio = np.sqrt(reference.misfit()) if reference.n_spare > 1 else 1.0
     if not 1 / _ABSURD < ratio < _ABSURD:
-        more = "larger than sigma, so the signal model or sigma is wrong"
-        less = "smaller than sigma, so sigma is too large or the scan was denoised"
-        yield Finding(
-            WRONG, "Noise level does not fit",
-            f"The residuals are {ratio:.2g} times sigma = {sigma:.3g}: "
-            f"{more if ratio > 1 else less}.",
-            "Leave sigma to be learnt from the scan, or measure it in the same units.",
-        )  # fmt: skip
+        yield _of_level(ratio, sigma, learnt)
     noise = ratio * sigma
     if air is not None and noise < _FILTERED * air:
         yield Finding(
@@ -65,19 +61,34 @@ def of_noise(evidence):
     yield from _of_floor(evidence)
 
 
+def _of_level(ratio, sigma, learnt):
+    """Finding about a noise level that the residuals of a fit within wide bounds do not have."""
+    fact = f"The residuals of a fit by maximum likelihood are {ratio:.2g} times sigma = {sigma:.3g}"
+    if learnt:
+        reason = "sigma was learnt where model or bounds do not describe the scan."
+        remedy = "Widen the bounds, use another signal model, or exclude spoilt volumes."
+    elif ratio > 1:
+        reason = "the signal model does not describe the scan, or sigma is too small."
+        remedy = "Leave sigma to be learnt from the scan, or measure it in the same units."
+    else:
+        reason = "sigma is too large, or the scan was denoised."
+        remedy = "Leave sigma to be learnt from the scan, or measure it in the same units."
+    return Finding(WRONG, "Noise level does not fit", f"{fact}: {reason}", remedy)
+
+
 def _of_floor(evidence):
     """Whether normal noise is assumed where a magnitude is near its floor."""
     if not evidence.signal_model.magnitude:
         return
     if not isinstance(evidence.noise, (Gaussian, MagnitudeGaussian)):
         return
-    low = np.nanmin(evidence.X / evidence.sigma, axis=1)[evidence.tissue] < _FLOOR
+    low = np.fmin.reduce(evidence.X / evidence.sigma, axis=1)[evidence.tissue] < _FLOOR
     if low.mean() > _FLOOR_SHARE:
         yield Finding(
             DOUBTFUL, "Noise floor",
             f"{percent(low.mean())} of the voxels have measurements below 3 sigma, where the noise "
             "of a magnitude is not normal, and the fit assumes that it is.",
-            "Use Rician noise.",
+            "Use an estimator with Rician noise.",
         )  # fmt: skip
 
 
@@ -86,7 +97,7 @@ def _of_neighbours(evidence):
     residual = np.full(evidence.residual.shape, np.nan)
     own = evidence.residual[evidence.tissue]
     # The part that all measurements of a voxel share is misfit of the tissue, not noise.
-    residual[evidence.tissue] = np.clip(own - np.nanmean(own, axis=1, keepdims=True), -4, 4)
+    residual[evidence.tissue] = np.clip(own - mean_of(own, axis=1)[:, None], -4, 4)
     volume = evidence.volume(residual)
     found = []
     for axis in (1, 2):
@@ -116,7 +127,7 @@ def _between_parts(evidence):
     for k in np.unique(part):
         here = evidence.residual[(part == k) & evidence.tissue]
         if len(here) > _FEWEST:
-            size.append(np.sqrt(np.nanmedian(here**2)))
+            size.append(np.sqrt(median_of(here**2)))
     if len(size) < 4:
         return 1.0
     low, high = np.quantile(size, [0.1, 0.9])

@@ -4,6 +4,7 @@ import numpy as np
 
 from .._protocols import acquisition_of
 from ._finding import DOUBTFUL, NOTE, WRONG, Finding, listed, percent
+from ._finite import mean_of
 
 _LOW_B = 60.0  # s/mm^2; without one of less, S0 is extrapolated
 _EMPTY = 0.5  # share of the voxels of a slice without signal
@@ -11,6 +12,7 @@ _SHARE = 0.01  # of the voxels, from which on they are worth a word
 _AIR = 0.3  # share of the mask without signal
 _MISSED = 0.3  # voxels outside the mask with tissue's signal, as a share of those inside
 _FEW = 50  # voxels
+_STEPS = 8  # distinct values, with fewer of which equal steps may be chance
 _CLIPPED = 0.002  # share of the values that are equal to the largest
 
 
@@ -50,7 +52,7 @@ def _of_number(evidence):
     n_free = len(model.parameters) - len(evidence.reference.fixed if evidence.reference else ())
     if distinct <= n_free + 1:
         yield Finding(
-            WRONG if distinct < n_free else DOUBTFUL, "Too few measurements",
+            (NOTE, DOUBTFUL, WRONG)[min(n_free + 1 - distinct, 2)], "Too few measurements",
             f"There are {distinct} distinct measurements for {n_free} parameters.",
             "Use a model with fewer parameters, fix known parameters, or measure more.",
         )  # fmt: skip
@@ -69,14 +71,21 @@ def _equal_volumes(X):
 def of_numbers(evidence):
     """Findings about the stored numbers: gaps, zeros, negative, clipped or rounded values."""
     X = evidence.X
-    n_zero = (X == 0) | np.isnan(X)
-    yield from _of_gaps(evidence, n_zero)
-    bad = np.mean(n_zero.any(axis=1))
+    yield from _of_gaps(evidence, X == 0)
+    bad = np.mean((X == 0).any(axis=1))
     if bad > _SHARE:
         yield Finding(
-            DOUBTFUL, "Zeros or gaps",
-            f"{percent(bad)} of the voxels have a 0 or no number in some measurement.",
+            DOUBTFUL, "Zeros", f"{percent(bad)} of the voxels have a 0 in some measurement.",
             "Take voxels without signal out of the mask; store gaps as NaN, not as 0.",
+        )  # fmt: skip
+    missing = np.mean(np.isnan(X).any(axis=1))
+    if missing > _SHARE:
+        volumes = np.flatnonzero(np.isnan(X).mean(axis=0) > _SHARE)
+        yield Finding(
+            NOTE, "Missing measurements",
+            f"{percent(missing)} of the voxels have no number in some measurement"
+            f"{f', most in volumes {listed(volumes)}' if len(volumes) else ''}.",
+            "Nothing, if they were excluded on purpose.",
         )  # fmt: skip
     negative = np.mean((X < 0).any(axis=1))
     if evidence.signal_model.magnitude and negative > _SHARE:
@@ -98,7 +107,7 @@ def of_numbers(evidence):
     if step > sigma:
         yield Finding(
             DOUBTFUL, "Coarsely rounded values",
-            f"The values are multiples of {step:.3g}, and the noise level is {sigma:.3g}.",
+            f"The values are in steps of {step:.3g}, and the noise level is {sigma:.3g}.",
             "Export the images as floating point or with a finer scaling.",
         )  # fmt: skip
 
@@ -113,7 +122,7 @@ def _of_gaps(evidence, empty):
         slices, volumes = (sorted({pair[i] for pair in where}) for i in (0, 1))
         yield Finding(
             WRONG, "Truncated scan",
-            f"Slices {listed(slices)} have no signal in volumes {listed(volumes)}.",
+            f"There is no signal in slices {listed(slices)} of volumes {listed(volumes)}.",
             "Convert or copy the scan again, or exclude these volumes.",
         )  # fmt: skip
 
@@ -121,32 +130,35 @@ def _of_gaps(evidence, empty):
 def _step(values):
     """Common step between stored values, or 0 if there is none."""
     distinct = np.unique(values[:: max(1, len(values) // 50_000)])
-    steps = np.diff(distinct)
-    step = steps.min(initial=np.inf)
-    if not np.isfinite(step) or step <= 0:
+    if len(distinct) < _STEPS:
         return 0.0
+    steps = np.diff(distinct)
+    step = steps.min()
     # Rounded values are whole multiples of a step; others are not.
     return float(step) if np.abs(steps / step - np.round(steps / step)).max() < 1e-3 else 0.0
 
 
-def of_mask(evidence, scan):
-    """Findings about the mask."""
-    if scan.n_voxels < _FEW:
+def of_mask(evidence, n_voxels):
+    """Findings about the mask, which has a number of voxels."""
+    if n_voxels < _FEW:
         yield Finding(
-            DOUBTFUL, "Tiny mask", f"The mask has {scan.n_voxels} voxels.",
+            DOUBTFUL, "Tiny mask", f"The mask has only {n_voxels} voxels.",
             "Check that it is the mask of this scan: the noise level is learnt from its voxels.",
         )  # fmt: skip
         return
-    air = 1 - np.mean(evidence.tissue)
+    estimated = np.isfinite(evidence.parameters).all(axis=1)
+    if not estimated.any():
+        return
+    air = 1 - np.mean(evidence.tissue[estimated])
     if air > _AIR:
         yield Finding(
             DOUBTFUL, "Mask full of air",
             f"{percent(air)} of the voxels in the mask have no signal above the noise.",
             "Use a tighter mask; air disturbs the learnt noise level and every median.",
         )  # fmt: skip
-    mean, inside = scan.mean(), scan.inside
-    lowest = np.quantile(mean[inside], 0.25)
-    missed = np.count_nonzero(~inside & (mean > max(lowest, 0))) / scan.n_voxels
+    mean, inside = mean_of(np.abs(evidence.images), axis=-1), evidence.inside[evidence.whole]
+    lowest = np.nan_to_num(np.quantile(mean[inside & np.isfinite(mean)], 0.25))
+    missed = np.count_nonzero(~inside & (mean > max(lowest, 0))) / np.count_nonzero(inside)
     if missed > _MISSED and lowest > 0:
         yield Finding(
             NOTE, "Tissue outside the mask",

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._finding import WRONG, Finding, listed
+from ._finite import mean_of, median_of
 
 _BETTER, _CLEAR = 0.9, 8.0  # misfit after a repair over that before, and its significance
 _MUCH_BETTER = 0.75  # of a volume that is dropped, which always makes a fit better
@@ -44,10 +45,10 @@ def _of_fits(reference):
     """Findings from fits with two volumes exchanged, and without one."""
     before = _misfits(reference)
     # A spoilt volume spreads its residuals over the others: the one counts without which all fit.
-    size = np.nanmean(np.minimum(reference.residual**2, _LARGEST), axis=0)
+    size = mean_of(np.minimum(reference.residual**2, _LARGEST), axis=0)
     without = {int(k): _without(reference, k) for k in np.argsort(-size)[:_SUSPECTS]}
     misfits = {k: _misfits(fit) for k, fit in without.items()}
-    order = sorted(misfits, key=lambda k: np.nanmean(misfits[k]))
+    order = sorted(misfits, key=lambda k: mean_of(misfits[k]))
     for k in order[:2]:
         # An exchange explains no more than to drop the volume does.
         pair = _is_better(before, misfits[k], _BETTER) and _partner(reference, k, before)
@@ -56,13 +57,13 @@ def _of_fits(reference):
             yield Finding(
                 WRONG, "Swapped volumes",
                 f"With volumes {i} and {j} exchanged, the squared residuals fall from "
-                f"{np.nanmean(before):.2g} to {after:.2g} per degree of freedom.",
+                f"{mean_of(before):.2g} to {after:.2g} per degree of freedom.",
                 "Check the order of the volumes against the b-values or times.",
             )  # fmt: skip
             return
     k = order[0]
     if _is_better(before, misfits[k], _MUCH_BETTER):
-        yield _spoilt(reference, without[k], k, np.nanmean(before), np.nanmean(misfits[k]))
+        yield _spoilt(reference, without[k], k, mean_of(before), mean_of(misfits[k]))
 
 
 def _spoilt(reference, without, k, before, after):
@@ -97,7 +98,7 @@ def _is_better(before, after, share):
     if len(gain) < _FEWEST:
         return False
     error = gain.std() / np.sqrt(len(gain))
-    return np.nanmean(after) < share * np.nanmean(before) and gain.mean() > _CLEAR * error
+    return mean_of(after) < share * mean_of(before) and gain.mean() > _CLEAR * error
 
 
 def _without(reference, k):
@@ -115,7 +116,7 @@ def _partner(reference, k, before):
             X = reference.X.copy()
             X[:, [k, j]] = X[:, [j, k]]
             after = _misfits(reference.again(X=X))
-            found.append((float(np.nanmean(after)), int(j), after))
+            found.append((float(mean_of(after)), int(j), after))
     size, j, after = min(found, key=lambda each: each[0])
     return (min(k, j), max(k, j), size) if _is_better(before, after, _BETTER) else None
 
@@ -138,12 +139,12 @@ def _of_slices(evidence):
     for i in range(len(size)):
         here = squares[(index == i) & evidence.tissue]
         if len(here) > _FEWEST:
-            size[i] = np.nanmean(here, axis=0)
+            size[i] = mean_of(here, axis=0)
     if np.isfinite(size).all(axis=1).sum() < 3:
         return
     # Misfit that all slices of a volume share, or all volumes of a slice, is not of one of them.
-    excess = size / np.fmax(np.nanmedian(size, axis=0), np.nanmedian(size, axis=1)[:, None])
-    bad = (excess > _OF_SLICE) & (size > np.nanmedian(size) + 0.5)
+    excess = size / np.fmax(median_of(size, axis=0), median_of(size, axis=1)[:, None])
+    bad = (excess > _OF_SLICE) & (size > median_of(size) + 0.5)
     for k in np.flatnonzero(bad.any(axis=0)):
         share = bad[:, k].mean()
         if share < 0.5 and excess[bad[:, k], k].max() >= np.nanmax(excess):
@@ -159,7 +160,9 @@ def _moved(evidence):
     """Distance in voxels of each volume that lies beside the others, by its number."""
     from skimage.registration import phase_cross_correlation
 
-    volume = evidence.images
+    # A volume without a number says nothing about motion.
+    complete = np.flatnonzero(np.isfinite(evidence.images).any(axis=(1, 2)).all(axis=0))
+    volume = np.nan_to_num(evidence.images[..., complete])
     if volume.shape[-1] < 3:
         return {}
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -180,5 +183,5 @@ def _moved(evidence):
         ]
         distances = [float(np.linalg.norm(pair)) for pair in pairs]
         if min(distances) > _MOVED and np.linalg.norm(pairs[0] - pairs[1]) < _MOVED:
-            shifts[k] = min(distances)
+            shifts[int(complete[k])] = min(distances)
     return shifts if 2 * len(shifts) < volume.shape[-1] else {}

@@ -2,10 +2,12 @@
 
 import json
 import re
+from urllib.parse import quote
 
 import numpy as np
 
 from ._finding import NOTE
+from ._finite import median_of
 from ._pictures import thumbnail
 from ._render import render
 from ._tables import number
@@ -20,7 +22,7 @@ def summary_of(run, found):
             for p in run.signal_model.parameters
         },
         "medians": {
-            p.name: float(np.nanmedian(run.maps[p.name][run.inside]))
+            p.name: float(median_of(run.maps[p.name][run.inside]))
             for p in run.signal_model.parameters
         },
         "units": {p.name: p.unit for p in run.signal_model.parameters},
@@ -42,7 +44,7 @@ def row_of(path, folder):
                       path.read_text(encoding="utf-8"))  # fmt: skip
     if not found:
         raise ValueError(f"{path} is no report: remove it.")
-    return json.loads(found[1]) | {"page": path.relative_to(folder).as_posix()}
+    return json.loads(found[1]) | {"page": quote(path.relative_to(folder).as_posix())}
 
 
 def overview_of(summaries):
@@ -82,8 +84,8 @@ def _distances(summaries):
         worst, largest = "", 0.0
         for name, value in row["medians"].items():
             others = np.array(values[name])
-            center = np.nanmedian(others)
-            spread = 1.48 * np.nanmedian(np.abs(others - center))
+            center = median_of(others)
+            spread = 1.48 * median_of(np.abs(others - center))
             distance = abs(value - center) / spread if spread > 0 and len(others) > 3 else 0.0
             if distance > largest:
                 worst, largest = name, float(distance)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ...status import Status
-from .._nifti import load_nifti, read_volume
+from .._open import fitting
 from . import _tables
 from ._evidence import gather
 from ._finding import DOUBTFUL, NOTE, WRONG, Finding
@@ -23,7 +23,7 @@ _RANKS = {WRONG: "wrong", DOUBTFUL: "doubtful", NOTE: "note"}
 _KINDS = {"std": "standard deviation", "bias": "bias", "lower": "lower end", "upper": "upper end"}
 # Marks that the page can show, by the status that they stand for.
 _MARKS = {
-    "bound": Status.AT_BOUND, "domain": Status.OUT_OF_DOMAIN, "converged": Status.NOT_CONVERGED,
+    "domain": Status.OUT_OF_DOMAIN, "converged": Status.NOT_CONVERGED,
     "input": Status.BAD_INPUT, "atoms": Status.TOO_FEW_ATOMS,
 }  # fmt: skip
 
@@ -40,6 +40,8 @@ def page_of(run, labels=None):
     -------
     str
     """
+    # A wrong image of regions is found before the long part.
+    regions = None if labels is None else fitting(labels, run.image, "labels")
     evidence = None if run.scan is None else _gather(run)
     found = findings(run, evidence)
     text, references = methods_text(run, int(np.count_nonzero(run.inside)))
@@ -49,7 +51,7 @@ def page_of(run, labels=None):
     return render(
         "page.html", run=run, findings=found, ranks=_RANKS,
         estimates=_tables.of_estimates(run, evidence), statuses=_tables.of_statuses(run),
-        regions=[] if labels is None else _tables.of_regions(run, _labels(labels)),
+        regions=[] if labels is None else _tables.of_regions(run, regions),
         noise=_tables.of_noise(run, evidence), heads=heads, measurements=measurements,
         prior=_tables.of_prior(run), text=text, references=references,
         command=command and shlex.join(command), n_voxels=int(np.count_nonzero(run.inside)),
@@ -65,17 +67,19 @@ def _gather(run):
 def findings(run, evidence):
     """Findings about a run, the most serious first."""
     if evidence is None:
-        names = ", ".join(run.story.get("Sources") or ()) or "in memory only"
+        names = ", ".join(run.missing)
+        where = f"not where it was when the maps were made: {names}, looked for from {Path.cwd()}"
         return [
             Finding(
-                NOTE, "No scan", f"The scan is not where it was: {names}.",
-                "Pass it, or put it back, for findings about its signals.",
+                NOTE, "No scan", f"The scan is {where if names else 'in memory only'}.",
+                "Put back what is missing, or pass the scan, for findings about its signals.",
             )
         ]  # fmt: skip
     prior = (run.story.get("Training") or {}).get("Prior")
     found = [
         *of_protocol(evidence), *of_numbers(evidence),
-        *of_mask(evidence, run.scan), *of_volumes(evidence), *of_noise(evidence),
+        *of_mask(evidence, run.scan.n_voxels), *of_volumes(evidence),
+        *of_noise(evidence, bool(run.story.get("SigmaLearnt"))),
         *of_maps(evidence, prior),
     ]  # fmt: skip
     return sorted(found, key=lambda finding: -finding.rank)
@@ -99,9 +103,11 @@ def _layers(run, evidence):
     if "residual_rms" in run.maps:
         layers["residual_rms"] = Layer("Residual", "signal", run.maps["residual_rms"])
     sigma = run.sigma
+    if run.scan is not None and np.ndim(run.scan.sigma) == 3:
+        sigma = run.scan.sigma
     amplitude = next((p.name for p in run.signal_model.parameters if p.amplitude), None)
-    if amplitude and sigma is not None and sigma.size == 1:
-        values = run.maps[amplitude] / float(sigma.ravel()[0])
+    if amplitude and sigma is not None and sigma.size in (1, run.inside.size):
+        values = run.maps[amplitude] / (sigma.ravel()[0] if sigma.size == 1 else sigma)
         layers["snr"] = Layer("Signal-to-noise ratio", "", values)
     return layers
 
@@ -120,6 +126,12 @@ def _flags(run):
     return flags_of(run.status, bits, parameters)
 
 
+def _marks(run):
+    """Marks that some voxel has."""
+    marks = [name for name, code in _MARKS.items() if np.any(run.status == code)]
+    return ["bound"] * bool(np.any(run.maps.get("at_bound", 0))) + marks
+
+
 def _data(run, shown):
     """Text of the JSON that the page's script reads."""
     import matplotlib
@@ -130,12 +142,6 @@ def _data(run, shown):
     data = shown | {
         "panels": [name for name in panels if name in shown["layers"]],
         "parameters": parameters, "colors": colors.ravel().tolist(), "lowest": LOWEST,
-        "marks": [name for name, code in _MARKS.items() if np.any(run.status == code)],
+        "marks": _marks(run),
     }  # fmt: skip
     return in_page(data)
-
-
-def _labels(labels):
-    if hasattr(labels, "dataobj") or isinstance(labels, (str, Path)):
-        return read_volume(load_nifti(labels))
-    return np.asarray(labels)

@@ -12,7 +12,7 @@ from ...noise import NoiseModel, resolve_noise
 from ...signal_models import SignalModel
 from .._derivatives import read_map
 from .._nifti import load_nifti
-from .._open import open_scan
+from .._open import check_geometry, open_scan
 from .._scan import Scan
 from .._sidecar import read_sidecar
 
@@ -30,10 +30,13 @@ class Run(NamedTuple):
     noise : NoiseModel
     maps : dict of {str: ndarray of shape (n_x, n_y, n_z)}
         In the units of the package, by the names of `predict_image`.
-    affine : ndarray of shape (4, 4)
+    image : nibabel image
+        An image with the geometry of the maps.
     inside : bool ndarray of shape (n_x, n_y, n_z)
     scan : Scan or None
         None if its files are not where they were.
+    missing : list of str, default=()
+        Files that are not where they were.
     """
 
     name: str
@@ -41,9 +44,15 @@ class Run(NamedTuple):
     signal_model: SignalModel
     noise: NoiseModel
     maps: dict
-    affine: np.ndarray
+    image: object
     inside: np.ndarray
     scan: Scan | None
+    missing: list = ()
+
+    @property
+    def affine(self):
+        """Matrix from voxels to millimetres."""
+        return self.image.affine
 
     @property
     def status(self):
@@ -70,10 +79,10 @@ def find_runs(folder, signal_model=None):
     for pattern in ("*.json", "**/*.json"):
         found = {}
         for path in sorted(Path(folder).glob(pattern)):
-            if (name := _name_of(path)) and path.with_suffix(".nii.gz").exists():
+            if (name := _name_of(path)) and path.with_suffix(".nii.gz").exists() and _is_own(path):
                 name = (path.parent.relative_to(folder) / name).as_posix()
                 found.setdefault(name, []).append(path)
-        # Probabilities of models, and maps that are being written, are no run.
+        # Maps that are being written are no run.
         runs = {name: paths for name, paths in found.items() if _is_whole(paths, signal_model)}
         if runs:
             return runs
@@ -87,14 +96,26 @@ def _name_of(sidecar):
     return found and found[1] + found[3]
 
 
+def _is_own(path):
+    """Whether a JSON file is a sidecar of a map that this package has written."""
+    try:
+        story = read_sidecar(path)
+    except ValueError:  # no JSON object: a file of another program
+        return False
+    made_by = story.get("GeneratedBy")
+    return (
+        isinstance(made_by, list)
+        and any(isinstance(by, dict) and by.get("Name") == "sklearn_qmri" for by in made_by)
+        and isinstance(story.get("SignalModel"), dict)
+        and isinstance(story.get("Parameter"), str)
+    )
+
+
 def _is_whole(paths, signal_model):
     """Whether sidecars are those of all parameters of a signal model."""
     stories = [read_sidecar(path) for path in paths]
-    names = {story.get("Parameter") for story in stories}
-    if "SignalModel" not in stories[0]:
-        return False
     model = signal_model or _value(signal_models, stories[0]["SignalModel"], "signal model")
-    return set(model.parameter_names) <= names
+    return set(model.parameter_names) <= {story["Parameter"] for story in stories}
 
 
 def read_run(name, paths, scan=None, signal_model=None):
@@ -129,8 +150,11 @@ def read_run(name, paths, scan=None, signal_model=None):
     maps = {key: read_map(path) for key, path in images.items()}
     first = model.parameter_names[0]
     inside = maps["status"] >= 0 if "status" in maps else np.isfinite(maps[first])
-    affine = load_nifti(images[first]).affine
-    return Run(name, story, model, noise, maps, affine, inside, _scan(scan, story, inside))
+    image = load_nifti(images[first])
+    found, missing = _scan(scan, story, inside, model.n_measurements)
+    if found is not None:
+        check_geometry(found.images[0], image, "the scan", model.n_measurements)
+    return Run(name, story, model, noise, maps, image, inside, found, missing)
 
 
 def _value(module, described, kind):
@@ -144,14 +168,19 @@ def _value(module, described, kind):
     return known(**arguments)
 
 
-def _scan(scan, story, inside):
-    """The scan of a story, or None if a file is not there."""
-    files = scan if scan is not None else [*map(Path, story.get("Sources") or ())]
+def _scan(scan, story, inside, n_measurements):
+    """The scan of a story, or None if a file is not there, and the files that are not."""
     fixed = story.get("Fixed") or {}
     sigma = story["Sigma"] if isinstance(story.get("Sigma"), str) else None
-    needed = [Path(value) for value in (sigma, *fixed.values()) if isinstance(value, str)]
-    needed += files if scan is None else []
-    if not files or not all(path.exists() for path in needed):
-        return None
+    if isinstance(scan, Scan):  # its own maps come first
+        sigma = sigma if scan.sigma is None else None
+        fixed = fixed if scan.fixed is None else {}
+    others = [value for value in (sigma, *fixed.values()) if isinstance(value, str)]
+    sources = list(story.get("Sources") or ()) if scan is None else []
+    missing = [name for name in (*sources, *others) if not Path(name).exists()]
+    if missing or not (sources or scan is not None):
+        return None, missing
+    files = sources if scan is None else scan
     files = files[0] if isinstance(files, list) and len(files) == 1 else files
-    return open_scan(files, inside, sigma, fixed=fixed or None)
+    opened = open_scan(files, inside, sigma, fixed=fixed or None, n_expected=n_measurements)
+    return opened, []

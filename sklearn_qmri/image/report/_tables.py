@@ -5,6 +5,7 @@ import numpy as np
 from ...metrics import roi_statistics
 from ...status import Status, count_statuses
 from .._protocols import acquisition_of
+from ._finite import mean_of, median_of
 from ._of_maps import bounds_of_error, shrinkage
 
 _QUARTILES = (0.25, 0.5, 0.75)
@@ -96,7 +97,9 @@ def of_noise(run, evidence):
         rows.append(("Signal-to-noise ratio of the strongest signal", with_quartiles(ratio)))
         if evidence.reference:
             misfit = evidence.reference.misfit()
-            rows.append(("Squared residuals per degree of freedom (1 is noise)", number(misfit)))
+            rows.append(
+                ("Squared residuals of maximum likelihood over those of noise", number(misfit))
+            )
     return [("Noise model", story.get("Noise", "–")), *rows]
 
 
@@ -117,9 +120,7 @@ def of_measurements(evidence):
         for name, values in acquisition_of(evidence.signal_model).items()
     }
     tissue = evidence.residual[evidence.tissue]
-    with np.errstate(invalid="ignore"):
-        bias = [np.nanmean(column) if len(column) else np.nan for column in tissue.T]
-        size = [np.sqrt(np.nanmean(column**2)) if len(column) else np.nan for column in tissue.T]
+    bias, size = mean_of(tissue, axis=0), np.sqrt(mean_of(tissue**2, axis=0))
     largest = max([2.0, *np.nan_to_num(size)])
     return list(acquisition), [
         {
@@ -128,7 +129,7 @@ def of_measurements(evidence):
             "bias": number(bias[k], 2),
             "size": number(size[k], 2),
             "share": 0 if np.isnan(size[k]) else round(100 * size[k] / largest),
-            "large": bool(size[k] > _STANDS_OUT * np.nanmedian(size)),
+            "large": bool(size[k] > _STANDS_OUT * median_of(size)),
         }
         for k in range(n)
     ]
