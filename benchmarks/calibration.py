@@ -47,7 +47,7 @@ def posterior(snr):
             for name, v in values.items()
         }
         print(
-            f"  {coverage:.0%}: covered {inside[:N].mean(axis=0).round(4)}; largest deviation in "
+            f"  {coverage:.0%}: covered {inside.mean(axis=0).round(4)}; largest deviation in "
             f"tenths of the estimate {worst['estimate']}, of the truth {worst['truth']}",
             flush=True,
         )
