@@ -18,6 +18,7 @@ EXTRAS = {  # a call that needs each, on nothing that exists
     "image": "sklearn_qmri.image.load_nifti('x')",
     "image, for masks": "sklearn_qmri.image.compute_mask('x')",
     "plot": "sklearn_qmri.inspection.ParameterMapDisplay({}, ()).plot()",
+    "report": "sklearn_qmri.image.report._render.optional('PIL')",
     "model-files": "sklearn_qmri.persistence.load_estimator('x')",
     "cli": "__import__('sklearn_qmri.cli')",
 }
@@ -26,7 +27,7 @@ EXTRAS = {  # a call that needs each, on nothing that exists
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_core_works_without_the_extras(extra):
     missing = [
-        "dask", "distributed", "indexed_gzip", "matplotlib", "nibabel", "pandas", "rich",
+        "PIL", "dask", "distributed", "indexed_gzip", "matplotlib", "nibabel", "pandas", "rich",
         "skimage", "skops", "typer",
     ]  # fmt: skip
     code = (

@@ -17,7 +17,7 @@ from ._of_protocol import of_mask, of_numbers, of_protocol
 from ._of_volumes import of_volumes
 from ._overview import summary_of
 from ._pictures import LOWEST, Layer, flags_of, pictures
-from ._render import in_page, render
+from ._render import in_page, optional, render
 
 _RANKS = {WRONG: "wrong", DOUBTFUL: "doubtful", NOTE: "note"}
 _KINDS = {"std": "standard deviation", "bias": "bias", "lower": "lower end", "upper": "upper end"}
@@ -134,8 +134,7 @@ def _marks(run):
 
 def _data(run, shown):
     """Text of the JSON that the page's script reads."""
-    import matplotlib
-
+    matplotlib = optional("matplotlib")
     colors = matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3]
     parameters = list(run.signal_model.parameter_names)
     panels = "anatomy", *parameters, "residual_rms", "snr"

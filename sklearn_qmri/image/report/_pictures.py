@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...status import Status
+from ._render import optional
 
 _BUDGET = 3_600_000  # bytes of all pictures, base64 included
 # Ways to store a picture, the best first: reduction of its size, and quality; 100 is lossless.
@@ -77,8 +78,7 @@ def pictures(layers, flags, affine, inside):
 
 def thumbnail(values, affine, inside):
     """Data address of a small picture in colour of the middle slice of a map."""
-    import matplotlib
-
+    matplotlib = optional("matplotlib")
     box = _box(inside)
     shown = np.where(inside, values, np.nan)[box]
     middle = _upright(shown[:, :, shown.shape[2] // 2 :][:, :, :1], affine)
@@ -148,8 +148,7 @@ def _size(shape, affine):
 
 def _encode(strip, reduction, quality):
     """Data addresses of the slices."""
-    from PIL import Image
-
+    Image = optional("PIL.Image")
     addresses = []
     for picture in strip[:, ::reduction, ::reduction]:
         buffer = io.BytesIO()

@@ -1,9 +1,25 @@
 """Templates to pages to files."""
 
+import importlib
 import json
 
 from ..._files import replacing
 from ..._version import __version__
+
+
+def optional(name):
+    """Module of a library that only reports need.
+
+    Raises
+    ------
+    ImportError
+        If it is missing, with the command that installs it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        message = f"{error}. Reports need: pip install 'sklearn-qmri[report]'"
+        raise ImportError(message) from error
 
 
 def render(template, **values):
@@ -14,10 +30,7 @@ def render(template, **values):
     ImportError
         If Jinja2 is missing.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError(f"{error}. Reports need: pip install 'sklearn-qmri[report]'") from error
+    jinja2 = optional("jinja2")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "templates"), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
