@@ -15,9 +15,9 @@ from .._predict import marked
 from ._finite import median_of
 
 _VALUES = 8_000_000  # most measurements that are held, as whole slices
-_REFERENCE, _FEW = 2_000, 400  # voxels of the reference fit, and of fits that are many
+_REFERENCE, _FEW = 2_000, 300  # voxels of the reference fit, and of fits that are many
 _SIGNAL = 4.0  # least fitted signal of tissue, in units of sigma
-_IMAGES = 5  # slices that are kept whole
+_IMAGES = 3  # slices that are kept whole
 _SEED = 0
 
 

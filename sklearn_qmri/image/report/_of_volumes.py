@@ -12,7 +12,7 @@ _MOVED = 0.4  # voxels
 _SCALED = 0.04  # relative change of a volume's scale
 _OF_SLICE = 2.0  # squared residuals in a slice of a volume over those in its other slices
 _FEWEST = 50  # voxels of a slice
-_SUSPECTS = 12  # volumes that are dropped on trial, those with the largest residuals
+_SUSPECTS = 6  # volumes that are dropped on trial, those with the largest residuals
 
 
 def of_volumes(evidence):
