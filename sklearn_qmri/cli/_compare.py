@@ -27,7 +27,8 @@ from ._options import (
     Seed,
     Settings,
 )
-from ._protocol import known_acquisition, make_model, parse_prior, parse_tissues, scan_mask
+from ._protocol import known_acquisition, make_model, parse_prior, parse_tissues
+from ._task import scan_mask
 
 _FIGURES = ("bias", "rms_bias", "std", "rmse", "slope")
 

@@ -14,11 +14,8 @@ from .._files import replacing
 from ..datasets import fetch_pelvis_ivim, make_phantom
 from ..estimators import core
 from ..image import Scan, axial_slice, fit_to_scan, open_scan, sample_voxels, unmask, write_nifti
-from ..image._derivatives import describe_run
-from ..image.report._overview import overview_of, row_of
-from ..image.report._page import page_of
-from ..image.report._render import write_page
-from ..image.report._run import Run
+from ..image._estimators import describe_run
+from ..image.report import Run, page_names, write_pages
 from ..inspection import ParameterMapDisplay
 from ..signal_models import IVIM
 from ._console import command_line, console, notes, refuse_to_overwrite
@@ -76,10 +73,8 @@ def demo(
     paths = {
         (m, name): out / f"{name}_{m}.nii.gz" for m in methods for name in model.parameter_names
     }
-    pages = {method: out / f"{method}_report.html" for method in methods}
-    written = [*paths.values(), figure]
-    written += [*pages.values(), out / "report.html"] if report else []
-    refuse_to_overwrite(written, overwrite)
+    pages = [out / name for name in page_names(methods)] if report else []
+    refuse_to_overwrite([*paths.values(), figure, *pages], overwrite)
 
     X = shown.scan.sample(shown.scan.n_voxels, np.random.RandomState(seed))
     # The same voxels as in the command `fit`, whose table is therefore the same.
@@ -97,24 +92,25 @@ def demo(
             write_nifti(paths[method, name], volume, shown.affine)
     _draw(shown, model, (mle, pretrained), figure)
     if report:
-        for page, maps in zip(pages.values(), (mle, pretrained), strict=True):
-            write_page(page, page_of(_run(maps, page.stem, shown, model)))
-        rows = [row_of(page, out) for page in pages.values()]
-        write_page(out / "report.html", overview_of(rows))
+        runs = zip(methods, (mle, pretrained), strict=True)
+        write_pages([_run(maps, name, shown, model) for name, maps in runs], out)
+    _print((mle, pretrained), model, as_json)
+    notes.print(f"Maps and figure are in {out}/{', a page in report.html' if report else ''}")
+
+
+def _print(results, model, as_json):
+    """Print the summary of each method."""
     summaries = {
-        m.method: {
-            "seconds": m.seconds,
-            **summarise(model, m.estimates.parameters, m.estimates.status),
+        maps.method: {
+            "seconds": maps.seconds,
+            **summarise(model, maps.estimates.parameters, maps.estimates.status),
         }
-        for m in (mle, pretrained)
+        for maps in results
     }
     if as_json:
         print(json.dumps(summaries, indent=1))
     else:
         console.print(summary_table(summaries))
-    notes.print(f"Maps and figure are in {out}/")
-    if report:
-        notes.print(f"Look at them in {out / 'report.html'}")
 
 
 def _draw(shown, model, results, path):

@@ -1,36 +1,26 @@
 """Commands: maps of a scan, from a fit or from a network that was trained before."""
 
-import json
-import shutil
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-import numpy as np
 import typer
 
-from .._files import replacing
 from .._version import __version__, library_versions
 from ..estimators import MLEEstimator, core, entry_of, signal_model_of, takes
 from ..estimators._levels import check_coverage
-from ..image import (
-    fit_to_scan,
-    open_scan,
-    predict_image,
-    read_volume,
-    sample_voxels,
-    write_maps,
-    write_report,
-)
-from ..image._air import compare_with_air
+from ..image import fit_to_scan, open_scan, sample_voxels
 from ..image._kinds import check_kinds
 from ..persistence import load_estimator
 from ._choice import other_models, write_probabilities
-from ._console import command_line, console, notes, unfinished
+from ._console import notes, unfinished
 from ._estimators import Method, method_of, parse_alpha, parse_bias_weight, refuse_unused
+from ._finish import Output, finish
 from ._given import Given
 from ._opening import open_for_fit
 from ._options import (
     Alpha,
+    Average,
+    Averages,
     BiasWeight,
     Bounds,
     BValues,
@@ -64,35 +54,10 @@ from ._protocol import (
     parse_prior,
     refuse_other_protocol,
 )
-from ._summary import assumptions, summarise, summary_table
+from ._summary import assumptions
 from ._task import begin
 
 _CHUNK = 65536  # voxels, same as the default of `predict_image`
-
-
-Average = Annotated[
-    bool, typer.Option("--average", help="Average repeats, and count how many there are.")
-]
-Averages = Annotated[
-    str | None,
-    typer.Option(help="Number of averages of each measurement by the scanner: a list, or a file."),
-]
-
-
-class _Output(NamedTuple):
-    """Options of the estimation and of the report, and the model file of a network.
-
-    A network that was trained for the scan is `kept` beside the maps, another stays where it is.
-    """
-
-    error: Errors | None
-    interval: float | None
-    n_jobs: int
-    chunk_size: int
-    report: bool
-    as_json: bool
-    network: Path | None = None
-    kept: Path | None = None
 
 
 def fit(
@@ -144,16 +109,13 @@ def fit(
     others = other_models(models, signal_model, task, overwrite)
     notes.print(assumptions(task, estimator, mle, ranges))
     mle.set_params(**given.typical(task.scan, signal_model))
+    output = Output(error, interval, n_jobs, chunk_size, report, as_json)
     with unfinished(task.unfinished, resume) as parts:
         X = sample_voxels(task.scan, random_state=seed)
-        # Kept as a file: with --resume the maps are the bytes of an uninterrupted run.
         fitted, noise_level, file = parts.fitted(
             _fit, estimator, mle, X, alphas, ranges, samples, seed, _versions(), weights
         )
-        output = _Output(
-            error, interval, n_jobs, chunk_size, report, as_json, kept=_kept(fitted, file)
-        )
-        _finish(task, fitted, noise_level, given, parts.of(file), output)
+        finish(task, fitted, noise_level, given, parts.of(file), output.keeping(fitted, file))
         write_probabilities(others, mle, X, task, seed)
 
 
@@ -202,8 +164,8 @@ def predict(
             fitted, *_ = parts.fitted(_fit, Method.mle, mle, X, None, None, None, seed, _versions())
             level = float(fitted.sigma_)
         parts = parts.of(model_file, bias_weight)
-        output = _Output(error, None, n_jobs, chunk_size, report, as_json, model_file)
-        _finish(task, estimator, level, given, parts, output)
+        output = Output(error, None, n_jobs, chunk_size, report, as_json, model_file)
+        finish(task, estimator, level, given, parts, output)
 
 
 def _refuse(method, options, error, interval):
@@ -215,12 +177,6 @@ def _refuse(method, options, error, interval):
     needed = {Errors.std: "std", Errors.bootstrap: "sigma"}
     if error is not None:
         refuse_unused(method, {needed[error]: error}, option=f"--error {error}")
-
-
-def _kept(estimator, model_file):
-    """Model file of a network trained for the scan, which another training would not give again."""
-    is_trained = hasattr(core(estimator), "network_") and not takes(estimator, "protocol")
-    return model_file if is_trained else None
 
 
 def _versions():
@@ -246,7 +202,8 @@ def _weigh_bias(estimator, text, model_file):
 def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions, bias_weight=None):
     """Estimator for a scan, from some of its voxels, and the noise level to predict it with.
 
-    `mle` has the signal model and the settings of its likelihood. The result may be kept.
+    `mle` has the signal model and the settings of its likelihood. The result is kept as a file:
+    with ``--resume`` the maps are the bytes of an uninterrupted run.
     `versions` is not used, but makes the key of the result depend on the versions.
     """
     fitted = fit_to_scan(
@@ -255,56 +212,3 @@ def _fit(method, mle, X, alpha, prior, n_tissues, seed, versions, bias_weight=No
         device=mle.device, random_state=seed, verbose=1, tell=notes.print,
     )  # fmt: skip
     return fitted.estimator, fitted.sigma
-
-
-def _finish(task, made, sigma, given, parts, output):
-    """Estimate the maps, write them and print a summary.
-
-    `sigma` is the noise level to predict with where the scan has none.
-    """
-    maps = predict_image(
-        made, task.scan, sigma=sigma if given.sigma is None else None,
-        return_std=output.error == Errors.std,
-        error=output.error if output.error == Errors.bootstrap else None,
-        interval=output.interval,
-        chunk_size=output.chunk_size, n_jobs=output.n_jobs, memory=parts, verbose=1,
-    )  # fmt: skip
-    files, about = task.maps, {"Command": command_line()}
-    level = getattr(core(made), "sigma_", None) if sigma is None else sigma
-    if given.sigma is None and level is not None:
-        about["SigmaLearnt"] = True
-        about |= compare_with_air(task.scan, signal_model_of(made), level)
-    if output.network:
-        about["Network"] = str(output.network)
-    if output.kept:
-        about["Network"] = files.network().name
-        with replacing(files.network()) as scratch:
-            shutil.copyfile(output.kept, scratch)
-    # `begin` has refused maps that must not be replaced.
-    paths = write_maps(
-        maps, files.folder, made, prefix=files.prefix, description=files.description,
-        sigma=sigma if given.sigma is None else given.sigma, fixed=given.fixed, mask=task.mask,
-        sources=task.sources, about=about, overwrite=True,
-    )  # fmt: skip
-    page = _report(files.folder) if output.report else None
-    model = signal_model_of(made)
-    rows = {name: read_volume(image)[task.scan.inside] for name, image in maps.items()}
-    parameters = np.stack([rows[name] for name in model.parameter_names], axis=1)
-    summary = summarise(model, parameters, rows.get("status"))
-    if output.as_json:
-        written = {"maps": [str(path) for path in paths], "report": page and str(page)}
-        print(json.dumps(written | summary, indent=1))
-        return
-    console.print(summary_table({files.description: summary}))
-    console.print(f"{len(paths)} maps and their sidecars are in {files.folder}/")
-    if page:
-        console.print(f"Look at them in {page}")
-
-
-def _report(folder):
-    """Page about the maps of a folder, or None with a note: the maps are written already."""
-    try:
-        return write_report(folder, keep=True)
-    except (ValueError, OSError) as error:
-        notes.print(f"No report: {error}")
-        return None

@@ -23,6 +23,13 @@ Mask = Annotated[
     str | None,
     typer.Option(help="NIfTI mask, or 'auto' for a threshold; default: all voxels with signal."),
 ]
+Average = Annotated[
+    bool, typer.Option("--average", help="Average repeats, and count how many there are.")
+]
+Averages = Annotated[
+    str | None,
+    typer.Option(help="Number of averages of each measurement by the scanner: a list, or a file."),
+]
 Alpha = Annotated[
     str | None,
     typer.Option(help="Weight of the maximum-likelihood label: 0.2, or f=0.2,D=0.5; default: 0.5."),

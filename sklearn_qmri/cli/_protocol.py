@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from .. import signal_models
-from ..image import compute_mask, mean_signal, read_acquisition, read_b_values
+from ..image import read_acquisition, read_b_values
 from ..image._acquisition import is_same
 from ..image._protocols import acquisition_of, different_arguments, plain
 from ..noise import AveragedMagnitude
@@ -127,23 +127,6 @@ def refuse_other_protocol(signal_model, known, model_file):
         )
     if missing := sorted(set(trained) - set(known)):
         notes.print(f"Unknown for this scan, so assumed as in training: {', '.join(missing)}.")
-
-
-def scan_mask(scan, mask):
-    """Mask of a scan: the file that the option names, or a mask made from the scan."""
-    if mask is None:
-        # Voxels without any signal are outside, such as those that a scanner has set to 0.
-        inside = mean_signal(scan) > 0
-        notes.print(
-            f"No mask: all {np.count_nonzero(inside):,} voxels with any signal count, also air in "
-            "medians and in the noise level. Give --mask FILE, or --mask auto for a threshold."
-        )
-        return inside
-    if mask != "auto":
-        return mask
-    inside = compute_mask(scan)
-    notes.print(f"Mask by threshold: {np.count_nonzero(inside):,} of {inside.size:,} voxels")
-    return inside
 
 
 def parse_prior(texts, model):

@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
-from ..image import Scan, open_scan
+import numpy as np
+
+from ..image import Scan, compute_mask, mean_signal, open_scan
 from ..image._names import MapFiles, derivative_description, derivative_prefix
-from ._protocol import scan_mask
+from ._console import notes
 
 _MASKS = {None: "all voxels with signal", "auto": "threshold"}
 
@@ -69,3 +71,20 @@ def begin(scan, sources, mask, out, method, signal_model, resume, overwrite, giv
     if present and not (overwrite or (resume and task.unfinished.exists())):
         raise FileExistsError(f"{present[0]} exists already; give --overwrite to replace it.")
     return task._replace(scan=given.add_to(scan))
+
+
+def scan_mask(scan, mask):
+    """Mask of a scan: the file that the option names, or a mask made from the scan."""
+    if mask is None:
+        # Voxels without any signal are outside, such as those that a scanner has set to 0.
+        inside = mean_signal(scan) > 0
+        notes.print(
+            f"No mask: all {np.count_nonzero(inside):,} voxels with any signal count, also air in "
+            "medians and in the noise level. Give --mask FILE, or --mask auto for a threshold."
+        )
+        return inside
+    if mask != "auto":
+        return mask
+    inside = compute_mask(scan)
+    notes.print(f"Mask by threshold: {np.count_nonzero(inside):,} of {inside.size:,} voxels")
+    return inside

@@ -12,7 +12,8 @@ from .._warnings import quiet
 from ..estimators import MLEEstimator, core, refuse_to_lose_sigma, signal_model_of, takes
 from ._air import compare_with_air
 from ._cohort_table import failure, report_line
-from ._derivatives import describe_run, finished_maps, read_map, voxel_counts, write_maps
+from ._derivatives import finished_maps, read_map, voxel_counts, write_maps
+from ._estimators import describe_run
 from ._masks import sample_voxels
 from ._names import MapFiles, derivative_description
 from ._nifti import read_volume

@@ -1,8 +1,6 @@
 """Maps as files, with sidecars that describe how they were made."""
 
 import json
-import os
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ from .._files import replacing
 from .._version import __version__, library_versions
 from ..estimators import signal_model_of
 from ..status import Status, count_statuses
-from ._estimators import describe
+from ._estimators import describe_run
 from ._names import MapFiles
 from ._nifti import like, load_nifti, read_volume, stem_of
 from ._sidecar import read_sidecar
@@ -24,7 +22,6 @@ _SHOWN = (1, 99)  # percentiles of a map between which viewers show it at first
 _DESCRIPTION_BYTES = 79  # of the text in a NIfTI header, which ends with a zero
 # Codes of NIfTI for the meaning of values: an estimate of a parameter, and labels.
 _ESTIMATE, _LABEL = "estimate", "label"
-_IN_MEMORY = "a map in memory"
 
 
 def write_maps(
@@ -180,33 +177,6 @@ def finished_maps(files, names):
     if not all(path.exists() for path in sidecars):
         return [], None
     return files.present(), read_sidecar(sidecars[0])
-
-
-def describe_run(estimator, sigma, sources, fixed=None, mask=None):
-    """Fields of a sidecar that determine the values of the maps."""
-    story = describe(estimator) | {"Sources": [str(source) for source in sources]}
-    if sigma is not None:
-        # The noise level is that of the scan, not the one that the estimator may have learnt.
-        story["Sigma"] = _described(sigma)
-        story |= {"SigmaLearnt": False, "SigmaStandardError": None}
-    if fixed:
-        story["Fixed"] = {n: _described(v) for n, v in fixed.items()}
-    if mask is not None:
-        story["Mask"] = str(mask)
-    # Through JSON and back, so that it compares equal to a sidecar that was read from disk.
-    return json.loads(json.dumps(story, default=repr))
-
-
-def _described(value):
-    """A number or a few as they are, a file by its name, and any other map by words."""
-    if isinstance(value, Real):
-        return float(value)
-    if isinstance(value, (str, os.PathLike)):
-        return str(value)
-    if hasattr(value, "dataobj"):
-        return value.get_filename() or _IN_MEMORY
-    values = np.asarray(value)
-    return values.tolist() if values.ndim == 2 and len(values) == 1 else _IN_MEMORY
 
 
 def write_dataset_description(out_dir):

@@ -1,4 +1,8 @@
-"""Description of an estimator for the sidecars of its maps."""
+"""Description of a run for the sidecars of its maps: the estimator and its input."""
+
+import json
+import os
+from numbers import Real
 
 import numpy as np
 
@@ -6,6 +10,34 @@ from ..dictionary import WeightedPrior
 from ..estimators import core, signal_model_of
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the quantiles that describe a learnt prior
+_IN_MEMORY = "a map in memory"
+
+
+def describe_run(estimator, sigma, sources, fixed=None, mask=None):
+    """Fields of a sidecar that determine the values of the maps."""
+    story = describe(estimator) | {"Sources": [str(source) for source in sources]}
+    if sigma is not None:
+        # The noise level is that of the scan, not the one that the estimator may have learnt.
+        story["Sigma"] = _described(sigma)
+        story |= {"SigmaLearnt": False, "SigmaStandardError": None}
+    if fixed:
+        story["Fixed"] = {n: _described(v) for n, v in fixed.items()}
+    if mask is not None:
+        story["Mask"] = str(mask)
+    # Through JSON and back, so that it compares equal to a sidecar that was read from disk.
+    return json.loads(json.dumps(story, default=repr))
+
+
+def _described(value):
+    """A number or a few as they are, a file by its name, and any other map by words."""
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, (str, os.PathLike)):
+        return str(value)
+    if hasattr(value, "dataobj"):
+        return value.get_filename() or _IN_MEMORY
+    values = np.asarray(value)
+    return values.tolist() if values.ndim == 2 and len(values) == 1 else _IN_MEMORY
 
 
 def describe(estimator):

@@ -39,13 +39,12 @@ _CITED = {
 }
 
 
-def methods_text(run, n_voxels):
+def methods_text(run):
     """Paragraph about how the maps were made, and the references that it cites.
 
     Parameters
     ----------
     run : Run
-    n_voxels : int
 
     Returns
     -------
@@ -63,7 +62,7 @@ def methods_text(run, n_voxels):
         _about_protocol(model),
         _about_noise(run),
         _about_prior(story),
-        f"The mask had {n_voxels:,} voxels.",
+        f"The mask had {run.n_voxels:,} voxels.",
     ]
     if story.get("BiasWeight") is not None:
         sentences.insert(1, f"The squared bias had the weight {story['BiasWeight']}.")

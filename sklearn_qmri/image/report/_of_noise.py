@@ -64,15 +64,14 @@ def of_noise(evidence, learnt):
 def _of_level(ratio, sigma, learnt):
     """Finding about a noise level that the residuals of a fit within wide bounds do not have."""
     fact = f"The residuals of a fit by maximum likelihood are {ratio:.2g} times sigma = {sigma:.3g}"
+    remedy = "Leave sigma to be learnt from the scan, or measure it in the same units."
     if learnt:
         reason = "sigma was learnt where model or bounds do not describe the scan."
         remedy = "Widen the bounds, use another signal model, or exclude spoilt volumes."
     elif ratio > 1:
         reason = "the signal model does not describe the scan, or sigma is too small."
-        remedy = "Leave sigma to be learnt from the scan, or measure it in the same units."
     else:
         reason = "sigma is too large, or the scan was denoised."
-        remedy = "Leave sigma to be learnt from the scan, or measure it in the same units."
     return Finding(WRONG, "Noise level does not fit", f"{fact}: {reason}", remedy)
 
 

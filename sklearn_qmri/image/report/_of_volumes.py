@@ -9,6 +9,7 @@ _BETTER, _CLEAR = 0.9, 8.0  # misfit after a repair over that before, and its si
 _MUCH_BETTER = 0.75  # of a volume that is dropped, which always makes a fit better
 _LARGEST = 25.0  # squared residual that counts for a larger one
 _MOVED = 0.4  # voxels
+_STEPS = 10  # of a voxel that shifts are measured in
 _SCALED = 0.04  # relative change of a volume's scale
 _OF_SLICE = 2.0  # squared residuals in a slice of a volume over those in its other slices
 _FEWEST = 50  # voxels of a slice
@@ -31,7 +32,8 @@ def of_volumes(evidence):
     moved = _moved(evidence)
     for k, distance in moved.items():
         yield Finding(
-            WRONG, "Motion in one volume", f"Volume {k} lies {distance:.1f} voxels beside others.",
+            WRONG, "Motion in one volume",
+            f"Volume {k} lies {distance:.1f} voxels beside the others.",
             "Register the volumes, or exclude it.",
         )  # fmt: skip
     reference = evidence.reference
@@ -158,8 +160,6 @@ def _of_slices(evidence):
 
 def _moved(evidence):
     """Distance in voxels of each volume that lies beside the others, by its number."""
-    from skimage.registration import phase_cross_correlation
-
     # A volume without a number says nothing about motion.
     complete = np.flatnonzero(np.isfinite(evidence.images).any(axis=(1, 2)).all(axis=0))
     volume = np.nan_to_num(evidence.images[..., complete])
@@ -171,17 +171,19 @@ def _moved(evidence):
     shifts = {}
     for k in range(volume.shape[-1]):
         # Two others with the most similar contrast: both must see the same shift.
-        pairs = [
-            np.median(
-                [
-                    phase_cross_correlation(image[..., j], image[..., k], upsample_factor=10)[0]
-                    for image in volume
-                ],
-                axis=0,
-            )
-            for j in np.argsort(-correlation[k])[:2]
-        ]
+        pairs = [_shift(volume, j, k) for j in np.argsort(-correlation[k])[:2]]
         distances = [float(np.linalg.norm(pair)) for pair in pairs]
         if min(distances) > _MOVED and np.linalg.norm(pairs[0] - pairs[1]) < _MOVED:
             shifts[int(complete[k])] = min(distances)
     return shifts if 2 * len(shifts) < volume.shape[-1] else {}
+
+
+def _shift(images, j, k):
+    """Shift of volume k against volume j in voxels, a median over slices."""
+    from skimage.registration import phase_cross_correlation
+
+    shifts = [
+        phase_cross_correlation(image[..., j], image[..., k], upsample_factor=_STEPS)[0]
+        for image in images
+    ]
+    return np.median(shifts, axis=0)

@@ -26,7 +26,7 @@ def summary_of(run, found):
             for p in run.signal_model.parameters
         },
         "units": {p.name: p.unit for p in run.signal_model.parameters},
-        "n_voxels": int(np.count_nonzero(run.inside)),
+        "n_voxels": run.n_voxels,
         "findings": [finding.name for finding in found if finding.rank > NOTE],
         "rank": max((finding.rank for finding in found), default=0),
     }

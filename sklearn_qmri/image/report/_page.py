@@ -21,11 +21,14 @@ from ._render import in_page, optional, render
 
 _RANKS = {WRONG: "wrong", DOUBTFUL: "doubtful", NOTE: "note"}
 _KINDS = {"std": "standard deviation", "bias": "bias", "lower": "lower end", "upper": "upper end"}
-# Marks that the page can show, by the status that they stand for.
+# Marks that the page can show: text and colour by name, and the status that they stand for, if any.
 _MARKS = {
-    "domain": Status.OUT_OF_DOMAIN, "converged": Status.NOT_CONVERGED,
-    "input": Status.BAD_INPUT, "atoms": Status.TOO_FEW_ATOMS,
-}  # fmt: skip
+    "bound": ("on a bound", (255, 140, 0), None),
+    "domain": ("out of domain", (230, 60, 200), Status.OUT_OF_DOMAIN),
+    "converged": ("not converged", (255, 60, 60), Status.NOT_CONVERGED),
+    "input": ("no possible measurement", (80, 170, 255), Status.BAD_INPUT),
+    "atoms": ("few similar tissues", (120, 230, 120), Status.TOO_FEW_ATOMS),
+}
 
 
 def page_of(run, labels=None):
@@ -44,9 +47,9 @@ def page_of(run, labels=None):
     regions = None if labels is None else fitting(labels, run.image, "labels")
     evidence = None if run.scan is None else _gather(run)
     found = findings(run, evidence)
-    text, references = methods_text(run, int(np.count_nonzero(run.inside)))
+    text, references = methods_text(run)
     command = run.story.get("Command")
-    shown = pictures(_layers(run, evidence), _flags(run), run.affine, run.inside)
+    shown = pictures(_layers(run), _flags(run), run.affine, run.inside)
     heads, measurements = _tables.of_measurements(evidence) if evidence else ((), ())
     return render(
         "page.html", run=run, findings=found, ranks=_RANKS,
@@ -54,7 +57,7 @@ def page_of(run, labels=None):
         regions=[] if labels is None else _tables.of_regions(run, regions),
         noise=_tables.of_noise(run, evidence), heads=heads, measurements=measurements,
         prior=_tables.of_prior(run), text=text, references=references,
-        command=command and shlex.join(command), n_voxels=int(np.count_nonzero(run.inside)),
+        command=command and shlex.join(command),
         data=_data(run, shown), kinds=_kinds(run),
         summary=in_page(summary_of(run, found)),
     )  # fmt: skip
@@ -78,14 +81,14 @@ def findings(run, evidence):
     prior = (run.story.get("Training") or {}).get("Prior")
     found = [
         *of_protocol(evidence), *of_numbers(evidence),
-        *of_mask(evidence, run.scan.n_voxels), *of_volumes(evidence),
+        *of_mask(evidence, run.n_voxels), *of_volumes(evidence),
         *of_noise(evidence, bool(run.story.get("SigmaLearnt"))),
         *of_maps(evidence, prior),
     ]  # fmt: skip
     return sorted(found, key=lambda finding: -finding.rank)
 
 
-def _layers(run, evidence):
+def _layers(run):
     """Maps to show: anatomy, parameters and their errors, residuals."""
     layers = {}
     if run.scan is not None:
@@ -127,9 +130,14 @@ def _flags(run):
 
 
 def _marks(run):
-    """Marks that some voxel has."""
-    marks = [name for name, code in _MARKS.items() if np.any(run.status == code)]
-    return ["bound"] * bool(np.any(run.maps.get("at_bound", 0))) + marks
+    """Marks that some voxel has; bounds are those of the parameter that a panel shows."""
+    found = {code for code in Status if np.any(run.status == code)}
+    found |= {None} if np.any(run.maps.get("at_bound", 0)) else set()
+    return [
+        {"name": name, "text": text, "color": color, "status": code}
+        for name, (text, color, code) in _MARKS.items()
+        if code in found
+    ]
 
 
 def _data(run, shown):

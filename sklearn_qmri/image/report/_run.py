@@ -55,6 +55,11 @@ class Run(NamedTuple):
         return self.image.affine
 
     @property
+    def n_voxels(self):
+        """Number of voxels inside."""
+        return int(np.count_nonzero(self.inside))
+
+    @property
     def status(self):
         """Status of each voxel, -1 outside the mask."""
         return self.maps.get("status", np.where(self.inside, 0, -1))

@@ -71,15 +71,32 @@ def write_report(folder, *, scan=None, signal_model=None, labels=None, keep=Fals
         page = page_of(read_run(name, sidecars, scan, signal_model), labels)
         write_page(folder / _NAME, page)
         return folder / _NAME
-    rows = []
-    for name, sidecars in runs.items():
-        path = folder / f"{name}_{_NAME}"
+    *pages, overview = (folder / name for name in page_names(runs))
+    for path, (name, sidecars) in zip(pages, runs.items(), strict=True):
         if not (keep and _is_newer(path, sidecars)):
             page = page_of(read_run(name, sidecars, scan, signal_model), labels)
             write_page(path, page)
-        rows.append(row_of(path, folder))
-    write_page(folder / _NAME, overview_of(rows))
-    return folder / _NAME
+    write_page(overview, overview_of([row_of(path, folder) for path in pages]))
+    return overview
+
+
+def write_pages(runs, folder):
+    """Write a page for each of several runs in memory, and one about all of them.
+
+    Parameters
+    ----------
+    runs : list of Run
+    folder : Path
+    """
+    *pages, overview = (folder / name for name in page_names([run.name for run in runs]))
+    for path, run in zip(pages, runs, strict=True):
+        write_page(path, page_of(run))
+    write_page(overview, overview_of([row_of(path, folder) for path in pages]))
+
+
+def page_names(runs):
+    """File names of the pages of several runs, by their names, and of the page about all."""
+    return [*(f"{name}_{_NAME}" for name in runs), _NAME]
 
 
 def _is_newer(path, others):

@@ -5,17 +5,9 @@
   const output = document.getElementById("number");
   const kind = document.getElementById("kind");
   const n = data.slices.length;
-  // Marks by the status of a voxel, and by the bounds of the parameter that a panel shows.
-  const MARKS = [
-    ["bound", "on a bound", [255, 140, 0], () => true],
-    ["domain", "out of domain", [230, 60, 200], (code) => code === 3],
-    ["converged", "not converged", [255, 60, 60], (code) => code === 2],
-    ["input", "no possible measurement", [80, 170, 255], (code) => code === 4],
-    ["atoms", "few similar tissues", [120, 230, 120], (code) => code === 5],
-  ].filter(([name]) => data.marks.includes(name));
   const group = document.getElementById("marks");
   const boxes = {};
-  for (const [name, text, color] of MARKS) {
+  for (const { name, text, color } of data.marks) {
     const label = document.createElement("label");
     const box = boxes[name] = document.createElement("input");
     box.type = "checkbox";
@@ -110,9 +102,10 @@
       }
       if (code >= 0) {
         const bits = flags.data[4 * i + 1] + 256 * flags.data[4 * i + 2];
-        for (const [mark, , tint, test] of MARKS) {
-          const marked = mark === "bound" ? bit >= 0 && (bits >> bit) & 1 : test(code);
-          if (boxes[mark].checked && marked) color = blend(color, tint);
+        for (const mark of data.marks) {
+          // A mark without a status is that of the bounds of the parameter that the panel shows.
+          const marked = mark.status === null ? bit >= 0 && (bits >> bit) & 1 : code === mark.status;
+          if (boxes[mark.name].checked && marked) color = blend(color, mark.color);
         }
       }
       if (color) {
