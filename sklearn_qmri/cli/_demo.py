@@ -95,7 +95,9 @@ def demo(
         runs = zip(methods, (mle, pretrained), strict=True)
         write_pages([_run(maps, name, shown, model) for name, maps in runs], out)
     _print((mle, pretrained), model, as_json)
-    notes.print(f"Maps and figure are in {out}/{', a page in report.html' if report else ''}")
+    notes.print(f"Maps and figure are in {out}/")
+    if report:
+        notes.print(f"Look at them in {pages[-1]}")
 
 
 def _print(results, model, as_json):
